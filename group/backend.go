@@ -1,0 +1,53 @@
+package group
+
+import (
+	"context"
+	"io"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// Backend is what a group needs below itself; met by *partition.Store. Its methods are the store's, with the store's
+// contracts.
+type Backend interface {
+	Metadata(ctx context.Context, topics []string) ([]partition.Metadata, error)
+	Append(ctx context.Context, r partition.AppendRequest) (partition.AppendResult, error)
+	Fetch(ctx context.Context, r partition.FetchRequest) ([]partition.FetchResult, error)
+	ListOffsets(ctx context.Context, tp partition.TopicPartition, timestamp int64) (partition.Offset, error)
+	Service(name string, start func() (io.Closer, error)) (io.Closer, error)
+}
+
+// Coordinators is the service "group" of a Backend. A store's lives in this process and coordinates every group; a
+// backend whose groups are elsewhere finds the remote coordinator.
+type Coordinators interface {
+	io.Closer
+	// Find returns the coordinator of a group. It may wait for the network, never for a group.
+	Find(ctx context.Context, group string) (Coordinator, error)
+}
+
+// Coordinator has one method per group API of Kafka. All are safe for concurrent use. Errors are this package's
+// sentinels; partition.ErrClosed after Close. Cancelling ctx ends the waiting, not the request: what was asked may
+// still happen, except where a method says otherwise.
+type Coordinator interface {
+	// Join enters a group, or enters its next generation, and waits until the rebalance that it causes or takes
+	// part in has every member (JoinGroup). A cancelled Join of a Local member is withdrawn: the member is gone.
+	// With ErrMemberIDRequired the result's MemberID is to be used in the next attempt.
+	Join(ctx context.Context, r JoinRequest) (JoinResult, error)
+	// Sync hands in the leader's assignment, and waits for this member's part of it (SyncGroup).
+	Sync(ctx context.Context, r SyncRequest) (SyncResult, error)
+	// Heartbeat says that the member lives, and asks whether its generation does (Heartbeat):
+	// ErrRebalanceInProgress, ErrIllegalGeneration and ErrUnknownMemberID mean: join again, the last with an
+	// empty member id. Local members need it only to learn why JoinResult.Rebalance was closed.
+	Heartbeat(ctx context.Context, m Membership) error
+	// Leave removes members at once and lets the others rebalance (LeaveGroup). The generation is not checked.
+	// ErrUnknownMemberID if any of them was not there; the others have left all the same.
+	Leave(ctx context.Context, group string, memberIDs ...string) error
+	// Commit stores offsets, all in one batch: acknowledged, they survive a restart (OffsetCommit). A commit of an
+	// old generation is ErrIllegalGeneration. A *CommitError names partitions that were refused; the others of the
+	// same request have been committed.
+	Commit(ctx context.Context, r CommitRequest) error
+	// Offsets returns committed offsets (OffsetFetch). Partitions without one are not in the map.
+	Offsets(ctx context.Context, r OffsetsRequest) (map[partition.TopicPartition]CommittedOffset, error)
+	// Describe returns a snapshot of a group (DescribeGroups): state Dead and nothing else if there is none.
+	Describe(ctx context.Context, group string) (Description, error)
+}

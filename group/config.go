@@ -1,0 +1,134 @@
+package group
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// Config configures one group of one process. The zero value is valid.
+type Config struct {
+	// ClientID names this process to people, in member ids and descriptions. Default "partlog".
+	ClientID string
+
+	// Assignors are the ways of dividing partitions that members of this process support, by preference
+	// (partition.assignment.strategy). Default: Range. Kafka's default adds cooperative-sticky.
+	Assignors []Assignor
+
+	// SessionTimeout is how long a remote coordinator waits for a heartbeat (session.timeout.ms). Default 45 s,
+	// 6 s to 30 min. Members of this process's own store have no session.
+	SessionTimeout time.Duration
+
+	// HeartbeatInterval is how often a remote coordinator gets one (heartbeat.interval.ms). Default 3 s; less than
+	// SessionTimeout.
+	HeartbeatInterval time.Duration
+
+	// RebalanceTimeout is how long a rebalance waits for members that are still busy with their records
+	// (max.poll.interval.ms). Default 5 min.
+	RebalanceTimeout time.Duration
+
+	// Coordinator configures the store's coordinator, if this Open is what starts it: the first to open a group of a
+	// store decides.
+	Coordinator CoordinatorConfig
+}
+
+// CoordinatorConfig configures the coordinator of a store's groups. The zero value is valid.
+type CoordinatorConfig struct {
+	// InitialRebalanceDelay is how long the first member of an empty group waits for others
+	// (group.initial.rebalance.delay.ms). Default 0; Kafka's is 3 s, to spare rebalances when many processes start.
+	InitialRebalanceDelay time.Duration
+
+	// MinSessionTimeout and MaxSessionTimeout bound what members that are not Local may ask for
+	// (group.min.session.timeout.ms, group.max.session.timeout.ms). Defaults 6 s and 30 min.
+	MinSessionTimeout, MaxSessionTimeout time.Duration
+
+	// NewMemberTimeout is how long a new member that is not Local may wait in its first join (Kafka: 5 min, fixed).
+	NewMemberTimeout time.Duration
+
+	// MaxSize bounds the members of a group (group.max.size). 0 means no bound.
+	MaxSize int
+
+	// MaxMetadataBytes bounds the metadata of a committed offset (offset.metadata.max.bytes). Default 4096.
+	MaxMetadataBytes int
+
+	// RetryInterval is how long after a failed write for want of space the next attempt is made. Default 1 s.
+	RetryInterval time.Duration
+
+	// Clock is the time seam. Nil means the system's clock.
+	Clock partition.Clock
+
+	// Events are told what happens. The zero value tells nobody.
+	Events Events
+}
+
+func (c Config) withDefaults() Config {
+	c.ClientID = orDefault(c.ClientID, "partlog")
+	c.SessionTimeout = orDefault(c.SessionTimeout, 45*time.Second)
+	c.HeartbeatInterval = orDefault(c.HeartbeatInterval, 3*time.Second)
+	c.RebalanceTimeout = orDefault(c.RebalanceTimeout, 5*time.Minute)
+	if len(c.Assignors) == 0 {
+		c.Assignors = []Assignor{Range}
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if err := checkDuration("session.timeout.ms", c.SessionTimeout, 6*time.Second, 30*time.Minute); err != nil {
+		return err
+	}
+	if err := checkDuration("heartbeat.interval.ms", c.HeartbeatInterval, time.Millisecond, c.SessionTimeout-1); err != nil {
+		return err
+	}
+	if err := checkDuration("max.poll.interval.ms", c.RebalanceTimeout, time.Millisecond, 1<<31*time.Millisecond); err != nil {
+		return err
+	}
+	seen := make(map[string]bool)
+	for _, a := range c.Assignors {
+		if a == nil || a.Name() == "" || seen[a.Name()] {
+			return &partition.ConfigError{Key: "partition.assignment.strategy", Value: "nil, unnamed or twice", Range: "assignors with different names"}
+		}
+		seen[a.Name()] = true
+	}
+	return nil
+}
+
+func (c CoordinatorConfig) withDefaults() CoordinatorConfig {
+	c.MinSessionTimeout = orDefault(c.MinSessionTimeout, 6*time.Second)
+	c.MaxSessionTimeout = orDefault(c.MaxSessionTimeout, 30*time.Minute)
+	c.NewMemberTimeout = orDefault(c.NewMemberTimeout, 5*time.Minute)
+	c.MaxMetadataBytes = orDefault(c.MaxMetadataBytes, 4096)
+	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
+	return c
+}
+
+func (c CoordinatorConfig) validate() error {
+	if err := checkDuration("group.initial.rebalance.delay.ms", c.InitialRebalanceDelay, 0, time.Hour); err != nil {
+		return err
+	}
+	if err := checkDuration("group.min.session.timeout.ms", c.MinSessionTimeout, time.Millisecond, c.MaxSessionTimeout); err != nil {
+		return err
+	}
+	if c.MaxSize < 0 {
+		return &partition.ConfigError{Key: "group.max.size", Value: strconv.Itoa(c.MaxSize), Range: "0 (no bound) or more"}
+	}
+	if c.MaxMetadataBytes < 0 {
+		return &partition.ConfigError{Key: "offset.metadata.max.bytes", Value: strconv.Itoa(c.MaxMetadataBytes), Range: "0 or more"}
+	}
+	return nil
+}
+
+func checkDuration(key string, d, least, most time.Duration) error {
+	if d < least || d > most {
+		return &partition.ConfigError{Key: key, Value: d.String(), Range: least.String() + " to " + most.String()}
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,69 @@
+package group
+
+import "time"
+
+// Events are optional functions that are told what happens in the coordinator. They are called one at a time, in the
+// order of what happened, with no lock held; they may call the group, and must not block for long: requests go on
+// meanwhile, but later events wait.
+type Events struct {
+	// Rebalance: a rebalance has begun.
+	Rebalance func(RebalanceInfo)
+	// Generation: a rebalance has ended; the group has a new generation.
+	Generation func(GenerationInfo)
+	// MemberRemoved: a member has left or was removed.
+	MemberRemoved func(MemberRemovedInfo)
+	// Loaded: a partition of the offsets topic has been read.
+	Loaded func(LoadedInfo)
+	// WriteFailed: a record of the offsets topic could not be written. For want of space it is kept in memory and
+	// tried again; other failures were answered to whoever asked.
+	WriteFailed func(WriteFailedInfo)
+	// OffsetsDropped: committed offsets were dropped, because their topic has been deleted.
+	OffsetsDropped func(OffsetsDroppedInfo)
+}
+
+// RebalanceInfo says why a group rebalances.
+type RebalanceInfo struct {
+	Group      string
+	Generation Generation // the one that ends
+	Reason     string
+}
+
+// GenerationInfo describes a new generation.
+type GenerationInfo struct {
+	Group      string
+	Generation Generation
+	State      State // CompletingRebalance, or Empty if nobody is left
+	Protocol   string
+	Members    int
+}
+
+// MemberRemovedInfo says who is gone from a group, and why.
+type MemberRemovedInfo struct {
+	Group, MemberID string
+	Reason          string
+}
+
+// LoadedInfo says what was read from a partition of the offsets topic.
+type LoadedInfo struct {
+	Partition      int32
+	Records        int
+	Skipped        int // records of unknown types or versions, and unreadable ones
+	CorruptRanges  int
+	Groups         int
+	RemovedMembers int // of processes that have ended
+	Duration       time.Duration
+}
+
+// WriteFailedInfo describes a failed append to the offsets topic.
+type WriteFailedInfo struct {
+	Partition int32
+	Records   int
+	Kept      bool // in memory, to be written when space returns
+	Err       error
+}
+
+// OffsetsDroppedInfo names a topic whose offsets a group has lost with it.
+type OffsetsDroppedInfo struct {
+	Group, Topic string
+	Partitions   int
+}
