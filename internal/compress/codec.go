@@ -2,6 +2,7 @@ package compress
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -95,32 +96,43 @@ func Compress(dst, src []byte, c Codec, level int) ([]byte, error) {
 	if err := c.CheckLevel(level); err != nil {
 		return dst, err
 	}
+	var (
+		out []byte
+		err error
+	)
 	switch level = c.resolve(level); c {
 	case None:
 		return append(dst, src...), nil
 	case Gzip:
-		return compressGzip(dst, src, level)
+		out, err = compressGzip(dst, src, level)
 	case Snappy:
-		return compressSnappy(dst, src)
+		out = compressSnappy(dst, src)
 	case LZ4:
-		return compressLZ4(dst, src, level)
+		out, err = compressLZ4(dst, src, level)
 	case Zstd:
-		return compressZstd(dst, src, level)
+		out = compressZstd(dst, src, level)
+	default:
+		return dst, &UnknownCodecError{Codec: c}
 	}
-	return dst, &UnknownCodecError{Codec: c}
+	if err != nil {
+		return dst, fmt.Errorf("compress with %s: %w", c, err)
+	}
+	return out, nil
 }
 
+// largestLimit is more than a batch of Kafka's can be, and leaves room to
+// count one byte further.
+const largestLimit = math.MaxInt32 - 1<<10
+
 // Decompress appends the decompressed src to dst and returns the longer
-// slice. max bounds the number of bytes appended; when the stream holds more,
+// slice. limit bounds the number of bytes appended; when the stream holds more,
 // the error is a *TooLargeError, and at no time is more than a small multiple
-// of max bytes of memory in use. Anything that is not exactly one valid
+// of limit bytes of memory in use. Anything that is not exactly one valid
 // stream of the codec is an error for which errors.Is(err, ErrCorrupt) holds.
 // On an error the returned slice is dst as it was; bytes between its length
 // and its capacity may have been overwritten. dst and src must not overlap.
-func Decompress(dst, src []byte, c Codec, max int) ([]byte, error) {
-	if max < 0 {
-		max = 0
-	}
+func Decompress(dst, src []byte, c Codec, limit int) ([]byte, error) {
+	limit = min(max(limit, 0), largestLimit)
 	n := len(dst)
 	var (
 		out []byte
@@ -128,25 +140,25 @@ func Decompress(dst, src []byte, c Codec, max int) ([]byte, error) {
 	)
 	switch c {
 	case None:
-		if len(src) > max {
-			return dst, &TooLargeError{Codec: c, Max: max, Declared: int64(len(src))}
+		if len(src) > limit {
+			return dst, &TooLargeError{Codec: c, Max: limit, Declared: int64(len(src))}
 		}
 		return append(dst, src...), nil
 	case Gzip:
-		out, err = decompressGzip(dst, src, max)
+		out, err = decompressGzip(dst, src, limit)
 	case Snappy:
-		out, err = decompressSnappy(dst, src, max)
+		out, err = decompressSnappy(dst, src, limit)
 	case LZ4:
-		out, err = decompressLZ4(dst, src, max)
+		out, err = decompressLZ4(dst, src, limit)
 	case Zstd:
-		out, err = decompressZstd(dst, src, max)
+		out, err = decompressZstd(dst, src, limit)
 	default:
 		return dst, &UnknownCodecError{Codec: c}
 	}
 	if err != nil {
 		return dst, err
 	}
-	if len(out)-n > max {
+	if len(out)-n > limit {
 		panic("BUG: decompressed past the limit")
 	}
 	return out, nil

@@ -15,10 +15,14 @@ type TooLargeError struct {
 	Codec    Codec
 	Max      int   // bytes the caller allowed
 	Declared int64 // bytes the stream says it holds; -1 when it does not say
+	Window   bool  // it is not the contents but the zstd frame's window that is too large
 }
 
 // Error implements error.
 func (e *TooLargeError) Error() string {
+	if e.Window {
+		return fmt.Sprintf("%s frame needs a window of %d bytes, more than %d", e.Codec, e.Declared, e.Max)
+	}
 	if e.Declared < 0 {
 		return fmt.Sprintf("%s data decompresses to more than %d bytes", e.Codec, e.Max)
 	}
