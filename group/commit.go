@@ -1,0 +1,177 @@
+package group
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// offsetRecord is one partition of a commit.
+type offsetRecord struct {
+	partition.TopicPartition
+	CommittedOffset
+}
+
+// checkCommit is ClassicGroup.validateOffsetCommit.
+func (m *machine) checkCommit(s Membership) error {
+	switch {
+	case m.state == Dead:
+		return ErrCoordinatorNotAvailable
+	case s.Generation < 0 && m.state == Empty:
+		return nil // from outside: a tool, or a consumer that assigns by hand
+	case m.blank():
+		return ErrIllegalGeneration // there is no such group
+	case s.Generation < 0 && s.MemberID == "":
+		return ErrUnknownMemberID // nobody moves offsets from under the members
+	}
+	known, err := m.checkMember(s)
+	if err != nil {
+		return err
+	}
+	if m.state == CompletingRebalance {
+		return ErrRebalanceInProgress // transactional commits will be exempt
+	}
+	m.alive(known, known.session)
+	return nil
+}
+
+func (m *machine) stepCommit(e commitEvent) {
+	if err := m.checkCommit(e.Membership); err != nil {
+		m.answer(e.call, err)
+		return
+	}
+	p := &pendingAppend{call: e.call, refused: e.refused}
+	var records []record
+	for _, o := range e.offsets {
+		var err error
+		switch {
+		case o.Offset < 0:
+			err = ErrInvalidCommitOffset
+		case len(o.Metadata) > m.config.maxMetadata:
+			err = ErrOffsetMetadataTooLarge
+		}
+		if err != nil {
+			if p.refused == nil {
+				p.refused = make(map[partition.TopicPartition]error)
+			}
+			p.refused[o.TopicPartition] = err
+			continue
+		}
+		o.Time = m.now
+		p.offsets = append(p.offsets, o)
+		records = append(records, offsetCommitRecord(m.id, o.TopicPartition, &o.CommittedOffset))
+	}
+	if len(records) == 0 {
+		m.answer(e.call, p.err())
+		return
+	}
+	m.append(p, records)
+}
+
+// err is the answer to a commit that has gone well as far as it was accepted.
+func (p *pendingAppend) err() error {
+	if len(p.refused) == 0 {
+		return nil
+	}
+	return &CommitError{Partitions: p.refused}
+}
+
+// stepAppended is the log's answer. A full disk is not a failure of the group: it goes on in memory, and what is missing
+// in the log is written when there is space. Answers come in the order of the appends, so the last one is right.
+func (m *machine) stepAppended(e appendedEvent) {
+	p := m.appends[e.id]
+	delete(m.appends, e.id)
+	if p == nil {
+		return
+	}
+	err := e.err
+	if e.noSpace {
+		err = nil
+		m.setTimer(timerRetry, "", m.config.retry)
+	}
+	if p.retry && err != nil {
+		m.setTimer(timerRetry, "", m.config.retry) // nobody is there to be told
+		return
+	}
+	if err == nil {
+		for _, o := range p.offsets {
+			m.offsets[o.TopicPartition] = o.CommittedOffset
+			if e.noSpace {
+				m.unwritten[o.TopicPartition] = true
+			} else {
+				delete(m.unwritten, o.TopicPartition)
+			}
+		}
+		if p.metadata {
+			m.metadataUnwritten = e.noSpace
+		}
+	}
+	if p.assignments != nil && e.id == m.syncAppend {
+		m.assigned(p, err)
+	}
+	if err == nil {
+		err = p.err()
+	}
+	m.answer(p.call, err)
+}
+
+// retryWrites writes what there was no space for. Partitions with a commit on its way are left to that: an older
+// offset must not follow it into the log.
+func (m *machine) retryWrites() {
+	busy := make(map[partition.TopicPartition]bool)
+	for _, a := range m.appends {
+		if a.retry {
+			return // its answer sets the timer again
+		}
+		for _, o := range a.offsets {
+			busy[o.TopicPartition] = true
+		}
+	}
+	p := &pendingAppend{retry: true}
+	var records []record
+	if m.metadataUnwritten && (m.state == Stable || m.state == Empty) {
+		p.metadata = true
+		records = append(records, m.metadataRecord(nil))
+	}
+	// In the other states the record is that of a generation on its way out, and the next one writes its own.
+	m.metadataUnwritten = p.metadata
+	for _, tp := range sortedKeys(m.unwritten) {
+		if !busy[tp] {
+			o := offsetRecord{tp, m.offsets[tp]}
+			p.offsets = append(p.offsets, o)
+			records = append(records, offsetCommitRecord(m.id, tp, &o.CommittedOffset))
+		}
+	}
+	switch {
+	case len(records) > 0:
+		m.append(p, records)
+	case len(m.unwritten) > 0:
+		m.setTimer(timerRetry, "", m.config.retry)
+	}
+}
+
+// stepForget drops the offsets of a topic that has been deleted. The tombstones need no answer: offsets that come back
+// from the log carry the old topic's id and are dropped again.
+func (m *machine) stepForget(tps []partition.TopicPartition) {
+	var records []record
+	dropped := make(map[string]int)
+	for _, tp := range slices.SortedFunc(slices.Values(tps), compareTopicPartitions) {
+		if _, ok := m.offsets[tp]; ok {
+			delete(m.offsets, tp)
+			delete(m.unwritten, tp)
+			dropped[tp.Topic]++
+			records = append(records, offsetCommitRecord(m.id, tp, nil))
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(dropped)) {
+		m.emit(infoEffect{OffsetsDroppedInfo{Group: m.id, Topic: topic, Partitions: dropped[topic]}})
+	}
+	if len(records) > 0 {
+		m.append(&pendingAppend{}, records)
+	}
+}
+
+func sortedKeys[V any](m map[partition.TopicPartition]V) []partition.TopicPartition {
+	return slices.SortedFunc(maps.Keys(m), compareTopicPartitions)
+}

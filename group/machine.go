@@ -1,0 +1,376 @@
+package group
+
+import (
+	"time"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// machine is the classic coordinator of one group: a pure function from its state and an event to its next state and
+// effects. It has no clock, lock, goroutine or I/O; the shell around it has (see coordinator). State has the picture.
+//
+// Rules are Kafka's, of GroupMetadataManager's classic protocol; where a comment names a function it is of that class.
+type machine struct {
+	id     string
+	config machineConfig
+
+	state        State
+	protocolType string
+	protocol     string // empty while there is no generation
+	leader       string // member id
+	generation   Generation
+	since        time.Time // of the generation's record: currentStateTimestamp
+
+	members []*member // in the order of their joining
+	byID    map[string]*member
+	// pending are member ids that were given out with ErrMemberIDRequired and have not come back: a rebalance
+	// waits for them as for members.
+	pending map[string]bool
+
+	// initial is set while the first rebalance out of Empty waits for company; waited is the delay that is running,
+	// budget what may follow it, and company whether anybody has come during it.
+	initial, company bool
+	waited, budget   time.Duration
+
+	offsets map[partition.TopicPartition]CommittedOffset
+	// unwritten are offsets in memory that the log has not taken for want of space; metadataUnwritten says so of the
+	// group's own record. Invariant: if there is any, timerRetry is set or a retry is in flight.
+	unwritten         map[partition.TopicPartition]bool
+	metadataUnwritten bool
+
+	appends    map[appendID]*pendingAppend
+	lastAppend appendID
+	syncAppend appendID // the leader's assignment on its way to the log, 0 if none
+
+	now time.Time // of the event that is being stepped
+	out []effect
+}
+
+// machineConfig is the part of CoordinatorConfig that a machine goes by.
+type machineConfig struct {
+	initialDelay           time.Duration
+	minSession, maxSession time.Duration
+	newMember              time.Duration
+	maxSize                int
+	maxMetadata            int
+	retry                  time.Duration
+	incarnation            string
+}
+
+// member is a member of a group.
+type member struct {
+	id                   string
+	instanceID           *string // of static members (KIP-345), which for now only come out of the log
+	clientID, clientHost string
+	local                bool
+	session, rebalance   time.Duration
+	protocols            []Protocol
+	assignment           []byte
+	join, sync           callID // parked requests, 0 if none
+	isNew                bool   // waits in its first join
+	synced               bool   // has sent its sync in this generation
+}
+
+// metadata returns what the member says of itself under a protocol.
+func (m *member) metadata(protocol string) []byte {
+	for _, p := range m.protocols {
+		if p.Name == protocol {
+			return p.Metadata
+		}
+	}
+	return nil
+}
+
+type (
+	callID   int64  // a request that waits for its answer; 0 is none
+	appendID uint64 // records on their way to the log
+)
+
+// pendingAppend is what is to be done when the log has answered.
+type pendingAppend struct {
+	call        callID // of a commit or of nobody
+	offsets     []offsetRecord
+	refused     map[partition.TopicPartition]error
+	assignments map[string][]byte // of a leader's sync
+	metadata    bool              // carries the group's own record
+	retry       bool              // of what there was no space for
+}
+
+func newMachine(id string, c machineConfig) *machine {
+	return &machine{
+		id: id, config: c,
+		byID: make(map[string]*member), pending: make(map[string]bool),
+		offsets:   make(map[partition.TopicPartition]CommittedOffset),
+		unwritten: make(map[partition.TopicPartition]bool),
+		appends:   make(map[appendID]*pendingAppend),
+	}
+}
+
+// Events.
+type (
+	event interface{ isEvent() }
+
+	// joinEvent is a JoinGroup; newMemberID is what the member will be called if it is new.
+	joinEvent struct {
+		call        callID
+		newMemberID string
+		JoinRequest
+	}
+	// withdrawEvent: the caller of a parked request has gone away.
+	withdrawEvent struct{ call callID }
+	syncEvent     struct {
+		call callID
+		SyncRequest
+	}
+	heartbeatEvent struct {
+		call callID
+		Membership
+	}
+	leaveEvent struct {
+		call      callID
+		memberIDs []string
+	}
+	// commitEvent is an OffsetCommit; refused are partitions that the shell has already refused.
+	commitEvent struct {
+		call callID
+		Membership
+		offsets []offsetRecord
+		refused map[partition.TopicPartition]error
+	}
+	timerEvent struct{ timerKey }
+	// appendedEvent is the log's answer to an appendEffect. noSpace tells a full disk, which passes.
+	appendedEvent struct {
+		id      appendID
+		err     error
+		noSpace bool
+	}
+	// forgetEvent: these partitions' topic is gone, and their offsets with it.
+	forgetEvent struct{ partitions []partition.TopicPartition }
+	// loadedEvent: the log has been replayed into this machine.
+	loadedEvent struct{}
+	// stopEvent: the coordinator ends; err is what it answers from now on.
+	stopEvent struct{ err error }
+)
+
+func (joinEvent) isEvent()      {}
+func (withdrawEvent) isEvent()  {}
+func (syncEvent) isEvent()      {}
+func (heartbeatEvent) isEvent() {}
+func (leaveEvent) isEvent()     {}
+func (commitEvent) isEvent()    {}
+func (timerEvent) isEvent()     {}
+func (appendedEvent) isEvent()  {}
+func (forgetEvent) isEvent()    {}
+func (loadedEvent) isEvent()    {}
+func (stopEvent) isEvent()      {}
+
+// Effects, to be carried out in order.
+type (
+	effect interface{ isEffect() }
+
+	// answerEffect answers a call; at most one of join and sync is set.
+	answerEffect struct {
+		call callID
+		err  error
+		join *JoinResult
+		sync *SyncResult
+	}
+	// setTimerEffect starts a timer, instead of the one with the same key if there is one.
+	setTimerEffect struct {
+		timerKey
+		after time.Duration
+	}
+	stopTimerEffect struct{ timerKey }
+	// appendEffect writes records after all earlier ones of the group; an appendedEvent answers it.
+	appendEffect struct {
+		id      appendID
+		records []record
+	}
+	// endedEffect: the generation of a member has ended; one of this process is told.
+	endedEffect struct{ memberID string }
+	// infoEffect is for Events: one of its argument types.
+	infoEffect struct{ info any }
+)
+
+func (answerEffect) isEffect()    {}
+func (setTimerEffect) isEffect()  {}
+func (stopTimerEffect) isEffect() {}
+func (appendEffect) isEffect()    {}
+func (endedEffect) isEffect()     {}
+func (infoEffect) isEffect()      {}
+
+// timerKey names a timer of a group; memberID belongs to timerSession and timerPending.
+type timerKey struct {
+	kind     timerKind
+	memberID string
+}
+
+type timerKind uint8
+
+const (
+	timerJoin    timerKind = iota + 1 // members that have not joined the next generation by then are removed
+	timerSync                         // members that have not synced by then are removed
+	timerSession                      // a member that is silent until then is removed
+	timerPending                      // a member id that has not come back by then is forgotten
+	timerRetry                        // what there was no space for is written again
+)
+
+// Step takes an event at a time and returns what is to be done. The effects are valid until the next Step.
+func (m *machine) Step(now time.Time, e event) []effect {
+	m.now, m.out = now, m.out[:0]
+	switch e := e.(type) {
+	case joinEvent:
+		m.stepJoin(e)
+	case withdrawEvent:
+		m.stepWithdraw(e)
+	case syncEvent:
+		m.stepSync(e)
+	case heartbeatEvent:
+		m.answer(e.call, m.heartbeat(e.Membership))
+	case leaveEvent:
+		m.answer(e.call, m.leave(e.memberIDs))
+	case commitEvent:
+		m.stepCommit(e)
+	case timerEvent:
+		m.stepTimer(e.timerKey)
+	case appendedEvent:
+		m.stepAppended(e)
+	case forgetEvent:
+		m.stepForget(e.partitions)
+	case loadedEvent:
+		m.stepLoaded()
+	case stopEvent:
+		m.stepStop(e.err)
+	}
+	return m.out
+}
+
+// blank reports whether nothing is known of the group, so that it might as well not exist.
+func (m *machine) blank() bool {
+	return m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0
+}
+
+func (m *machine) stepTimer(k timerKey) {
+	switch k.kind {
+	case timerJoin:
+		m.joinTimeout()
+	case timerSync:
+		m.syncTimeout()
+	case timerSession:
+		m.sessionTimeout(k.memberID)
+	case timerPending:
+		if m.pending[k.memberID] {
+			delete(m.pending, k.memberID)
+			m.maybeCompleteJoin()
+		}
+	case timerRetry:
+		m.retryWrites()
+	}
+}
+
+// sessionTimeout expires a member, unless it is parked in a request: then it is the coordinator who is late. Only brand
+// new members expire in their first join.
+func (m *machine) sessionTimeout(id string) {
+	member := m.byID[id]
+	if member == nil || !member.isNew && (member.join != 0 || member.sync != 0) {
+		return
+	}
+	m.remove(member, "session timed out")
+	m.membersRemoved("member " + id + " timed out")
+}
+
+// membersRemoved lets the others rebalance after a removal.
+func (m *machine) membersRemoved(reason string) {
+	switch m.state {
+	case Stable, CompletingRebalance:
+		m.prepareRebalance(reason)
+	case PreparingRebalance:
+		m.maybeCompleteJoin()
+	}
+}
+
+func (m *machine) stepStop(err error) {
+	for _, member := range m.members {
+		m.answer(member.join, err)
+		m.answer(member.sync, err)
+		m.emit(endedEffect{member.id})
+	}
+	for _, a := range m.appends {
+		m.answer(a.call, err)
+	}
+	m.members, m.appends = nil, make(map[appendID]*pendingAppend)
+	m.byID, m.pending = make(map[string]*member), make(map[string]bool)
+	m.state = Dead
+}
+
+// add lets a new member in.
+func (m *machine) add(member *member) {
+	if len(m.members) == 0 && m.leader == "" {
+		m.leader = member.id
+	}
+	m.members = append(m.members, member)
+	m.byID[member.id] = member
+}
+
+// remove takes a member out; what it had parked is answered with ErrUnknownMemberID.
+func (m *machine) remove(gone *member, reason string) {
+	m.stopTimer(timerSession, gone.id)
+	m.answer(gone.join, ErrUnknownMemberID)
+	m.answer(gone.sync, ErrUnknownMemberID)
+	delete(m.byID, gone.id)
+	for i, member := range m.members {
+		if member == gone {
+			m.members = append(m.members[:i:i], m.members[i+1:]...)
+			break
+		}
+	}
+	if m.leader == gone.id {
+		m.leader = ""
+		if len(m.members) > 0 {
+			m.leader = m.members[0].id
+		}
+	}
+	m.emit(endedEffect{gone.id})
+	m.emit(infoEffect{MemberRemovedInfo{Group: m.id, MemberID: gone.id, Reason: reason}})
+}
+
+// alive restarts the session of a member. A member of this process has none: it lives as long as we do.
+func (m *machine) alive(member *member, session time.Duration) {
+	if !member.local {
+		m.setTimer(timerSession, member.id, session)
+	}
+}
+
+// rebalanceTimeout is the longest of the members'.
+func (m *machine) rebalanceTimeout() time.Duration {
+	var d time.Duration
+	for _, member := range m.members {
+		d = max(d, member.rebalance)
+	}
+	return d
+}
+
+func (m *machine) emit(e effect) { m.out = append(m.out, e) }
+
+// answer answers a call that may be none.
+func (m *machine) answer(call callID, err error) {
+	if call != 0 {
+		m.emit(answerEffect{call: call, err: err})
+	}
+}
+
+func (m *machine) setTimer(k timerKind, memberID string, d time.Duration) {
+	m.emit(setTimerEffect{timerKey{k, memberID}, d})
+}
+
+func (m *machine) stopTimer(k timerKind, memberID string) {
+	m.emit(stopTimerEffect{timerKey{k, memberID}})
+}
+
+// append sends records to the log.
+func (m *machine) append(p *pendingAppend, records []record) appendID {
+	m.lastAppend++
+	m.appends[m.lastAppend] = p
+	m.emit(appendEffect{m.lastAppend, records})
+	return m.lastAppend
+}

@@ -1,0 +1,346 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// TestMachine replays the stories in testdata/machine: one rule of the coordinator each. go test -rewrite writes down
+// what happens; the diff is then to be read.
+//
+//	group [delay=3s] [max-size=2]             a new group
+//	join A [new] [local] [require-id] [protocols=(range,sticky)] [meta=M] [session=D] [rebalance=D]
+//	withdraw join A                           whoever waits for that answer gives up
+//	sync A gen=1 [assign=(A:t-0,B:t-1)]
+//	heartbeat A gen=1
+//	leave A B
+//	commit A gen=1 t-0=5 t-1=7                commit - is from outside the group
+//	timer join | sync | retry | session A     the timer fires; it must be running
+//	log ok | full | broken                    the oldest unanswered append is answered
+//	forget t-0                                its topic was deleted
+//	restart                                   another process reads what is in the log
+//	stop
+//	offsets
+//
+// Printed are effects, then the state. Timers that were not running are not said to stop.
+func TestMachine(t *testing.T) {
+	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
+		s := &story{t: t, incarnation: 1}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.out.Reset()
+			s.t = t
+			s.run(d)
+			s.check()
+			return s.out.String()
+		})
+	})
+}
+
+type story struct {
+	t           *testing.T
+	out         strings.Builder
+	m           *machine
+	incarnation int
+	calls       []string // by call, from 1
+	answered    map[callID]bool
+	timers      map[timerKey]bool
+	waiting     []appendEffect
+	log         []record
+	now         time.Time
+}
+
+func (s *story) call(what string) callID {
+	s.calls = append(s.calls, what)
+	return callID(len(s.calls))
+}
+
+func (s *story) fresh(c machineConfig) {
+	c.incarnation = strconv.Itoa(s.incarnation)
+	s.m = newMachine("g", c)
+	s.timers, s.answered, s.waiting = make(map[timerKey]bool), make(map[callID]bool), nil
+}
+
+func (s *story) run(d *datadriven.TestData) {
+	t := s.t
+	s.now = s.now.Add(time.Second)
+	gen := func() Generation {
+		var g int
+		if !d.HasArg("gen") {
+			return NoGeneration
+		}
+		d.ScanArgs(t, "gen", &g)
+		return Generation(g)
+	}
+	name := func(i int) string { return d.CmdArgs[i].Key }
+	duration := func(key, def string) time.Duration {
+		if d.HasArg(key) {
+			d.ScanArgs(t, key, &def)
+		}
+		v, err := time.ParseDuration(def)
+		require.NoError(t, err)
+		return v
+	}
+	switch d.Cmd {
+	case "group":
+		c := machineConfig{minSession: 6 * time.Second, maxSession: 30 * time.Minute, newMember: 5 * time.Minute, maxMetadata: 10, retry: time.Second}
+		c.initialDelay = duration("delay", "0s")
+		if d.HasArg("max-size") {
+			d.ScanArgs(t, "max-size", &c.maxSize)
+		}
+		s.log, s.now = nil, time.UnixMilli(1_700_000_000_000)
+		s.fresh(c)
+	case "join":
+		r := JoinRequest{Group: "g", MemberID: name(0), ClientID: "client", ClientHost: "/host", ProtocolType: ProtocolTypeConsumer}
+		r.Local, r.RequireKnownMemberID = d.HasArg("local"), d.HasArg("require-id")
+		if d.HasArg("new") {
+			r.MemberID = ""
+		}
+		r.SessionTimeout, r.RebalanceTimeout = duration("session", "45s"), duration("rebalance", "60s")
+		meta, protocols := "", []string{"range"}
+		if d.HasArg("meta") {
+			d.ScanArgs(t, "meta", &meta)
+		}
+		if arg, ok := d.Arg("protocols"); ok {
+			protocols = arg.Vals
+		}
+		if d.HasArg("type") {
+			d.ScanArgs(t, "type", &r.ProtocolType)
+		}
+		for _, p := range protocols {
+			r.Protocols = append(r.Protocols, Protocol{Name: p, Metadata: []byte(meta)})
+		}
+		s.step(joinEvent{call: s.call("join " + name(0)), newMemberID: name(0), JoinRequest: r})
+	case "withdraw":
+		label := name(0) + " " + name(1)
+		for i, c := range s.calls {
+			if id := callID(i + 1); c == label && !s.answered[id] {
+				s.answered[id] = true
+				s.step(withdrawEvent{id})
+			}
+		}
+	case "sync":
+		r := SyncRequest{Membership: Membership{Group: "g", MemberID: name(0), Generation: gen()}}
+		if d.HasArg("protocol") {
+			d.ScanArgs(t, "protocol", &r.Protocol)
+		}
+		if arg, ok := d.Arg("assign"); ok {
+			r.Assignments = make(map[string][]byte)
+			for _, v := range arg.Vals {
+				id, what, _ := strings.Cut(v, ":")
+				r.Assignments[id] = []byte(what)
+			}
+		}
+		s.step(syncEvent{call: s.call("sync " + name(0)), SyncRequest: r})
+	case "heartbeat":
+		s.step(heartbeatEvent{call: s.call("heartbeat " + name(0)), Membership: Membership{Group: "g", MemberID: name(0), Generation: gen()}})
+	case "leave":
+		e := leaveEvent{call: s.call("leave")}
+		for i := range d.CmdArgs {
+			e.memberIDs = append(e.memberIDs, name(i))
+		}
+		s.step(e)
+	case "commit":
+		e := commitEvent{call: s.call("commit " + name(0)), Membership: Membership{Group: "g", MemberID: strings.Trim(name(0), "-"), Generation: gen()}}
+		for _, arg := range d.CmdArgs[1:] {
+			if arg.Key == "gen" || arg.Key == "metadata" {
+				continue
+			}
+			offset, err := strconv.Atoi(arg.Vals[0])
+			require.NoError(t, err)
+			o := offsetRecord{parseTP(t, arg.Key), CommittedOffset{Offset: partition.Offset(offset), LeaderEpoch: -1}}
+			if d.HasArg("metadata") {
+				d.ScanArgs(t, "metadata", &o.Metadata)
+			}
+			e.offsets = append(e.offsets, o)
+		}
+		s.step(e)
+	case "timer":
+		k := timerKey{kind: map[string]timerKind{"join": timerJoin, "sync": timerSync, "session": timerSession, "pending": timerPending, "retry": timerRetry}[name(0)]}
+		if len(d.CmdArgs) > 1 {
+			k.memberID = name(1)
+		}
+		require.True(t, s.timers[k], "%s: timer is not running", d.Pos)
+		delete(s.timers, k)
+		s.step(timerEvent{k})
+	case "log":
+		require.NotEmpty(t, s.waiting, "%s: nothing on its way to the log", d.Pos)
+		e := appendedEvent{id: s.waiting[0].id}
+		switch name(0) {
+		case "ok":
+			s.log = append(s.log, s.waiting[0].records...)
+		case "full":
+			e.err, e.noSpace = partition.ErrNoSpace, true
+		case "broken":
+			e.err = partition.ErrStorage
+		}
+		s.waiting = s.waiting[1:]
+		s.step(e)
+	case "forget":
+		s.step(forgetEvent{[]partition.TopicPartition{parseTP(t, name(0))}})
+	case "restart":
+		s.incarnation++
+		s.fresh(s.m.config)
+		for _, r := range s.log {
+			v, ok, err := decodeRecord(r.key, r.value)
+			require.NoError(t, err)
+			require.True(t, ok)
+			s.m.replay(&v)
+		}
+		s.step(loadedEvent{})
+	case "stop":
+		s.step(stopEvent{partition.ErrClosed})
+	case "offsets":
+		for _, tp := range slices.SortedFunc(maps.Keys(s.m.offsets), compareTopicPartitions) {
+			fmt.Fprintf(&s.out, "%s=%d%s\n", tp, s.m.offsets[tp].Offset, map[bool]string{true: " (only in memory)"}[s.m.unwritten[tp]])
+		}
+		return
+	default:
+		t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+	}
+	s.state()
+}
+
+func parseTP(t *testing.T, v string) partition.TopicPartition {
+	i := strings.LastIndexByte(v, '-')
+	p, err := strconv.Atoi(v[i+1:])
+	require.NoError(t, err)
+	return partition.TopicPartition{Topic: v[:i], Partition: int32(p)}
+}
+
+func (s *story) state() {
+	var ids []string
+	for _, m := range s.m.members {
+		id := m.id
+		if m.id == s.m.leader {
+			id += "*"
+		}
+		ids = append(ids, id)
+	}
+	fmt.Fprintf(&s.out, "= %s, generation %d, members [%s]", s.m.state, s.m.generation, strings.Join(ids, " "))
+	if len(s.m.pending) > 0 {
+		fmt.Fprintf(&s.out, ", pending %v", slices.Sorted(maps.Keys(s.m.pending)))
+	}
+	s.out.WriteString("\n")
+}
+
+func (s *story) step(e event) {
+	for _, e := range s.m.Step(s.now, e) {
+		switch e := e.(type) {
+		case answerEffect:
+			require.False(s.t, s.answered[e.call], "%s was answered twice", s.calls[e.call-1])
+			s.answered[e.call] = true
+			fmt.Fprintf(&s.out, "%s: %s\n", s.calls[e.call-1], s.answer(e))
+		case setTimerEffect:
+			s.timers[e.timerKey] = true
+			fmt.Fprintf(&s.out, "timer %s in %s\n", e.timerKey, e.after)
+		case stopTimerEffect:
+			if s.timers[e.timerKey] {
+				fmt.Fprintf(&s.out, "timer %s stopped\n", e.timerKey)
+			}
+			delete(s.timers, e.timerKey)
+		case appendEffect:
+			s.waiting = append(s.waiting, e)
+			for _, r := range e.records {
+				fmt.Fprintf(&s.out, "to the log: %s\n", describe(s.t, r))
+			}
+		case endedEffect:
+			fmt.Fprintf(&s.out, "%s is told that its generation has ended\n", e.memberID)
+		case infoEffect:
+			switch i := e.info.(type) {
+			case RebalanceInfo:
+				fmt.Fprintf(&s.out, "rebalance: %s\n", i.Reason)
+			case MemberRemovedInfo:
+				fmt.Fprintf(&s.out, "%s removed: %s\n", i.MemberID, i.Reason)
+			}
+		}
+	}
+}
+
+func (k timerKey) String() string {
+	name := map[timerKind]string{timerJoin: "join", timerSync: "sync", timerSession: "session", timerPending: "pending", timerRetry: "retry"}[k.kind]
+	return strings.TrimSpace(name + " " + k.memberID)
+}
+
+func (s *story) answer(e answerEffect) string {
+	var out []string
+	if e.err != nil {
+		name := e.err.Error()
+		for n, sentinel := range map[string]error{
+			"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
+			"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
+			"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
+			"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
+		} {
+			if e.err == sentinel { //nolint:errorlint // the name is for the sentinel itself
+				name = n
+			}
+		}
+		out = append(out, name)
+		if errors.Is(e.err, ErrMemberIDRequired) {
+			out = append(out, e.join.MemberID)
+		}
+		return strings.Join(out, " ")
+	}
+	switch {
+	case e.join != nil:
+		out = append(out, fmt.Sprintf("generation %d, protocol %s, leader %s", e.join.Generation, e.join.Protocol, e.join.LeaderID))
+		for _, m := range e.join.Members {
+			out = append(out, strings.TrimSpace(m.MemberID+" "+string(m.Metadata)))
+		}
+		return strings.Join(out, ", ")
+	case e.sync != nil:
+		return "assigned [" + string(e.sync.Assignment) + "]"
+	}
+	return "ok"
+}
+
+func describe(t *testing.T, r record) string {
+	v, ok, err := decodeRecord(r.key, r.value)
+	require.NoError(t, err)
+	require.True(t, ok)
+	switch {
+	case v.isOffset && v.offset == nil:
+		return fmt.Sprintf("offset of %s deleted", v.tp)
+	case v.isOffset:
+		return fmt.Sprintf("offset %d of %s", v.offset.Offset, v.tp)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "generation %d protocol=%q leader=%q", v.metadata.generation, v.metadata.protocol, v.metadata.leader)
+	for _, m := range v.metadata.members {
+		fmt.Fprintf(&out, " %s=[%s]", m.id, m.assignment)
+	}
+	return out.String()
+}
+
+// check holds the machine to its invariants after every step.
+func (s *story) check() {
+	m := s.m
+	require.Len(s.t, m.byID, len(m.members))
+	for _, member := range m.members {
+		require.Same(s.t, member, m.byID[member.id])
+		require.False(s.t, member.join != 0 && member.sync != 0, "%s is parked twice", member.id)
+		require.True(s.t, member.join == 0 || m.state == PreparingRebalance, "%s waits for a join in %s", member.id, m.state)
+		require.True(s.t, member.sync == 0 || m.state == CompletingRebalance, "%s waits for a sync in %s", member.id, m.state)
+	}
+	require.True(s.t, len(m.members) == 0 || m.byID[m.leader] != nil, "leader %q is no member", m.leader)
+	require.True(s.t, m.state != Empty || len(m.members) == 0)
+	require.True(s.t, m.state != PreparingRebalance || s.timers[timerKey{kind: timerJoin}], "nothing ends the wait for joins")
+	unsynced := slices.ContainsFunc(m.members, func(m *member) bool { return !m.synced })
+	require.True(s.t, m.state != CompletingRebalance || !unsynced || s.timers[timerKey{kind: timerSync}], "nothing ends the wait for syncs")
+	retrying := false
+	for _, a := range m.appends {
+		retrying = retrying || a.retry
+	}
+	require.True(s.t, len(m.unwritten) == 0 && !m.metadataUnwritten || retrying || s.timers[timerKey{kind: timerRetry}], "nothing writes what is only in memory")
+}

@@ -1,0 +1,72 @@
+package group
+
+import (
+	"slices"
+	"strings"
+)
+
+// localPrefix begins the client host of members that live in the coordinator's process; the incarnation follows. A
+// broker puts an address there, which begins with a slash.
+const localPrefix = "in-process:"
+
+func localHost(incarnation string) string { return localPrefix + incarnation }
+
+// replay applies a record that was read from the log. loadedEvent ends the replay.
+func (m *machine) replay(r *groupRecord) {
+	switch {
+	case r.isOffset && r.offset == nil:
+		delete(m.offsets, r.tp)
+	case r.isOffset:
+		m.offsets[r.tp] = *r.offset
+	default:
+		m.members, m.byID = nil, make(map[string]*member)
+		m.state, m.protocolType, m.protocol, m.leader, m.generation = Empty, "", "", "", 0
+		if r.metadata != nil {
+			m.replayMetadata(r.metadata)
+		}
+	}
+}
+
+func (m *machine) replayMetadata(g *groupMetadata) {
+	m.protocolType, m.protocol, m.leader, m.generation, m.since = g.protocolType, g.protocol, g.leader, g.generation, g.since
+	for _, v := range g.members {
+		restored := &member{
+			id: v.id, instanceID: v.instanceID, clientID: v.clientID, clientHost: v.clientHost,
+			session: v.session, rebalance: v.rebalance, assignment: v.assignment, synced: true,
+			local: strings.HasPrefix(v.clientHost, localPrefix),
+			// Of all its protocols only the one that had won is in the record, as in Kafka.
+			protocols: []Protocol{{Name: g.protocol, Metadata: v.subscription}},
+		}
+		if m.byID[v.id] == nil {
+			m.members = append(m.members, restored)
+			m.byID[v.id] = restored
+		}
+	}
+	if len(m.members) > 0 {
+		m.state = Stable
+	}
+}
+
+// stepLoaded takes the restored members on: those over the wire have their whole session to report; those that lived
+// in a process which has ended are removed at once, and delay nobody. Nothing is written for that: after the next
+// open it would happen again in the same way.
+func (m *machine) stepLoaded() {
+	gone := 0
+	for _, member := range slices.Clone(m.members) {
+		switch {
+		case !member.local:
+			m.alive(member, member.session)
+		case member.clientHost != localHost(m.config.incarnation):
+			m.remove(member, "its process has ended")
+			gone++
+		}
+	}
+	switch {
+	case gone == 0:
+	case len(m.members) == 0:
+		m.generation++ // as Kafka does when the last member leaves: old members' commits must not pass
+		m.state, m.protocol, m.leader = Empty, "", ""
+	default:
+		m.prepareRebalance("members of a process that has ended were removed")
+	}
+}
