@@ -292,14 +292,18 @@ func (r *recovery) salvage(reason error) error {
 		return err
 	}
 	d := r.damage
-	if d.section < 0 {
+	if d.section < 0 { // nothing is left to be cut
 		r.report.Findings = append(r.report.Findings, Finding{
 			Kind: Salvaged, Path: r.o.Dir, Index: d.index, Action: ActionNone, Detail: reason.Error(),
 		})
 	}
+	cutAt := d.section
 	for i, s := range r.sections {
-		if d.section < 0 || i <= d.section {
+		if i <= d.section && s.base <= r.last.index+1 {
 			continue
+		}
+		if i == d.section {
+			cutAt = -1
 		}
 		saved, err := r.setAside(s.name)
 		if err != nil {
@@ -310,8 +314,8 @@ func (r *recovery) salvage(reason error) error {
 			Detail: reason.Error(),
 		})
 	}
-	if d.section >= 0 {
-		err := r.cut(cut{section: d.section, position: d.position, kind: Salvaged, index: d.index, why: reason})
+	if cutAt >= 0 {
+		err := r.cut(cut{section: cutAt, position: d.position, kind: Salvaged, index: d.index, why: reason})
 		if err != nil {
 			return err
 		}
