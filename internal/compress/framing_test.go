@@ -7,6 +7,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/stretchr/testify/require"
 )
@@ -150,4 +151,41 @@ func TestXXH32(t *testing.T) {
 	require.Equal(t, uint32(0x32d153ff), xxh32([]byte("abc")))
 	require.Equal(t, uint32(0x63a14d5f), xxh32([]byte("abcdefghijklmnopqrstuvwxyz")))
 	require.Equal(t, byte(lz4HC), byte(xxh32([]byte{lz4FLG, lz4BD})>>8))
+}
+
+// A frame that does not declare its contents is what Kafka's Java client
+// writes. The first guess at the room it needs may be too small.
+func TestZstdStreamsWithoutContentSizeAreRead(t *testing.T) {
+	for name, src := range samples() {
+		var packed bytes.Buffer
+		w, err := zstd.NewWriter(&packed, zstd.WithWindowSize(2<<20), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+		require.NoError(t, err)
+		for rest := src; len(rest) > 0; { // in pieces, or the writer knows the size
+			n := min(len(rest), 10000)
+			_, err = w.Write(rest[:n])
+			require.NoError(t, err)
+			require.NoError(t, w.Flush())
+			rest = rest[n:]
+		}
+		require.NoError(t, w.Close())
+
+		out, err := Decompress(nil, packed.Bytes(), Zstd, len(src))
+		require.NoError(t, err, name)
+		require.True(t, bytes.Equal(src, out))
+		out, err = Decompress(make([]byte, 3, 5), packed.Bytes(), Zstd, 1<<30)
+		require.NoError(t, err, name)
+		require.True(t, bytes.Equal(src, out[3:]))
+		if len(src) > 0 {
+			_, err = Decompress(nil, packed.Bytes(), Zstd, len(src)-1)
+			require.ErrorAs(t, err, new(*TooLargeError), name)
+		}
+	}
+}
+
+func TestASkippableZstdFrameIsSkipped(t *testing.T) {
+	packed, err := Compress([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'}, []byte("partlog"), Zstd, DefaultLevel)
+	require.NoError(t, err)
+	out, err := Decompress(nil, packed, Zstd, 7)
+	require.NoError(t, err)
+	require.Equal(t, "partlog", string(out))
 }

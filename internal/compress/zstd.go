@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"errors"
 	"math"
 	"sync"
 
@@ -14,12 +13,10 @@ const (
 	// zstd's own levels up to 19 use.
 	zstdWindow = 8 << 20
 
-	// zstdRetry is by how much the room for a frame that does not declare its
-	// size grows when it was too small. Decoding again from the start costs a
-	// third of the work in the worst case, and nothing in steady state, as
-	// callers come with the buffer of the batch before.
-	zstdRetry = 4
-	zstdFirst = 1024
+	// zstdGuess is how many times its size a stream that does not declare its
+	// contents is first given. If that is too little it is decoded once more;
+	// not in steady state, as callers come with the buffer of the batch before.
+	zstdGuess = 8
 
 	zstdBlock = 128 << 10 // the most that a block can hold
 	zstdSlack = 16
@@ -75,42 +72,136 @@ func compressZstd(dst, src []byte, level int) []byte {
 	return zstdEncoders[zstd.EncoderLevelFromZstd(level)]().EncodeAll(src, dst)
 }
 
+// zstdSurvey is what a stream's frame and block headers say without decoding.
+type zstdSurvey struct {
+	most     int64 // bytes that the stream holds at most
+	declared int64 // bytes that it says it holds; -1 if a frame does not say
+}
+
+// survey walks the frame and block headers. It is what makes it safe to
+// allocate before decoding: a block takes four bytes at least and stands for
+// 128 KiB at most, so the sum over blocks is in proportion to the input.
+func survey(src []byte) (zstdSurvey, error) {
+	var s zstdSurvey
+	if len(src) == 0 {
+		return s, corrupt(Zstd, "no frame")
+	}
+	for len(src) > 0 {
+		var h zstd.Header
+		if err := h.Decode(src); err != nil {
+			return s, corrupt(Zstd, err.Error())
+		}
+		rest := src[h.HeaderSize:]
+		if h.Skippable {
+			if uint64(h.SkippableSize) > uint64(len(rest)) {
+				return s, corrupt(Zstd, "skippable frame is cut short")
+			}
+			src = rest[h.SkippableSize:]
+			continue
+		}
+		window := h.WindowSize
+		if h.SingleSegment {
+			window = h.FrameContentSize
+		}
+		if window > zstdWindow {
+			return s, &TooLargeError{Codec: Zstd, Max: zstdWindow, Declared: int64(min(window, math.MaxInt64)), Window: true}
+		}
+		most, rest, err := surveyBlocks(rest, min(max(int64(window), zstd.MinWindowSize), zstdBlock))
+		if err != nil {
+			return s, err
+		}
+		if h.HasCheckSum {
+			if len(rest) < 4 {
+				return s, corrupt(Zstd, "checksum is cut short")
+			}
+			rest = rest[4:]
+		}
+		switch {
+		case !h.HasFCS:
+			s.declared = -1
+		case h.FrameContentSize > uint64(most):
+			return s, corrupt(Zstd, "content size that its blocks cannot have")
+		default:
+			most = int64(h.FrameContentSize)
+			if s.declared >= 0 {
+				s.declared += most
+			}
+		}
+		s.most += most
+		src = rest
+	}
+	return s, nil
+}
+
+// surveyBlocks walks the blocks of one frame, each of which holds at most
+// largest bytes, and returns what they hold at most and what follows them.
+func surveyBlocks(src []byte, largest int64) (most int64, rest []byte, err error) {
+	const raw, repeated, compressed = 0, 1, 2
+	for {
+		if len(src) < 3 {
+			return 0, nil, corrupt(Zstd, "block header is cut short")
+		}
+		header := uint32(src[0]) | uint32(src[1])<<8 | uint32(src[2])<<16
+		last, size, stored := header&1 != 0, int64(header>>3), int(header>>3)
+		src = src[3:]
+		switch header >> 1 & 3 {
+		case raw:
+			most += size
+		case repeated:
+			most += size
+			stored = 1
+		case compressed:
+			most += largest
+		default:
+			return 0, nil, corrupt(Zstd, "reserved block type")
+		}
+		if size > largest {
+			return 0, nil, corrupt(Zstd, "block is larger than the frame allows")
+		}
+		if stored > len(src) {
+			return 0, nil, corrupt(Zstd, "block is cut short")
+		}
+		if src = src[stored:]; last {
+			return most, src, nil
+		}
+	}
+}
+
 func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
-	var header zstd.Header
-	if err := header.Decode(src); err != nil {
-		return nil, corrupt(Zstd, err.Error())
+	s, err := survey(src)
+	if err != nil {
+		return nil, err
 	}
-	declared, at := int64(-1), len(dst)
-	room := min(limit, zstdRetry*len(src)+zstdFirst)
-	if header.HasFCS {
-		declared = int64(min(header.FrameContentSize, math.MaxInt64))
-		if declared > int64(limit) {
-			return nil, &TooLargeError{Codec: Zstd, Max: limit, Declared: declared}
-		}
-		// A block takes four bytes at least and stands for 128 KiB at most.
-		if declared > int64(len(src)/4+1)*zstdBlock {
-			return nil, corrupt(Zstd, "content size that so few bytes cannot have")
-		}
-		room = int(declared)
+	if s.declared > int64(limit) {
+		return nil, &TooLargeError{Codec: Zstd, Max: limit, Declared: s.declared}
 	}
-	room = min(limit, max(room, cap(dst)-at-zstdSlack))
+	at := len(dst)
+	most := int(min(s.most, int64(limit)))
+	room := most
+	if s.declared < 0 {
+		room = min(most, max(zstdGuess*len(src)+1024, cap(dst)-at-zstdSlack))
+	}
 	for {
 		// A few bytes more than can be needed spare the decoder some checks.
 		dst = grow(dst, room+zstdSlack)
 		out, err := zstdDecoder().DecodeAll(src, dst[at:at:at+room+zstdSlack])
-		switch {
-		case err == nil && len(out) <= room:
+		if err == nil && len(out) <= room {
 			if len(out) > 0 && &out[0] != &dst[:at+1][at] {
 				return append(dst, out...), nil // the decoder took a buffer of its own after all
 			}
 			return dst[:at+len(out)], nil
-		case errors.Is(err, zstd.ErrWindowSizeExceeded):
-			return nil, &TooLargeError{Codec: Zstd, Max: zstdWindow, Declared: int64(min(header.WindowSize, math.MaxInt64)), Window: true}
-		case err != nil && !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return nil, corrupt(Zstd, err.Error())
-		case room >= limit:
-			return nil, &TooLargeError{Codec: Zstd, Max: limit, Declared: declared}
 		}
-		room = min(limit, room*zstdRetry)
+		// The decoder has no error of its own for "the block does not fit",
+		// so whether the stream is bad is known only with room for all of it.
+		switch {
+		case room < most:
+			room = most
+		case s.most > int64(limit):
+			return nil, &TooLargeError{Codec: Zstd, Max: limit, Declared: s.declared}
+		case err == nil:
+			return nil, corrupt(Zstd, "more contents than its blocks can have")
+		default:
+			return nil, corrupt(Zstd, err.Error())
+		}
 	}
 }
