@@ -1,0 +1,155 @@
+package partition
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The payloads of journal entries: varints (zigzag), strings as length and bytes, ids as 16 bytes, booleans as one
+// byte. The journal's envelope has checksum, kind and index, so there is none of it here.
+
+var errShortPayload = errors.New("catalogue entry ends too early or is not one")
+
+// encoder appends to buf.
+type encoder struct{ buf []byte }
+
+func (e *encoder) int(v int64)  { e.buf = binary.AppendVarint(e.buf, v) }
+func (e *encoder) id(v TopicID) { e.buf = append(e.buf, v[:]...) }
+func (e *encoder) string(v string) {
+	e.int(int64(len(v)))
+	e.buf = append(e.buf, v...)
+}
+
+func (e *encoder) bool(v bool) {
+	b := byte(0)
+	if v {
+		b = 1
+	}
+	e.buf = append(e.buf, b)
+}
+
+func (e *encoder) strings(m map[string]string) {
+	e.int(int64(len(m)))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		e.string(k)
+		e.string(m[k])
+	}
+}
+
+func (e *encoder) mark(m mark) {
+	e.id(m.id)
+	e.int(int64(m.partition))
+	e.int(int64(m.offset))
+	e.int(int64(m.start))
+}
+
+// topic writes a topic; partitions that are all alike, as those of a new one, take the room of one.
+func (e *encoder) topic(t *catTopic) {
+	e.string(t.name)
+	e.id(t.id)
+	e.int(t.created.UnixMilli())
+	e.int(int64(t.epoch))
+	e.strings(t.overrides)
+	e.int(int64(len(t.parts)))
+	for i := 0; i < len(t.parts); {
+		run := 1
+		for i+run < len(t.parts) && t.parts[i+run] == t.parts[i] {
+			run++
+		}
+		e.int(int64(run))
+		e.int(int64(t.parts[i].logStart))
+		e.int(int64(t.parts[i].recoveryPoint))
+		e.int(int64(t.parts[i].end))
+		i += run
+	}
+}
+
+// decoder reads from buf. After the first error everything it returns is zero.
+type decoder struct {
+	buf []byte
+	err error
+}
+
+func (d *decoder) fail() { d.err, d.buf = errShortPayload, nil }
+
+func (d *decoder) int() int64 {
+	v, n := binary.Varint(d.buf)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.buf = d.buf[n:]
+	return v
+}
+
+func (d *decoder) bytes(n int64) []byte {
+	if n < 0 || n > int64(len(d.buf)) {
+		d.fail()
+		return nil
+	}
+	b := d.buf[:n]
+	d.buf = d.buf[n:]
+	return b
+}
+
+func (d *decoder) id() (id TopicID) {
+	copy(id[:], d.bytes(int64(len(id))))
+	return id
+}
+
+func (d *decoder) string() string { return string(d.bytes(d.int())) }
+
+func (d *decoder) bool() bool {
+	b := d.bytes(1)
+	return len(b) == 1 && b[0] == 1
+}
+
+func (d *decoder) strings() map[string]string {
+	m := map[string]string{}
+	for range d.int() {
+		k := d.string()
+		v := d.string()
+		if d.err != nil {
+			return nil
+		}
+		m[k] = v
+	}
+	return m
+}
+
+func (d *decoder) mark() mark {
+	m := mark{id: d.id(), partition: int32(d.int()), offset: Offset(d.int()), start: Offset(d.int())}
+	if m.partition < 0 || m.offset < 0 {
+		d.fail()
+	}
+	return m
+}
+
+func (d *decoder) topic() *catTopic {
+	t := &catTopic{name: d.string(), id: d.id(), created: time.UnixMilli(d.int()), epoch: LeaderEpoch(d.int()), overrides: d.strings()}
+	n := d.int()
+	if n < 0 || n > maxPartitions {
+		d.fail()
+	}
+	for d.err == nil && int64(len(t.parts)) < n {
+		run := d.int()
+		p := catPart{logStart: Offset(d.int()), recoveryPoint: Offset(d.int()), end: Offset(d.int())}
+		if run < 1 || run > n-int64(len(t.parts)) {
+			d.fail()
+			break
+		}
+		for range run {
+			t.parts = append(t.parts, p)
+		}
+	}
+	if d.err == nil {
+		if err := validTopicName(t.name); err != nil {
+			d.err = fmt.Errorf("catalogue entry: %w", err)
+		}
+	}
+	return t
+}

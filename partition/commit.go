@@ -1,0 +1,153 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/partlog/partlog/internal/journal"
+	"github.com/partlog/partlog/internal/segment"
+)
+
+// compactJournal is how many bytes of entries an open may have to replay before the catalogue is written whole.
+const compactJournal = 1 << 20
+
+// commitLocked makes one event durable and then applies it. After an error the catalogue is as before; should the
+// event have reached the disk nevertheless, the next commit finds it there and applies it first.
+func (s *Store) commitLocked(kind uint8, payload []byte) error {
+	switch {
+	case s.readOnly:
+		return ErrReadOnly
+	case s.journalClosed:
+		return ErrClosed
+	}
+	if s.journal.Err() != nil {
+		if err := s.reviveLocked(); err != nil {
+			return err
+		}
+	}
+	if _, err := s.journal.Append(kind, payload); err != nil {
+		return fmt.Errorf("write catalogue: %w", noSpace(err))
+	}
+	if err := s.cat.apply(kind, payload); err != nil {
+		panic("BUG: the catalogue refuses its own event: " + err.Error())
+	}
+	if s.journal.Size() > compactJournal {
+		if err := s.journal.Compact(s.cat.encode()); err != nil {
+			s.warn(s.root, "the catalogue could not be compacted: "+err.Error())
+		}
+	}
+	return nil
+}
+
+// reviveLocked puts a journal back to work that has failed, as on a full disk.
+func (s *Store) reviveLocked() error {
+	_, err := s.journal.Reopen(func(e journal.Entry) error { return s.cat.apply(e.Kind, e.Payload) })
+	if err != nil {
+		return fmt.Errorf("write catalogue: %w", noSpace(err))
+	}
+	s.refreshLocked(false, nil)
+	return nil
+}
+
+// refreshLocked makes the live topics those of the catalogue, and returns those that are no longer in it. clean says
+// that new ones may trust the end that the catalogue has; present, if not nil, which directories there are.
+func (s *Store) refreshLocked(clean bool, present map[string]bool) (gone []*topic) {
+	old := s.index.Load()
+	next := &topicIndex{byName: make(map[string]*topic, len(s.cat.topics))}
+	for name, ct := range s.cat.topics {
+		t := old.byName[name]
+		if t != nil && t.id != ct.id {
+			gone = append(gone, t)
+			t = nil
+		}
+		if t == nil {
+			t = &topic{name: name, id: ct.id, internal: internalTopic(name)}
+		}
+		next.byName[name] = t
+		s.refreshTopic(t, ct, clean, present)
+	}
+	for name, t := range old.byName {
+		if next.byName[name] == nil {
+			gone = append(gone, t)
+		}
+	}
+	for _, t := range gone {
+		t.deleted.Store(true)
+	}
+	s.index.Store(next)
+	return gone
+}
+
+func (s *Store) refreshTopic(t *topic, ct *catTopic, clean bool, present map[string]bool) {
+	if t.settings.Load() == nil {
+		t.settings.Store(s.resolve(ct.overrides))
+	}
+	var have []*part
+	if ps := t.parts.Load(); ps != nil {
+		have = *ps
+	}
+	if len(have) == len(ct.parts) {
+		return
+	}
+	parts := slices.Clip(slices.Clone(have))
+	fresh := make([]part, len(ct.parts)-len(have)) // one allocation for thousands
+	for i := len(have); i < len(ct.parts); i++ {
+		cp := ct.parts[i]
+		p := &fresh[i-len(have)]
+		p.s, p.t, p.tp = s, t, TopicPartition{t.name, int32(i)}
+		p.start = partStart{clean: clean && cp.end >= 0, end: cp.end, recoveryPoint: cp.recoveryPoint, logStart: cp.logStart, epoch: ct.epoch}
+		if clean && present != nil && cp.end > 0 && !present[segment.PartitionDirName(t.name, int32(i))] {
+			p.start.clean = false // somebody removed it: recovery shall say so
+		}
+		parts = append(parts, p)
+	}
+	t.parts.Store(&parts)
+}
+
+// noSpace adds ErrNoSpace to the errors by which a system says that a disk or a quota is full.
+func noSpace(err error) error {
+	if errors.Is(err, ErrNoSpace) || !(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNoSpace, err)
+}
+
+// inParallel calls f for each item, at most n at a time, and returns when all have returned.
+func inParallel[T any](n int, items []T, f func(T)) {
+	if len(items) == 1 {
+		f(items[0])
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, len(items)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(items) {
+					return
+				}
+				f(items[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func compareTopicPartition(a, b TopicPartition) int {
+	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+		return c
+	}
+	return int(a.Partition) - int(b.Partition)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func formatInt(v int64) string { return strconv.FormatInt(v, 10) }

@@ -1,0 +1,107 @@
+package partition
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/partlog/partlog/internal/clock"
+)
+
+// Config holds the settings of a store. The zero Config is valid and is the safe choice.
+type Config struct {
+	// Sync is the sync mode of topics that set none; default SyncAlways: an acknowledged append survives a power
+	// loss. Kafka's default is SyncNever.
+	Sync SyncMode
+
+	// Topics holds defaults for the topics' settings, as a broker's configuration does in Kafka. Its Partitions is
+	// num.partitions. Default: the defaults of TopicConfig.
+	Topics TopicConfig
+
+	// Events are functions called when something happens that no call returns; default none.
+	Events Events
+
+	SyncConcurrency        int           // background syncs at the same time in SyncInterval mode; default 8
+	OpenConcurrency        int           // partitions opened, closed or created at the same time; default 2 per CPU (num.recovery.threads.per.data.dir)
+	MaxMappings            int           // memory mappings of the whole store, further reads copy; default 16384 (vm.max_map_count allows 65530)
+	RetentionCheckInterval time.Duration // log.retention.check.interval.ms; default 5 min
+	CheckpointInterval     time.Duration // recovery points are persisted this often while there are writes; default 1 s
+	CheckpointBytes        int64         // or after so many bytes appended to one partition; default 16 MiB
+	LowSpaceBytes          int64         // free space below which Stats and Events warn; default 256 MiB, Unlimited: never
+	CloseTimeout           time.Duration // bound of Close for what may hang; default 30 s
+	ProducerIDExpiration   time.Duration // producer.id.expiration.ms; default 24 h
+
+	// Clock is where all time comes from; default the system's.
+	Clock Clock
+	// FS is where all files are; default the operating system's. OpenMemory ignores it.
+	FS FS
+}
+
+// withDefaults returns c with every zero field set to its default.
+func (c Config) withDefaults() Config {
+	set := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	age := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if c.Sync == 0 {
+		c.Sync = SyncAlways
+	}
+	set(&c.SyncConcurrency, 8)
+	set(&c.OpenConcurrency, 2*runtime.GOMAXPROCS(0))
+	set(&c.MaxMappings, 16384)
+	age(&c.RetentionCheckInterval, 5*time.Minute)
+	age(&c.CheckpointInterval, time.Second)
+	age(&c.CloseTimeout, 30*time.Second)
+	age(&c.ProducerIDExpiration, 24*time.Hour)
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = 16 << 20
+	}
+	if c.LowSpaceBytes == 0 {
+		c.LowSpaceBytes = 256 << 20
+	}
+	if c.Topics.Partitions == 0 {
+		c.Topics.Partitions = 1
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System
+	}
+	return c
+}
+
+// validate returns a *ConfigError for the first field out of range. c has its defaults.
+func (c Config) validate() error {
+	if c.Sync < 0 && c.Sync != SyncAlways && c.Sync != SyncNever {
+		return &ConfigError{Key: "Sync", Value: c.Sync.String(), Range: "SyncAlways, SyncInterval or SyncNever"}
+	}
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{
+		{"SyncConcurrency", int64(c.SyncConcurrency)},
+		{"OpenConcurrency", int64(c.OpenConcurrency)},
+		{"MaxMappings", int64(c.MaxMappings)},
+		{"RetentionCheckInterval", int64(c.RetentionCheckInterval)},
+		{"CheckpointInterval", int64(c.CheckpointInterval)},
+		{"CheckpointBytes", c.CheckpointBytes},
+		{"CloseTimeout", int64(c.CloseTimeout)},
+		{"ProducerIDExpiration", int64(c.ProducerIDExpiration)},
+	} {
+		if f.v < 1 {
+			return &ConfigError{Key: f.name, Value: fmt.Sprint(f.v), Range: "at least 1"}
+		}
+	}
+	if c.Topics.Partitions < 1 || c.Topics.Partitions > maxPartitions {
+		return &ConfigError{Key: "num.partitions", Value: fmt.Sprint(c.Topics.Partitions), Range: fmt.Sprintf("1 to %d", maxPartitions)}
+	}
+	_, err := c.Topics.overrides()
+	return err
+}
+
+// maxPartitions bounds the partitions of one topic, so that a slip of the keyboard does not fill the disk with directories.
+const maxPartitions = 100_000

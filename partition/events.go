@@ -1,0 +1,60 @@
+package partition
+
+import (
+	"time"
+
+	"github.com/partlog/partlog/log"
+)
+
+// PartitionRecovery says what the open of one partition found and did.
+type PartitionRecovery = log.RecoveryReport
+
+// Events are functions that a store calls when something happens that no call returns. Each may be nil. They are
+// called on a goroutine of the store or of whoever caused the event, with no lock held; they must not block, and
+// must not call Store.Close.
+type Events struct {
+	// Warning reports something unusual that was not repaired and need not be, as a network file system or a
+	// directory that is not the store's.
+	Warning func(Warning)
+	// Recovered reports each partition in which an open found something other than a clean end.
+	Recovered func(TopicPartition, PartitionRecovery)
+	// PartitionFailed reports the first failure of background work or of a sync; Partition calls return it too.
+	PartitionFailed func(TopicPartition, error)
+	// LowSpace reports that free space has fallen below Config.LowSpaceBytes (low is true) or has risen again.
+	LowSpace func(free, threshold int64, low bool)
+	// Retained reports what one check of retention dropped from a partition.
+	Retained func(TopicPartition, Retained)
+	// TopicCreated and TopicDeleted report changes of the catalogue.
+	TopicCreated func(name string, id TopicID)
+	TopicDeleted func(name string, id TopicID)
+}
+
+// Warning is an argument of Events.Warning.
+type Warning struct {
+	Path string
+	Text string
+}
+
+// Retained is an argument of Events.Retained.
+type Retained struct {
+	Segments int
+	Bytes    int64
+	LogStart Offset
+	Took     time.Duration
+}
+
+func (s *Store) warn(path, text string) {
+	if f := s.config.Events.Warning; f != nil {
+		f(Warning{Path: path, Text: text})
+	}
+}
+
+func (s *Store) partitionFailed(p *part, err error) {
+	p.counters.failures.Add(1)
+	if p.failed.CompareAndSwap(false, true) {
+		s.counters.failedPartitions.Add(1)
+		if f := s.config.Events.PartitionFailed; f != nil {
+			f(p.tp, err)
+		}
+	}
+}

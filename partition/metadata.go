@@ -1,0 +1,112 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/partlog/partlog/log"
+)
+
+// nodeID is the id of the only node of an embedded store (node.id in meta.properties).
+const nodeID = 1
+
+var onlyReplica = []int32{nodeID}
+
+// Metadata describes the topics named, in their order, or all topics by name if topics is nil. A topic that does not
+// exist, or cannot, has an entry with Err. The answer is the caller's, except Replicas and ISR, which are shared.
+func (s *Store) Metadata(ctx context.Context, topics []string) ([]Metadata, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	index := s.index.Load()
+	if topics == nil {
+		topics = slices.Sorted(maps.Keys(index.byName))
+	}
+	out := make([]Metadata, len(topics))
+	for i, name := range topics {
+		m := &out[i]
+		m.Topic = name
+		t := index.byName[name]
+		if t == nil {
+			if m.Err = validTopicName(name); m.Err == nil {
+				m.Err = unknownTopic(name)
+			}
+			continue
+		}
+		st := t.settings.Load()
+		m.ID, m.Internal, m.MaxMessageBytes, m.Compression = t.id, t.internal, st.log.MaxMessageBytes, st.codec
+		parts := *t.parts.Load()
+		m.Partitions = make([]PartitionMetadata, len(parts))
+		for j, p := range parts {
+			m.Partitions[j] = PartitionMetadata{Partition: int32(j), Leader: nodeID, LeaderEpoch: p.start.epoch, Replicas: onlyReplica, ISR: onlyReplica}
+		}
+	}
+	return out, nil
+}
+
+// ListOffsets returns the offset at a time: the first record whose timestamp is at or after timestamp, in
+// milliseconds since 1970, or OffsetUnknown if there is none below the high watermark; or one of the special
+// timestamps TimestampLatest, TimestampEarliest and TimestampMax.
+func (s *Store) ListOffsets(ctx context.Context, tp TopicPartition, timestamp int64) (Offset, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	p, err := s.part(tp, TopicID{})
+	if err != nil {
+		return 0, s.closedOr(err)
+	}
+	return p.offsetFor(timestamp)
+}
+
+func (p *part) offsetFor(timestamp int64) (Offset, error) {
+	l, err := p.open()
+	if err != nil {
+		return 0, err
+	}
+	hw := p.highWatermark(l)
+	switch timestamp {
+	case TimestampLatest:
+		return hw, nil
+	case TimestampEarliest:
+		return l.Start(), nil
+	}
+	var o Offset
+	switch {
+	case timestamp == TimestampMax:
+		o, _, err = l.OffsetForTimestamp(log.TimestampMax)
+	case timestamp < 0:
+		return 0, errors.Join(ErrUnsupported, &ConfigError{Key: "timestamp", Value: formatInt(timestamp), Range: "0 or more, -1, -2 or -3"})
+	default:
+		o, _, err = l.OffsetForTimestamp(timestamp)
+	}
+	if err != nil {
+		return 0, p.gone(err)
+	}
+	if o < 0 || o >= hw {
+		return OffsetUnknown, nil
+	}
+	return o, nil
+}
+
+// EpochEnd answers OffsetForLeaderEpoch: the largest leader epoch not above epoch that the partition has records of,
+// and the offset at which it ends. A reader that was ahead of a lost tail finds with it where to go on (KIP-320).
+func (s *Store) EpochEnd(ctx context.Context, tp TopicPartition, epoch LeaderEpoch) (LeaderEpoch, Offset, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, 0, err
+	}
+	p, err := s.part(tp, TopicID{})
+	if err != nil {
+		return 0, 0, s.closedOr(err)
+	}
+	l, err := p.open()
+	if err != nil {
+		return 0, 0, err
+	}
+	e, end, err := l.EpochEnd(epoch)
+	return e, end, p.gone(err)
+}

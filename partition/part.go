@@ -1,0 +1,175 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/partlog/partlog/internal/segment"
+	"github.com/partlog/partlog/log"
+)
+
+// part is one partition of a store. After a clean close it is nothing but these fields until its first use: no file,
+// no buffer, no goroutine.
+type part struct {
+	s  *Store
+	t  *topic
+	tp TopicPartition
+
+	log      atomic.Pointer[log.Log] // nil until the first use
+	touched  atomic.Bool             // the shell has it on its list
+	unsynced atomic.Bool             // the shell will sync it (SyncInterval)
+	failed   atomic.Bool             // Events.PartitionFailed has been called
+	waiting  atomic.Int32            // parked fetches; see notify
+	unmarked atomic.Int64            // bytes synced since the recovery point was persisted, roughly
+
+	counters partCounters
+
+	mu     sync.Mutex // guards opening, closing and the fields below; held during the I/O of an open
+	start  partStart  // what the first open is told
+	closed bool
+	last   partEnd // after close
+	broken error   // why it could not be opened; sticky until the store is reopened
+
+	waitMu sync.Mutex // guards parked
+	parked *waitNode
+}
+
+// partStart is what the catalogue and the last close know of a partition that is not open yet.
+type partStart struct {
+	clean         bool
+	end           Offset // log end offset at the clean close
+	recoveryPoint Offset
+	logStart      Offset
+	epoch         LeaderEpoch
+}
+
+// partEnd is what there is when a partition has been closed; an end of −1 is unknown.
+type partEnd struct{ end, start Offset }
+
+func unknownTopic(name string) error {
+	return fmt.Errorf("%w: topic %q", ErrUnknownTopicOrPartition, name)
+}
+
+func unknownPartition(tp TopicPartition, n int) error {
+	return fmt.Errorf("%w: partition %d of topic %q, which has %d", ErrUnknownTopicOrPartition, tp.Partition, tp.Topic, n)
+}
+
+func (p *part) dir() string {
+	return filepath.Join(p.s.root, dataDirName, segment.PartitionDirName(p.tp.Topic, p.tp.Partition))
+}
+
+// open returns the partition's log, opening it at the first use.
+func (p *part) open() (*log.Log, error) {
+	if l := p.log.Load(); l != nil {
+		return l, nil
+	}
+	return p.openSlow()
+}
+
+func (p *part) openSlow() (*log.Log, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.log.Load(); l != nil {
+		return l, nil
+	}
+	if err := p.goneLocked(); err != nil {
+		return nil, err
+	}
+	if p.broken != nil {
+		return nil, p.broken
+	}
+	l, report, err := log.Open(p.logConfig())
+	if err != nil {
+		if !errors.Is(err, ErrNoSpace) {
+			p.broken = fmt.Errorf("open partition %s: %w", p.tp, err)
+			p.s.partitionFailed(p, p.broken)
+			return nil, p.broken
+		}
+		return nil, fmt.Errorf("open partition %s: %w", p.tp, err)
+	}
+	p.log.Store(l)
+	p.s.counters.openPartitions.Add(1)
+	if report != nil && len(report.Findings) > 0 {
+		if f := p.s.config.Events.Recovered; f != nil {
+			f(p.tp, *report)
+		}
+	}
+	if report != nil && !p.start.clean {
+		p.s.report(*report)
+	}
+	return l, nil
+}
+
+// goneLocked says why nothing can be done with the partition any more, if so.
+func (p *part) goneLocked() error {
+	switch {
+	case p.t.deleted.Load():
+		return unknownTopic(p.tp.Topic)
+	case p.closed:
+		return ErrClosed
+	}
+	return nil
+}
+
+// gone is the error for err of an operation on p's log: closed by a deletion, it is the topic that is unknown.
+func (p *part) gone(err error) error {
+	if errors.Is(err, ErrClosed) && p.t.deleted.Load() && !p.s.closed.Load() {
+		return unknownTopic(p.tp.Topic)
+	}
+	return err
+}
+
+func (p *part) logConfig() log.Config {
+	st := p.t.settings.Load()
+	return log.Config{
+		FS:            p.s.fs,
+		Dir:           p.dir(),
+		Topic:         p.tp.Topic,
+		Partition:     p.tp.Partition,
+		TopicID:       p.t.id,
+		Clock:         p.s.config.Clock,
+		Settings:      st.log,
+		LeaderEpoch:   p.start.epoch,
+		Clean:         p.start.clean,
+		CleanEnd:      p.start.end,
+		RecoveryPoint: p.start.recoveryPoint,
+		LogStart:      p.start.logStart,
+		Maps:          p.s.maps,
+		Notify:        p.notify,
+		ReadOnly:      p.s.readOnly,
+		LazyCreate:    p.t.internal,
+	}
+}
+
+// highWatermark is the offset up to which acknowledged batches may be read: what the sync mode promises.
+// Invariant: log start ≤ high watermark ≤ log end offset.
+func (p *part) highWatermark(l *log.Log) Offset {
+	if st := p.t.settings.Load(); st.log.Sync == SyncAlways && !st.pending && !p.s.readOnly {
+		return l.Durable()
+	}
+	return l.Written()
+}
+
+// close closes the log if it was opened; later calls return ErrClosed, or that the topic is unknown.
+func (p *part) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	l := p.log.Load()
+	if l == nil {
+		p.last = partEnd{end: p.start.end, start: p.start.logStart}
+		return p.broken
+	}
+	err := l.Close()
+	if err != nil {
+		err = fmt.Errorf("close partition %s: %w", p.tp, err)
+	}
+	p.last = partEnd{end: l.End(), start: l.Start()}
+	return err
+}
