@@ -23,6 +23,8 @@ type Coordinators interface {
 	io.Closer
 	// Find returns the coordinator of a group. It may wait for the network, never for a group.
 	Find(ctx context.Context, group string) (Coordinator, error)
+	// Stats returns a snapshot of the counters of what coordinates here, for all groups together.
+	Stats() Stats
 }
 
 // Coordinator has one method per group API of Kafka. All are safe for concurrent use. Errors are this package's

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"io"
 	"strconv"
 	"time"
 
@@ -57,6 +58,9 @@ type CoordinatorConfig struct {
 
 	// Clock is the time seam. Nil means the system's clock.
 	Clock partition.Clock
+
+	// Random is the source of member ids. Nil means the system's.
+	Random io.Reader
 
 	// Events are told what happens. The zero value tells nobody.
 	Events Events

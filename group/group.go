@@ -156,6 +156,9 @@ func (g *ConsumerGroup) Describe(ctx context.Context) (Description, error) {
 	return c.Describe(ctx, g.id)
 }
 
+// Stats returns the counters of the coordinator, for all groups together.
+func (g *ConsumerGroup) Stats() Stats { return g.coordinators.Stats() }
+
 // Lag returns, for every partition with a committed offset, how many offsets lie between it and the high watermark.
 // (In a compacted topic that may be more than the number of records.) Never negative: a log that lost its tail counts
 // as read.

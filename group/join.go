@@ -9,6 +9,7 @@ import (
 func (m *machine) stepJoin(e joinEvent) {
 	if err := m.checkJoin(&e); err != nil {
 		m.emit(answerEffect{call: e.call, err: err, join: &JoinResult{Membership: Membership{Group: m.id, Generation: NoGeneration}}})
+		m.maybeCompleteJoin() // the rebalance may have waited for whom it was refused
 		return
 	}
 	known := m.byID[e.MemberID]

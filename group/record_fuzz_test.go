@@ -1,0 +1,39 @@
+package group
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// What is decoded, and written in the same version, is decoded as the same; and kmsg agrees.
+func FuzzDecodeRecord(f *testing.F) {
+	for _, v := range goldenOffsets {
+		f.Add(fromHex(f, goldenOffsetKey), fromHex(f, v))
+	}
+	f.Add(fromHex(f, goldenGroupKey), fromHex(f, goldenGroup))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		r, ok, err := decodeRecord(key, value)
+		switch {
+		case err != nil:
+			require.ErrorIs(t, err, ErrCorruptRecord)
+			require.False(t, ok)
+		case !ok || value == nil:
+		case r.isOffset:
+			var k kmsg.OffsetCommitValue
+			require.NoError(t, k.ReadFrom(value))
+			require.EqualValues(t, k.Offset, r.offset.Offset)
+			require.Equal(t, k.Metadata, r.offset.Metadata)
+			again, _, err := decodeRecord(key, appendOffsetCommit(nil, r.offset, 4))
+			require.NoError(t, err)
+			require.Equal(t, r, again)
+		default:
+			once, _, err := decodeRecord(key, r.metadata.append(nil, 4))
+			require.NoError(t, err)
+			twice, _, err := decodeRecord(key, once.metadata.append(nil, 4))
+			require.NoError(t, err)
+			require.Equal(t, once, twice)
+		}
+	})
+}

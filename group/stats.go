@@ -1,0 +1,93 @@
+package group
+
+import "time"
+
+// Stats is a snapshot of a coordinator's counters since it started, and of what it holds.
+type Stats struct {
+	Groups       map[State]int // of the loaded groups
+	Members      int
+	LocalMembers int
+	Offsets      int // committed partitions in memory
+	Unwritten    int // of these, waiting for space on the disk
+
+	Rebalances     uint64 // begun
+	Generations    uint64 // completed
+	RemovedMembers uint64 // left or expelled
+	Commits        uint64 // requests, failed ones included
+	FailedCommits  uint64
+	DroppedOffsets uint64 // with their topic
+
+	Appends       uint64 // batches written to the offsets topic
+	Records       uint64 // records in them
+	FailedAppends uint64
+	AppendTime    time.Duration // spent in them, failed ones included
+
+	LoadedPartitions uint64
+	LoadedRecords    uint64
+	LoadTime         time.Duration // of all loads
+	MaxLoadTime      time.Duration
+}
+
+func (s *Stats) count(info any) {
+	switch i := info.(type) {
+	case RebalanceInfo:
+		s.Rebalances++
+	case GenerationInfo:
+		s.Generations++
+	case MemberRemovedInfo:
+		s.RemovedMembers++
+	case LoadedInfo:
+		s.LoadedPartitions++
+		s.LoadedRecords += uint64(i.Records)
+		s.LoadTime += i.Duration
+		s.MaxLoadTime = max(s.MaxLoadTime, i.Duration)
+	case WriteFailedInfo:
+		s.FailedAppends++
+	case OffsetsDroppedInfo:
+		s.DroppedOffsets += uint64(i.Partitions)
+	}
+}
+
+// Stats implements Coordinators.
+func (c *coordinator) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	s.Groups = make(map[State]int)
+	for g := range c.groupsLocked() {
+		s.Groups[g.state]++
+		s.Members += len(g.members)
+		for _, m := range g.members {
+			if m.local {
+				s.LocalMembers++
+			}
+		}
+		s.Offsets += len(g.machine.offsets)
+		s.Unwritten += len(g.unwritten)
+	}
+	return s
+}
+
+// tell calls the function that an info is for.
+func (e *Events) tell(info any) {
+	switch i := info.(type) {
+	case RebalanceInfo:
+		call(e.Rebalance, i)
+	case GenerationInfo:
+		call(e.Generation, i)
+	case MemberRemovedInfo:
+		call(e.MemberRemoved, i)
+	case LoadedInfo:
+		call(e.Loaded, i)
+	case WriteFailedInfo:
+		call(e.WriteFailed, i)
+	case OffsetsDroppedInfo:
+		call(e.OffsetsDropped, i)
+	}
+}
+
+func call[T any](f func(T), info T) {
+	if f != nil {
+		f(info)
+	}
+}
