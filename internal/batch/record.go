@@ -78,53 +78,51 @@ func putBytes(w []byte, i int, b []byte) int {
 	return i + copy(w[i:], b)
 }
 
-// varint reads a zigzag varint of at most five bytes, as Kafka's
-// ByteUtils.readVarint does, at b[i:]. The position returned is negative when
-// the bytes end too soon or the number is too long. The value is cut to 32
-// bits.
+// varint reads a zigzag varint of at most 32 bits at b[i:] and returns it with
+// the position after it. That is negative when the bytes end too soon or the
+// number has more bits, or when i is negative already.
 func varint(b []byte, i int) (int32, int) {
 	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		u := uint32(b[i])
-		return int32(u>>1) ^ -int32(u&1), i + 1
+		return small(b[i]), i + 1
 	}
 	return varintSlow(b, i)
 }
 
+// small is a varint or varlong of one byte.
+func small(c byte) int32 { return int32(c>>1) ^ -int32(c&1) }
+
 func varintSlow(b []byte, i int) (int32, int) {
-	var u uint32
-	for shift := uint(0); shift < 35; shift += 7 {
-		if uint(i) >= uint(len(b)) {
-			return 0, -1
-		}
-		c := b[i]
-		i++
-		u |= uint32(c&0x7f) << shift
-		if c < 0x80 {
-			return int32(u>>1) ^ -int32(u&1), i
-		}
+	if uint(i) < uint(len(b)) && i+1 < len(b) && b[i+1] < 0x80 {
+		u := uint32(b[i]&0x7f) | uint32(b[i+1])<<7
+		return int32(u>>1) ^ -int32(u&1), i + 2
 	}
-	return 0, -1
+	u, i := uvarint(b, i, 32)
+	return int32(uint32(u)>>1) ^ -int32(u&1), i
 }
 
-// varlong is varint for 64 bits and ten bytes.
+// varlong is varint for 64 bits.
 func varlong(b []byte, i int) (int64, int) {
 	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return unzigzag(uint64(b[i])), i + 1
+		return int64(small(b[i])), i + 1
 	}
-	return varlongSlow(b, i)
+	u, i := uvarint(b, i, 64)
+	return unzigzag(u), i
 }
 
-func varlongSlow(b []byte, i int) (int64, int) {
+// uvarint reads seven bits a byte, up to the given number.
+func uvarint(b []byte, i int, bits uint) (uint64, int) {
 	var u uint64
-	for shift := uint(0); shift < 70; shift += 7 {
+	for shift := uint(0); shift < bits; shift += 7 {
 		if uint(i) >= uint(len(b)) {
-			return 0, -1
+			break
 		}
 		c := b[i]
 		i++
-		u |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			return unzigzag(u), i
+		if left := bits - shift; left < 7 && c>>left != 0 {
+			break
+		}
+		if u |= uint64(c&0x7f) << shift; c < 0x80 {
+			return u, i
 		}
 	}
 	return 0, -1
