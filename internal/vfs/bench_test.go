@@ -95,7 +95,7 @@ func BenchmarkMemWriteAt(b *testing.B) {
 				if _, err := f.WriteAt(p, off); err != nil {
 					b.Fatal(err)
 				}
-				off = (off + 100) % (1 << 20)
+				off = (off + 100) % 1_000_000
 			}
 		})
 	}

@@ -23,7 +23,7 @@ func BenchmarkOSWriteAt100B(b *testing.B) {
 		if _, err := f.WriteAt(p, off); err != nil {
 			b.Fatal(err)
 		}
-		off = (off + 100) % (1 << 20)
+		off = (off + 100) % 1_000_000
 	}
 }
 
@@ -41,7 +41,7 @@ func BenchmarkRawPwrite100B(b *testing.B) {
 		if _, err := unix.Pwrite(fd, p, off); err != nil {
 			b.Fatal(err)
 		}
-		off = (off + 100) % (1 << 20)
+		off = (off + 100) % 1_000_000
 	}
 }
 
@@ -57,6 +57,6 @@ func BenchmarkOSReadAt100B(b *testing.B) {
 		if _, err := f.ReadAt(p, off); err != nil {
 			b.Fatal(err)
 		}
-		off = (off + 100) % (1 << 20)
+		off = (off + 100) % 1_000_000
 	}
 }
