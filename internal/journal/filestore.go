@@ -49,9 +49,7 @@ func (s *fileStore) start(sections []section, _ verdict) error {
 		return err
 	}
 	size, err := file.Size()
-	if err == nil && len(sections) == 0 {
-		err = s.fs.SyncDir(s.dir)
-	} else if err == nil && size != int64(len(sections[0].data)) {
+	if err == nil && len(sections) > 0 && size != int64(len(sections[0].data)) {
 		err = fmt.Errorf("%s: has %d bytes, had %d a moment ago", s.path(), size, len(sections[0].data))
 	}
 	if err != nil {

@@ -57,9 +57,10 @@ func (j *Journal) prepareLocked() error {
 		if err := j.fs.Mkdir(dir, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("journal: make directory: %w", err)
 		}
-		if err := j.fs.SyncDir(filepath.Dir(dir)); err != nil {
-			return fmt.Errorf("journal: make directory: %w", err)
-		}
+	}
+	// Even if it was there: whoever made it may have been killed, or have failed, right here.
+	if err := j.fs.SyncDir(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("journal: make directory: %w", err)
 	}
 	lock, err := j.fs.Lock(j.path(lockName))
 	if err != nil {

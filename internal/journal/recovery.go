@@ -98,7 +98,7 @@ func (r *recovery) examine() error {
 		return err
 	}
 	split := make([][]piece, len(r.sections))
-	any := false
+	something := false
 	for i := range r.sections {
 		s := &r.sections[i]
 		if s.data, err = readFile(r.fs, r.j.path(s.name), !r.o.ReadOnly); err != nil {
@@ -108,9 +108,9 @@ func (r *recovery) examine() error {
 		if split[i], at, err = s.pieces(); err != nil {
 			return r.newer(s.name, s.data[at:])
 		}
-		any = any || len(s.data) > 0
+		something = something || len(s.data) > 0
 	}
-	r.empty = !any && !r.marked && !r.snapped && len(r.bad) == 0
+	r.empty = !something && !r.marked && !r.snapped && len(r.bad) == 0
 	r.verdict = scan(r.found, split)
 	return nil
 }
@@ -385,6 +385,10 @@ func (r *recovery) start() error {
 		return errors.Join(fmt.Errorf("journal: open for appending: %w", err), r.store.close())
 	}
 	j.store, j.marked = r.store, r.onDisk
+	// Also for what an earlier process, or a call that failed, has renamed and not synced: it is believed from here on.
+	if err := r.fs.SyncDir(r.o.Dir); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
 	if !r.intact || j.marked != j.last {
 		if err := j.writeMarkLocked(); err != nil {
 			return fmt.Errorf("journal: %w", err)

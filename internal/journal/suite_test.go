@@ -42,8 +42,8 @@ func fastDir(t *testing.T) string {
 }
 
 func onBoth(t *testing.T, test func(t *testing.T, h home)) {
-	for name, make := range homes {
-		t.Run(name, func(t *testing.T) { test(t, make(t)) })
+	for name, place := range homes {
+		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
 }
 

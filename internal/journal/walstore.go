@@ -121,9 +121,6 @@ func (s *walStore) start(sections []section, v verdict) error {
 	if err != nil {
 		return err
 	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return err
-	}
 	first, err := s.log.FirstIndex()
 	if err != nil {
 		return err
