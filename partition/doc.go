@@ -1,0 +1,52 @@
+// Package partition is the front door of partlog: a store of topics on a directory, with Apache Kafka's files and
+// Apache Kafka's words.
+//
+// A Store holds topics. A topic has partitions, numbered from 0, and each partition is a log of records, numbered by
+// offsets from 0. Records come and go in batches (record batch v2, as on Kafka's wire and disk); producer and consumer
+// build and read them. Whoever wants bytes rather than records works with this package alone:
+//
+//	store, err := partition.Open("data", partition.Config{}) // zero Config: safe defaults
+//	if err != nil { return err }
+//	defer store.Close()
+//	orders, err := store.CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 8})
+//	if err != nil { return err }
+//	p, err := orders.Partition(3)
+//	if err != nil { return err }
+//	r, err := p.Append(ctx, batch, partition.AcksAll) // r.BaseOffset: where it is, once it is durable
+//	...
+//	var res partition.FetchResult
+//	err = p.Fetch(r.BaseOffset, 1<<20, &res) // whole batches, borrowed
+//	...
+//	res.Lease.Release()
+//
+// # Guarantees
+//
+// An append that returned nil with AcksAll has survived what the topic's sync mode says: SyncAlways the loss of power,
+// SyncInterval(d) the end of the process and the loss of power but for the last d, SyncNever the end of the process.
+// AcksLeader and AcksNone promise the end of the process in every mode. An append that returned an error was not
+// acknowledged, and with ErrStorage or after a crash it may still be there.
+//
+// Readers never see above the high watermark, which is what the sync mode has made good already. So nothing that was
+// read is lost by what the mode survives.
+//
+// Every change of the catalogue (topics, partition counts, settings, producer ids, log start offsets) is durable when
+// its call returns nil, whatever the sync mode.
+//
+// A topic deleted and created again is another topic: it has another id, and requests that carry the old id are
+// refused.
+//
+// # Files
+//
+// A store's directory holds lock, journal (the catalogue) and data, which is a Kafka log directory as it stands:
+// Apache Kafka's tools read it, and a broker can take it over. To restore a backup made by Snapshot, put it in the
+// place of the store, or just open it.
+//
+// # Concurrency
+//
+// All methods of all types may be called by any number of goroutines, except those of a Lease and of a FetchResult.
+// Background work is done by functions that the clock calls; a store with nothing to do has no goroutine. Close waits
+// for what runs.
+//
+// Locks are taken in this order: Store.admin, part.mu, Store.mu, shell.mu, part.waitMu. The log's own locks are
+// innermost; the log calls notify with none of them held.
+package partition
