@@ -109,6 +109,15 @@ func TestSetProducerKeepsTheBatchWhole(t *testing.T) {
 	require.Equal(t, build(t, 3, Options{Idempotent: true, ProducerID: 9, Epoch: 8, BaseSequence: 7}), b)
 }
 
+func TestSetMaxTimestampKeepsTheBatchWhole(t *testing.T) {
+	b := build(t, 3, Options{})
+	for _, ms := range []int64{goldenTime + 9, goldenTime + 9, None} {
+		b.SetMaxTimestamp(ms)
+		require.Equal(t, ms, b.MaxTimestamp())
+		require.NoError(t, b.CheckCRC())
+	}
+}
+
 func TestSequenceNumbersWrapToZero(t *testing.T) {
 	require.Equal(t, int32(0), AddSequence(math.MaxInt32, 1))
 	require.Equal(t, int32(4), AddSequence(math.MaxInt32-2, 7))

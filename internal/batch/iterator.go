@@ -41,7 +41,7 @@ const (
 
 // Iterate makes it walk b from its first record, whatever it did before. A
 // compressed batch is decompressed at once, into the iterator's own buffer,
-// but not to more than max bytes. Errors come out of it.Err. b must not
+// but not to more than max bytes; 0 is DefaultMaxBytes. Errors come out of it.Err. b must not
 // change while it is walked. Neither the CRC nor the header's rules are
 // checked.
 func (b Batch) Iterate(it *Iterator, max int) {
@@ -63,6 +63,9 @@ func (b Batch) Iterate(it *Iterator, max int) {
 	case !codec.Valid():
 		it.fail(FieldCodec, &compress.UnknownCodecError{Codec: codec})
 	default:
+		if max <= 0 {
+			max = DefaultMaxBytes
+		}
 		it.decompress(b[HeaderSize:], codec, max)
 	}
 }

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -115,9 +116,6 @@ func (b Batch) Validate(o ValidateOptions) error {
 		it.Clear()
 		scratch.Put(it)
 	}()
-	if o.MaxBytes == 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
 	b.Iterate(it, o.MaxBytes)
 	largest, invalid := b.validateRecords(it, o)
 	if err := it.Err(); err != nil {
@@ -196,19 +194,16 @@ func (b Batch) validateTimestamp(largest int64, o ValidateOptions) error {
 }
 
 // unreadable turns what the iterator found into an *InvalidError: the CRC is
-// right, so the client made it so, and sending it again would not help.
+// right, so the client made it so, and sending it again would not help. It is
+// no ErrCorrupt then, which clients take for a reason to try again.
 func unreadable(err error) error {
-	e, ok := err.(*CorruptError)
+	e, ok := errors.AsType[*CorruptError](err)
 	if !ok {
 		return err
 	}
-	out := &InvalidError{Field: e.Field, Reason: e.Error(), Err: e}
+	out := &InvalidError{Field: e.Field, Reason: e.Error(), Err: e.Err}
 	if e.Record != NoRecord {
-		out.Records = []RecordError{{Record: e.Record, Field: e.Field, Reason: e.Error()}}
-		out.Refused = 1
-	}
-	if e.Field == FieldTimestamp { // a varint that cannot be read is not a timestamp out of bounds
-		out.Field = FieldRecord
+		out.Records, out.Refused = []RecordError{{Record: e.Record, Field: e.Field, Reason: e.Error()}}, 1
 	}
 	return out
 }

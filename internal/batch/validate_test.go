@@ -138,6 +138,7 @@ func TestMalformedRecordsAreFoundAndNamed(t *testing.T) {
 		if c.b.CheckShape() == nil {
 			err := c.b.Validate(ValidateOptions{Client: true})
 			require.ErrorIs(t, err, ErrInvalidRecord, c.name)
+			require.NotErrorIs(t, err, ErrCorrupt, c.name)
 		}
 	}
 	require.NoError(t, body(1, 0, good...).Validate(ValidateOptions{Repair: true}))

@@ -37,7 +37,7 @@ func zstdFrame(window byte, n int) []byte {
 // memory than in proportion to what the caller allows.
 func TestBombsAreRefusedWithinTheMemoryAllowed(t *testing.T) {
 	const limit = 1 << 20
-	zeros := make([]byte, 64<<20)
+	zeros := make([]byte, 16<<20)
 	bombs := map[string]struct {
 		codec Codec
 		bytes []byte
@@ -49,7 +49,7 @@ func TestBombsAreRefusedWithinTheMemoryAllowed(t *testing.T) {
 	for _, c := range all[1:] {
 		packed, err := Compress(nil, zeros, c, DefaultLevel)
 		require.NoError(t, err)
-		bombs[c.String()+", 64 MiB of zeros"] = struct {
+		bombs[c.String()+", 16 MiB of zeros"] = struct {
 			codec Codec
 			bytes []byte
 		}{codec: c, bytes: packed}

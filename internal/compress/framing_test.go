@@ -57,6 +57,39 @@ func TestAnXerialVersionFromTheFutureIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
+func TestMalformedSnappyIsCorrupt(t *testing.T) {
+	xerial := append(bytes.Clone(xerialMagic), 0, 0, 0, 1, 0, 0, 0, 1)
+	frame := func(b ...byte) []byte { return append(bytes.Clone(xerial), b...) }
+	for name, bad := range map[string][]byte{
+		"nothing":                        {},
+		"length of six bytes":            {0xff, 0xff, 0xff, 0xff, 0xff, 0},
+		"length of 35 bits":              {0xff, 0xff, 0xff, 0xff, 0x7f, 0},
+		"literal beyond the end":         {4, 3 << 2, 'a'},
+		"literal length beyond the end":  {4, 62 << 2, 1},
+		"literal of 4 GiB":               {4, 63 << 2, 0xff, 0xff, 0xff, 0xff},
+		"short copy beyond the end":      {4, 1},
+		"copy beyond the end":            {4, 2, 1},
+		"long copy beyond the end":       {4, 3, 1, 0, 0},
+		"copy from offset zero":          {5, 0, 'a', 3<<2 | 2, 0, 0},
+		"long copy from offset zero":     {5, 0, 'a', 3<<2 | 3, 0, 0, 0, 0},
+		"copy from before the beginning": {5, 0, 'a', 3<<2 | 2, 9, 0},
+		"less than declared":             {9, 0, 'a'},
+		"more than declared":             {1, 1 << 2, 'a', 'b'},
+		"xerial header cut":              xerial[:12],
+		"xerial length cut":              frame(0, 0, 0),
+		"xerial block cut":               frame(0, 0, 0, 9, 1, 0, 'a'),
+		"xerial negative length":         frame(0xff, 0xff, 0xff, 0xff),
+		"xerial block of nothing":        frame(0, 0, 0, 0),
+	} {
+		_, err := Decompress(nil, bad, Snappy, 1<<20)
+		require.ErrorIs(t, err, ErrCorrupt, name)
+	}
+	for _, good := range [][]byte{{0}, {8, 0, 'a', 6<<2 | 3, 1, 0, 0, 0}, {2, 60 << 2, 1, 'a', 'b'}} {
+		_, err := Decompress(nil, good, Snappy, 1<<20)
+		require.NoError(t, err)
+	}
+}
+
 func TestLZ4HeaderIsTheOneKafkaWrites(t *testing.T) {
 	packed, err := Compress(nil, []byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), LZ4, DefaultLevel)
 	require.NoError(t, err)
