@@ -57,11 +57,12 @@ func corrupt(position int, format string, args ...any) error {
 	return &CorruptError{Position: int64(position), Reason: fmt.Sprintf(format, args...)}
 }
 
-// version accepts the versions 0 to newest of a file.
+// checkVersion accepts the versions 0 to newest of a file. What is far above
+// them is garbage, not the future.
 func checkVersion(found, newest int64, position int) error {
 	switch {
-	case found < 0:
-		return corrupt(position, "negative version %d", found)
+	case found < 0 || found > newest+100:
+		return corrupt(position, "version %d", found)
 	case found > newest:
 		return &VersionError{Version: found, Supported: newest}
 	}

@@ -2,7 +2,6 @@ package segment
 
 import (
 	"errors"
-	"syscall"
 
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -11,7 +10,7 @@ import (
 // not a reason to run out of memory.
 func readFile(fsys vfs.FS, path string, limit int64) ([]byte, error) {
 	data, err := vfs.ReadFile(fsys, path, limit)
-	if errors.Is(err, syscall.EFBIG) {
+	if errors.Is(err, vfs.ErrTooBig) {
 		return nil, at(path, corrupt(int(limit), "larger than %d bytes", limit))
 	}
 	return data, err

@@ -41,6 +41,11 @@ func (s *scanner) invalid(f fault) error {
 	} else if zero {
 		return s.tail(ZeroTail, cause)
 	}
+	if foreign, err := s.legacy(); err != nil {
+		return err
+	} else if foreign {
+		return s.tail(ForeignTail, cause)
+	}
 	if s.size-s.pos < batch.HeaderSize {
 		return s.tail(TornTail, cause)
 	}
@@ -77,11 +82,6 @@ func (s *scanner) invalid(f fault) error {
 		case length >= batch.HeaderSize:
 			return s.search(end, TornTail, cause)
 		}
-	}
-	if foreign, err := s.legacy(h, end); err != nil {
-		return err
-	} else if foreign {
-		return s.tail(ForeignTail, cause)
 	}
 	return s.search(s.pos+1, TornTail, cause)
 }
@@ -235,13 +235,20 @@ func (s *scanner) searchLength(h batch.Batch) (position, next int64, err error) 
 
 // legacy reports whether a valid message of magic 0 or 1 is at s.pos. Those have
 // their checksum, a CRC-32 of all behind it, where magic 2 has the leader epoch.
-func (s *scanner) legacy(h batch.Batch, end int64) (bool, error) {
+func (s *scanner) legacy() (bool, error) {
 	const smallest, crc, covered = 26, 12, 16
-	if h.Magic() != 0 && h.Magic() != 1 || end-s.pos < smallest || end > s.size || end-s.pos > windowLimit {
+	if s.size-s.pos < smallest {
 		return false, nil
 	}
-	want := binary.BigEndian.Uint32(h[crc:])
-	b, err := s.w.at(s.pos, int(end-s.pos))
+	h, err := s.w.at(s.pos, smallest)
+	if err != nil {
+		return false, err
+	}
+	length, want := frameLength(h), binary.BigEndian.Uint32(h[crc:])
+	if h[batchMagic] > 1 || length < smallest || length > s.size-s.pos || length > windowLimit {
+		return false, nil
+	}
+	b, err := s.w.at(s.pos, int(length))
 	if err != nil {
 		return false, err
 	}

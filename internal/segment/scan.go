@@ -73,8 +73,8 @@ type ScanOptions struct {
 	// Epochs, if there are any, are leader epochs known from elsewhere. A batch
 	// that begins one of them is believed over a later batch of a lower epoch.
 	Epochs *Epochs
-	// Compacted allows gaps between offsets, as compaction leaves them. Without
-	// it a gap is damage.
+	// Compacted allows gaps between offsets, as compaction leaves them: to be set
+	// if the log was ever compacted. Without it a gap is damage.
 	Compacted bool
 }
 

@@ -62,3 +62,14 @@ func corruptOrNewer(t testing.TB, err error) {
 	_, isNewer := asError[*VersionError](err)
 	require.True(t, isCorrupt || isNewer, "%v", err)
 }
+
+func writeFile(t testing.TB, path string, data []byte) {
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+}
+
+func openFile(t testing.TB, path string) vfs.File {
+	f, err := osFS.OpenFile(path, os.O_RDONLY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
