@@ -88,11 +88,6 @@ func (m *machine) stepAppended(e appendedEvent) {
 	err := e.err
 	if e.noSpace {
 		err = nil
-		m.setTimer(timerRetry, "", m.config.retry)
-	}
-	if p.retry && err != nil {
-		m.setTimer(timerRetry, "", m.config.retry) // nobody is there to be told
-		return
 	}
 	if err == nil {
 		for _, o := range p.offsets {
@@ -106,6 +101,10 @@ func (m *machine) stepAppended(e appendedEvent) {
 		if p.metadata {
 			m.metadataUnwritten = e.noSpace
 		}
+	}
+	// A retry that failed comes again, and so does one since whose sending there is more to write.
+	if e.noSpace || p.retry && (len(m.unwritten) > 0 || m.metadataUnwritten) {
+		m.setTimer(timerRetry, "", m.config.retry)
 	}
 	if p.assignments != nil && e.id == m.syncAppend {
 		m.assigned(p, err)

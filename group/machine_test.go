@@ -40,7 +40,7 @@ func TestMachine(t *testing.T) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.out.Reset()
 			s.t = t
-			s.run(d)
+			s.run(t, d)
 			s.check()
 			return s.out.String()
 		})
@@ -48,7 +48,7 @@ func TestMachine(t *testing.T) {
 }
 
 type story struct {
-	t           *testing.T
+	t           require.TestingT
 	out         strings.Builder
 	m           *machine
 	incarnation int
@@ -71,8 +71,7 @@ func (s *story) fresh(c machineConfig) {
 	s.timers, s.answered, s.waiting = make(map[timerKey]bool), make(map[callID]bool), nil
 }
 
-func (s *story) run(d *datadriven.TestData) {
-	t := s.t
+func (s *story) run(t *testing.T, d *datadriven.TestData) {
 	s.now = s.now.Add(time.Second)
 	gen := func() Generation {
 		var g int
@@ -305,7 +304,7 @@ func (s *story) answer(e answerEffect) string {
 	return "ok"
 }
 
-func describe(t *testing.T, r record) string {
+func describe(t require.TestingT, r record) string {
 	v, ok, err := decodeRecord(r.key, r.value)
 	require.NoError(t, err)
 	require.True(t, ok)
