@@ -1,0 +1,111 @@
+package producer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// closeGrace is how long Close waits, after it has given up the last records, for backends that do not heed a context
+// and for callbacks that do not return.
+const closeGrace = 5 * time.Second
+
+// Close refuses new records, flushes, and ends all goroutines of the producer. Records that have no result after
+// DeliveryTimeout get a *DeliveryTimeoutError, and Close returns a *CloseError. Calling it again waits for the same and
+// returns the same. In a callback it waits for the records, but neither for callbacks nor for the goroutines, of which
+// it is itself one, and returns nil.
+func (p *Producer) Close() error {
+	p.closing.Do(func() { go p.shut() })
+	if inCallback() {
+		<-p.refused
+		select {
+		case <-p.flush(false):
+		case <-p.closeDone:
+		}
+		return nil
+	}
+	<-p.closeDone
+	return p.closeErr
+}
+
+// CloseError says what Close left behind.
+type CloseError struct {
+	Records uint64        // that were given up; each has had its result
+	Waited  time.Duration // before they were
+	Stuck   bool          // an append or a callback is still running, on a goroutine that ends with it
+}
+
+// Error says how many records were given up.
+func (e *CloseError) Error() string {
+	s := fmt.Sprintf("close producer: %d records not acknowledged within %s", e.Records, e.Waited)
+	if e.Stuck {
+		s += ", and an append or a callback is still running"
+	}
+	return s
+}
+
+// Is reports whether target is partition.ErrTimeout.
+func (e *CloseError) Is(target error) bool { return target == partition.ErrTimeout }
+
+// shut is Close, on a goroutine of its own, so that a callback may call it.
+func (p *Producer) shut() {
+	defer close(p.closeDone)
+	p.refuseAll()
+	close(p.refused)
+	flushed := p.flush(true)
+	failed := p.within(p.cfg.DeliveryTimeout, flushed)
+	var left uint64
+	if failed {
+		p.eachLane(func(ln *lane) {
+			ln.mu.Lock()
+			left += ln.accepted - ln.settled
+			ln.mu.Unlock()
+			ln.expire(p.cfg.Clock.Now(), 0)
+		})
+	}
+	p.endWatch()
+	p.endLife()
+	ended := make(chan struct{})
+	senders := p.sched.wait()
+	p.tasksMu.Lock()
+	p.tasksEnded = true
+	p.tasksMu.Unlock()
+	go func() {
+		<-senders
+		p.tasks.Wait()
+		close(ended)
+	}()
+	if !failed {
+		<-ended
+		return
+	}
+	stuck := p.within(closeGrace, ended)
+	p.closeErr = &CloseError{Records: left, Waited: p.cfg.DeliveryTimeout, Stuck: stuck}
+}
+
+// within waits for c, and reports whether d was over first.
+func (p *Producer) within(d time.Duration, c <-chan struct{}) bool {
+	late := make(chan struct{})
+	stop := p.cfg.Clock.AfterFunc(d, func() { close(late) })
+	defer stop()
+	select {
+	case <-c:
+		return false
+	case <-late:
+		return true
+	}
+}
+
+// refuseAll makes every call from now on ErrClosed, also those that wait for memory.
+func (p *Producer) refuseAll() {
+	p.closed.Store(true)
+	p.eachLane(func(ln *lane) {
+		ln.mu.Lock()
+		ln.closed = true
+		ln.flushTo = ln.accepted
+		ln.schedule()
+		ln.mu.Unlock()
+	})
+	p.memory.close()
+}

@@ -1,0 +1,381 @@
+package producer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/partition"
+)
+
+// lane is the accumulator of one partition: the batch that is open, those that are full, those in flight, and the
+// results that wait for their callbacks. A lane without records holds no buffer, no timer and no goroutine.
+//
+//	add → open → queue → flight (sending ⇄ retrying → done) → results → callbacks
+//
+// Invariant: batches leave each stage in the order in which they came.
+type lane struct {
+	p     *Producer
+	topic *topic
+	tp    partition.TopicPartition
+
+	nextQueued *lane // in sched; guarded by its mu
+
+	mu     sync.Mutex // guards all below
+	closed bool
+
+	open        *pending
+	first, last *pending    // the queue
+	flight      []*pending  // taken from the queue
+	inFlight    int         // of flight: those in state sending
+	queued      bool        // sched has the lane
+	muted       func() bool // stops the timer of a retry's backoff; nil if none runs
+	lingering   func() bool // stops the timer of linger; nil if none runs
+	lingered    bool        // the open batch has waited long enough
+	class       int         // of the next buffer
+
+	identity
+
+	// Records, counted at each stage.
+	accepted, taken, settled, delivered uint64
+	flushTo                             uint64 // the open batch does not linger while taken is below
+	flushers                            []*flusher
+
+	results    *pending // done, in order; their callbacks have not run
+	lastResult *pending
+	delivering bool // a goroutine runs callbacks
+
+	count laneCount
+}
+
+func newLane(p *Producer, t *topic, n int32) *lane {
+	ln := &lane{p: p, topic: t, tp: partition.TopicPartition{Topic: t.name, Partition: n}}
+	ln.identity.reset()
+	return ln
+}
+
+// add accepts a record: it is copied into the open batch. It returns the record's timestamp in milliseconds. The errors
+// are those of a full buffer, of the context and ErrClosed.
+func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64, error) {
+	p := ln.p
+	reserved := 0
+	ln.mu.Lock()
+	for {
+		if ln.closed {
+			ln.mu.Unlock()
+			p.giveBack(reserved)
+			return 0, ErrClosed
+		}
+		if b := ln.open; b != nil {
+			if b.holds(a.size) {
+				break
+			}
+			ln.class = min(ln.class+1, classes-1)
+			ln.closeOpen()
+			ln.schedule()
+		}
+		if reserved == 0 {
+			want := p.bufferFor(batch.HeaderSize+a.size, ln.class)
+			if !p.memory.try(want) {
+				ln.mu.Unlock()
+				if inCallback() {
+					p.memory.force(want) // what is to become free may wait for this callback
+				} else if err := p.memory.wait(ctx, want, p.cfg.MaxBlock, p.press); err != nil {
+					return 0, ln.notAccepted(err, want)
+				}
+				ln.mu.Lock()
+				reserved = want
+				continue // another may have opened a batch meanwhile
+			}
+			reserved = want
+		}
+		ln.open = ln.newBatch(reserved, p.cfg.Clock.Now())
+		reserved = 0
+	}
+	b := ln.open
+	switch {
+	case a.timed:
+		e.timestamp = r.Timestamp.UnixMilli()
+	case len(b.entries) == 0:
+		e.timestamp = b.milli
+	case p.systemTime:
+		e.timestamp = b.milli + (b.micros+time.Since(b.created).Microseconds())/1000
+	default:
+		e.timestamp = p.cfg.Clock.Now().UnixMilli()
+	}
+	b.add(r, a.acks, e)
+	ln.accepted++
+	if ln.inFlight == 0 && !ln.queued {
+		ln.schedule()
+	}
+	ln.mu.Unlock()
+	p.giveBack(reserved)
+	return e.timestamp, nil
+}
+
+func (ln *lane) notAccepted(err error, want int) error {
+	if err == errMaxBlock {
+		return &BufferExhaustedError{TopicPartition: ln.tp, Size: want, Buffer: ln.p.memory.size, Waited: ln.p.cfg.MaxBlock}
+	}
+	return err
+}
+
+// newBatch returns an empty batch that holds charge bytes of buffer memory.
+func (ln *lane) newBatch(charge int, now time.Time) *pending {
+	f := ln.topic.facts.Load()
+	b := newPending(charge)
+	b.limit = min(ln.p.cfg.BatchBytes, f.limit)
+	b.created, b.milli = now, now.UnixMilli()
+	b.micros = int64(now.Nanosecond()/1000) % 1000
+	b.builder.Reset(b.buf[:0], f.options)
+	if ln.p.cfg.Linger > 0 && ln.lingering == nil {
+		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.cfg.Linger, ln.lingerEnds)
+	}
+	ln.p.watch()
+	return b
+}
+
+// lingerEnds is called Linger after a batch was opened, which need not be the one that is open now.
+func (ln *lane) lingerEnds() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.lingering = nil
+	if ln.open == nil {
+		return
+	}
+	if rest := ln.p.cfg.Linger - ln.p.cfg.Clock.Now().Sub(ln.open.created); rest > 0 && !ln.closed {
+		ln.lingering = ln.p.cfg.Clock.AfterFunc(rest, ln.lingerEnds)
+		return
+	}
+	ln.lingered = true
+	ln.schedule()
+}
+
+// closeOpen moves the open batch to the end of the queue.
+func (ln *lane) closeOpen() {
+	b := ln.open
+	ln.open, ln.lingered = nil, false
+	b.next = nil
+	if ln.last == nil {
+		ln.first = b
+	} else {
+		ln.last.next = b
+	}
+	ln.last = b
+}
+
+// unqueue takes the first batch off the queue.
+func (ln *lane) unqueue() *pending {
+	b := ln.first
+	if ln.first = b.next; ln.first == nil {
+		ln.last = nil
+	}
+	b.next = nil
+	return b
+}
+
+// schedule queues the lane for a sender if there is something to append.
+func (ln *lane) schedule() {
+	if !ln.queued && ln.takeable() {
+		ln.queued = true
+		ln.p.sched.push(ln)
+	}
+}
+
+// takeable reports whether take would return a batch.
+func (ln *lane) takeable() bool {
+	if ln.muted != nil {
+		return false
+	}
+	// What has been sent before, and sequences that begin anew, wait until nothing else is being sent: that keeps
+	// the order.
+	if ln.inFlight > 0 && (ln.unsettled() || ln.identity.unsure(ln)) {
+		return false
+	}
+	if ln.retry() != nil {
+		return true
+	}
+	if ln.first != nil {
+		return ln.inFlight < ln.p.cfg.MaxInFlight
+	}
+	return ln.open != nil && ln.inFlight == 0 && ln.ripe()
+}
+
+// ripe reports whether the open batch need not linger.
+func (ln *lane) ripe() bool {
+	return ln.p.cfg.Linger == 0 || ln.lingered || ln.closed || ln.flushTo > ln.taken || ln.p.memory.waiting()
+}
+
+// retry returns the first batch that waits for another append.
+func (ln *lane) retry() *pending {
+	for _, b := range ln.flight {
+		if b.state == retrying {
+			return b
+		}
+	}
+	return nil
+}
+
+func (ln *lane) unsettled() bool { return ln.retry() != nil }
+
+// take returns the batch to append next, in state sending, or nil.
+func (ln *lane) take(now time.Time) *pending {
+	if !ln.takeable() {
+		return nil
+	}
+	if ln.inFlight == 0 && ln.identity.unsure(ln) {
+		if ln.identity.renew(ln); !ln.takeable() {
+			return nil
+		}
+	}
+	b := ln.retry()
+	if b == nil {
+		if ln.first == nil {
+			if b := ln.open; b.builder.Len() < cap(b.buf)/8 && ln.class > 0 {
+				ln.class--
+			}
+			ln.closeOpen()
+		}
+		b = ln.unqueue()
+		ln.taken += uint64(len(b.entries))
+		ln.flight = append(ln.flight, b)
+	}
+	ln.send(b, now)
+	return b
+}
+
+// send puts b, which is in flight, in state sending.
+func (ln *lane) send(b *pending, now time.Time) {
+	b.state, b.started, b.err = sending, now, nil
+	if b.attempts++; b.attempts == 1 {
+		ln.p.stats.queue.observe(since(b.created, now))
+	}
+	b.topicID = ln.topic.facts.Load().id
+	ln.inFlight++
+	ln.identity.number(b)
+}
+
+// idle reports whether nothing of the lane is on its way, so that a Send may append by itself.
+func (ln *lane) idle() bool {
+	return ln.open == nil && ln.first == nil && len(ln.flight) == 0 && !ln.queued && ln.muted == nil
+}
+
+// advance moves batches that are done, up to the first that is not, out of the flight: to the results if functions
+// have to be called, else to r.free. The waiters to wake are put in r.wake. Both are handled once mu is free.
+func (ln *lane) advance(r *released, now time.Time) {
+	n := 0
+	for _, b := range ln.flight {
+		if b.state != done {
+			break
+		}
+		n++
+		ln.settled += uint64(len(b.entries))
+		ln.count.settle(ln.p, b, now)
+		if b.waits > 0 {
+			r.wake = ln.answer(b, r.wake)
+		}
+		if ln.results == nil && !ln.delivering && ln.p.quiet(b) {
+			ln.delivered += uint64(len(b.entries))
+			b.next, r.free = r.free, b
+		} else {
+			b.next = nil
+			if ln.results == nil {
+				ln.results = b
+			} else {
+				ln.lastResult.next = b
+			}
+			ln.lastResult = b
+		}
+	}
+	if n > 0 {
+		rest := copy(ln.flight, ln.flight[n:])
+		clear(ln.flight[rest:])
+		ln.flight = ln.flight[:rest]
+		ln.notifyFlushers()
+	}
+}
+
+// released is what a goroutine that held mu has to do when it does not any more.
+type released struct {
+	wake *waiter  // a list
+	free *pending // a list
+}
+
+// handle does it.
+func (r *released) handle(p *Producer) {
+	for w := r.wake; w != nil; {
+		next := w.next
+		w.next = nil
+		w.ready <- struct{}{} // has room for it, and the Send that reads it gives w back: w is not touched again
+		w = next
+	}
+	for b := r.free; b != nil; {
+		next := b.next
+		p.dispose(b)
+		b = next
+	}
+	*r = released{}
+}
+
+// dispose gives back the memory of a batch whose results have all been delivered.
+func (p *Producer) dispose(b *pending) {
+	if b.abandoned { // the goroutine that is still appending it does so
+		return
+	}
+	charge := b.charge
+	b.recycle()
+	p.memory.release(charge)
+}
+
+// answer gives the Sends that wait for b their results, and puts those that must be woken in front of wake.
+func (ln *lane) answer(b *pending, wake *waiter) *waiter {
+	n := 0
+	for i := range b.entries {
+		e := &b.entries[i]
+		if w := e.waiter; w != nil {
+			w.result = b.outcome(ln.tp, i, n)
+			w.settled = true
+			if w.parked {
+				w.next, wake = wake, w
+			}
+		}
+		if !e.withdrawn {
+			n++
+		}
+	}
+	return wake
+}
+
+// bufferFor returns how many bytes of buffer memory a new batch takes whose first record needs need, header included.
+func (p *Producer) bufferFor(need, class int) int {
+	for class > 0 && (classSize(class) > p.memory.size/4 || classSize(class-1) >= p.cfg.BatchBytes) {
+		class--
+	}
+	if c := classOf(need); c > class {
+		class = c
+	}
+	if class == noPool || classOf(need) == noPool || classSize(class) > p.memory.size {
+		return need
+	}
+	return classSize(class)
+}
+
+// giveBack returns bytes of buffer memory.
+func (p *Producer) giveBack(n int) {
+	if n > 0 {
+		p.memory.release(n)
+	}
+}
+
+// press is called when somebody waits for memory: batches that linger go now.
+func (p *Producer) press() {
+	if p.cfg.Linger == 0 {
+		return
+	}
+	p.eachLane(func(ln *lane) {
+		ln.mu.Lock()
+		ln.schedule()
+		ln.mu.Unlock()
+	})
+}

@@ -1,0 +1,475 @@
+package producer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/producer"
+)
+
+var soon = producer.Config{RetryBackoff: time.Microsecond, RetryBackoffMax: time.Microsecond}
+
+// Every kind of trouble: an append that did not arrive, and one whose answer did not.
+func TestRetriesKeepTheOrderAndAppendOnce(t *testing.T) {
+	const n = 2000
+	for _, inFlight := range []int{1, 2, 5} {
+		t.Run(fmt.Sprint(inFlight), func(t *testing.T) {
+			c := soon
+			c.BatchBytes, c.MaxInFlight = 200, inFlight
+			p, s, store := start(t, 1, c)
+			s.before = func(n int, _ partition.AppendRequest) error {
+				if n%7 == 3 {
+					return fmt.Errorf("did not arrive: %w", partition.ErrTimeout)
+				}
+				return nil
+			}
+			s.after = func(n int, _ partition.AppendRequest, err error) error {
+				if err == nil && n%5 == 2 {
+					return fmt.Errorf("answer lost: %w", partition.ErrTimeout)
+				}
+				return nil
+			}
+			got := results{}
+			for i := range n {
+				p.SendAsync(t.Context(), value(fmt.Sprint(i)), got.add)
+			}
+			require.NoError(t, p.Flush(t.Context()))
+			for i, r := range got.list() {
+				require.NoError(t, r.Err)
+				require.EqualValues(t, i, r.Offset)
+			}
+			for i, v := range values(t, store, 0) {
+				require.Equal(t, fmt.Sprint(i), v)
+			}
+			require.Len(t, values(t, store, 0), n)
+			require.Positive(t, p.Stats().Retries)
+			require.LessOrEqual(t, s.most, inFlight)
+		})
+	}
+}
+
+func TestMaxInFlightAppendsRunAtTheSameTime(t *testing.T) {
+	p, s, _ := start(t, 1, producer.Config{BatchBytes: 1, MaxInFlight: 3})
+	g := newGate()
+	s.before = func(int, partition.AppendRequest) error { g.hold(); return nil }
+	for i := range 10 {
+		p.SendAsync(t.Context(), value(fmt.Sprint(i)), nil)
+	}
+	for range 3 {
+		<-g.come
+	}
+	require.Len(t, s.seen(), 3)
+	close(g.open)
+	require.NoError(t, p.Flush(t.Context()))
+	require.Equal(t, 3, s.most)
+}
+
+func TestFinalErrorsAreNotRetried(t *testing.T) {
+	for _, fatal := range []error{partition.ErrNoSpace, partition.ErrStorage, partition.ErrReadOnly, errors.New("anything")} {
+		p, s, _ := start(t, 1, producer.Config{})
+		s.before = func(n int, _ partition.AppendRequest) error {
+			if n == 1 {
+				return fatal
+			}
+			return nil
+		}
+		_, err := p.Send(t.Context(), value("x"))
+		require.ErrorIs(t, err, fatal)
+		_, uncertain := errors.AsType[*producer.UncertainError](err)
+		require.Equal(t, fatal != partition.ErrNoSpace && fatal != partition.ErrReadOnly, uncertain, "%v", err)
+		require.Len(t, s.seen(), 1)
+		_, err = p.Send(t.Context(), value("y"))
+		require.NoError(t, err)
+	}
+}
+
+func TestFailedBatchBumpsTheEpochSoThatLaterSendsWork(t *testing.T) {
+	var bumps []producer.EpochBump
+	p, s, store := start(t, 1, producer.Config{Events: producer.Events{EpochBump: func(b producer.EpochBump) { bumps = append(bumps, b) }}})
+	_, err := p.Send(t.Context(), value("a"))
+	require.NoError(t, err)
+	s.before = func(int, partition.AppendRequest) error { return partition.ErrNoSpace }
+	for range 3 {
+		_, err = p.Send(t.Context(), value("lost"))
+		require.ErrorIs(t, err, partition.ErrNoSpace)
+	}
+	s.before = nil
+	for i := range 3 {
+		r, err := p.Send(t.Context(), value("b"))
+		require.NoError(t, err)
+		require.EqualValues(t, 1+i, r.Offset)
+	}
+	seen := s.seen()
+	first := seen[0].id
+	require.Equal(t, partition.ProducerID{ID: first.ID, Epoch: first.Epoch + 1}, seen[len(seen)-1].id)
+	require.EqualValues(t, 2, seen[len(seen)-1].seq)
+	require.Equal(t, []string{"a", "b", "b", "b"}, values(t, store, 0))
+	require.Len(t, bumps, 1, "a disk that stays full uses one epoch, not one for each batch")
+	require.ErrorIs(t, bumps[0].Err, partition.ErrNoSpace)
+}
+
+func TestWithoutEpochsLeftAnotherProducerIDIsUsed(t *testing.T) {
+	var bumps []producer.EpochBump
+	p, s, _ := start(t, 2, producer.Config{Events: producer.Events{EpochBump: func(b producer.EpochBump) { bumps = append(bumps, b) }}})
+	_, err := p.Send(t.Context(), value("a"))
+	require.NoError(t, err)
+	producer.SetEpoch(p, math.MaxInt16)
+	_, err = p.Send(t.Context(), value("b"))
+	require.NoError(t, err)
+	s.before = func(n int, _ partition.AppendRequest) error { return partition.ErrNoSpace }
+	_, err = p.Send(t.Context(), value("lost"))
+	require.Error(t, err)
+	s.before = nil
+	_, err = p.Send(t.Context(), value("c"))
+	require.NoError(t, err)
+	seen := s.seen()
+	require.NotEqual(t, seen[0].id.ID, seen[3].id.ID)
+	require.Zero(t, seen[3].id.Epoch)
+	require.Zero(t, seen[3].seq)
+	require.Equal(t, bumps[0].After, seen[3].id)
+}
+
+// The leader may forget a producer (retention, expiry) or know a newer epoch of it.
+func TestUnexpectedSequenceErrorGoesOnWithANewEpoch(t *testing.T) {
+	for _, cause := range []error{partition.ErrOutOfOrderSequence, partition.ErrInvalidProducerEpoch} {
+		p, s, store := start(t, 1, soon)
+		_, err := p.Send(t.Context(), value("a"))
+		require.NoError(t, err)
+		s.before = func(n int, _ partition.AppendRequest) error {
+			if n == 2 {
+				return cause
+			}
+			return nil
+		}
+		_, err = p.Send(t.Context(), value("b"))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, values(t, store, 0))
+		require.EqualValues(t, 1, s.seen()[2].id.Epoch)
+	}
+}
+
+func TestBatchesInFlightBehindAFailedOneAreSentWithTheNewEpoch(t *testing.T) {
+	c := soon
+	c.BatchBytes, c.MaxInFlight = 1, 5
+	p, s, store := start(t, 1, c)
+	_, err := p.Send(t.Context(), value("first"))
+	require.NoError(t, err)
+	g := newGate()
+	s.before = func(n int, r partition.AppendRequest) error {
+		if n <= 6 {
+			g.hold()
+		}
+		if strings.Contains(string(r.Batch), "bad") {
+			return partition.ErrNoSpace
+		}
+		return nil
+	}
+	got := results{}
+	for _, v := range []string{"bad", "b", "c", "d", "e", "f", "g"} {
+		p.SendAsync(t.Context(), value(v), got.add)
+	}
+	for range 5 {
+		<-g.come
+	}
+	close(g.open)
+	require.NoError(t, p.Flush(t.Context()))
+	require.Equal(t, []string{"first", "b", "c", "d", "e", "f", "g"}, values(t, store, 0))
+	for i, r := range got.list() {
+		require.Equal(t, i == 0, r.Err != nil, "%v", r.Err)
+	}
+}
+
+func TestTooLargeBatchIsSplitAndOnlyTheRecordThatIsTooLargeFails(t *testing.T) {
+	var splits int
+	c := soon
+	c.Linger = time.Minute
+	c.Events.Split = func(partition.TopicPartition, int, int) { splits++ }
+	p, s, store := start(t, 1, c)
+	s.before = func(_ int, r partition.AppendRequest) error { // a limit that the metadata did not tell
+		if len(r.Batch) > 500 {
+			return partition.ErrMessageTooLarge
+		}
+		return nil
+	}
+	got := results{}
+	for i := range 20 {
+		v := strings.Repeat(string(rune('a'+i)), 100)
+		if i == 7 {
+			v = strings.Repeat("!", 600)
+		}
+		p.SendAsync(t.Context(), value(v), got.add)
+	}
+	require.NoError(t, p.Flush(t.Context()))
+	require.Len(t, values(t, store, 0), 19)
+	next := partition.Offset(0)
+	for i, r := range got.list() {
+		if i == 7 {
+			require.ErrorIs(t, r.Err, partition.ErrMessageTooLarge)
+			continue
+		}
+		require.NoError(t, r.Err)
+		require.Equal(t, next, r.Offset)
+		next++
+	}
+	require.Positive(t, splits)
+	require.Zero(t, p.Stats().Buffer.Used)
+}
+
+func TestBackoffDoublesVariesAndEnds(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	retries := make(chan producer.Retry, 100)
+	p, s, _ := start(t, 1, producer.Config{Clock: c, Events: producer.Events{Retry: func(r producer.Retry) { retries <- r }}})
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n <= 7 {
+			return partition.ErrTimeout
+		}
+		return nil
+	}
+	done := make(chan producer.Result, 1)
+	p.SendAsync(t.Context(), value("x"), func(r producer.Result) { done <- r })
+	for i, ms := range []int64{100, 200, 400, 800, 1000, 1000, 1000} {
+		r := <-retries
+		require.Equal(t, i+1, r.Attempt)
+		d := time.Duration(ms) * time.Millisecond
+		require.InDelta(t, d.Seconds(), r.Backoff.Seconds(), d.Seconds()/5+1e-9)
+		c.Advance(r.Backoff)
+	}
+	require.NoError(t, (<-done).Err)
+}
+
+func TestDeliveryTimeoutEndsRetries(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	p, s, _ := start(t, 1, producer.Config{Clock: c, DeliveryTimeout: 10 * time.Second})
+	var arrives bool
+	var mu sync.Mutex
+	s.before = func(int, partition.AppendRequest) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if arrives {
+			return nil
+		}
+		return fmt.Errorf("no leader: %w", partition.ErrUnknownLeaderEpoch)
+	}
+	done := make(chan producer.Result, 1)
+	p.SendAsync(t.Context(), value("x"), func(r producer.Result) { done <- r })
+	var r producer.Result
+	waitFor(t, func() bool {
+		c.Advance(100 * time.Millisecond)
+		select {
+		case r = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	timeout, ok := errors.AsType[*producer.DeliveryTimeoutError](r.Err)
+	require.True(t, ok, "%v", r.Err)
+	require.ErrorIs(t, r.Err, partition.ErrTimeout)
+	require.ErrorIs(t, r.Err, partition.ErrUnknownLeaderEpoch)
+	require.Greater(t, timeout.Attempts, 5)
+	require.GreaterOrEqual(t, timeout.Age, 10*time.Second)
+	_, uncertain := errors.AsType[*producer.UncertainError](r.Err)
+	require.False(t, uncertain, "every attempt was refused")
+	mu.Lock()
+	arrives = true
+	mu.Unlock()
+	_, err := p.Send(t.Context(), value("y"))
+	require.NoError(t, err)
+}
+
+// An append that hangs is answered all the same; what may still come of it is fenced by the next epoch.
+func TestHangingAppendIsGivenUpAndItsEpochLeft(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	p, s, store := start(t, 1, producer.Config{Clock: c})
+	g := newGate()
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n == 2 {
+			g.hold()
+		}
+		return nil
+	}
+	_, err := p.Send(t.Context(), value("a"))
+	require.NoError(t, err)
+	done := make(chan producer.Result, 1)
+	p.SendAsync(t.Context(), value("hangs"), func(r producer.Result) { done <- r })
+	<-g.come
+	c.Advance(2 * time.Minute)
+	r := <-done
+	_, uncertain := errors.AsType[*producer.UncertainError](r.Err)
+	require.True(t, uncertain, "%v", r.Err)
+	_, timeout := errors.AsType[*producer.DeliveryTimeoutError](r.Err)
+	require.True(t, timeout, "%v", r.Err)
+	_, err = p.Send(t.Context(), value("b"))
+	require.NoError(t, err)
+	require.Positive(t, p.Stats().Buffer.Used, "its bytes are not given to anybody while the append can see them")
+	close(g.open)
+	waitFor(t, func() bool { return p.Stats().Buffer.Used == 0 })
+	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
+}
+
+func TestCancelledSendIsWithdrawn(t *testing.T) {
+	p, s, store := start(t, 1, producer.Config{})
+	g := newGate()
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n == 1 {
+			g.hold()
+		}
+		return nil
+	}
+	p.SendAsync(t.Context(), value("first"), nil)
+	<-g.come
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	got := results{}
+	for i := range 9 {
+		p.SendAsync(t.Context(), value(fmt.Sprint(i)), got.add)
+		if i%3 == 1 {
+			before := accepted(p)
+			wg.Go(func() {
+				r, err := p.Send(ctx, value("withdrawn"))
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorContains(t, err, "withdrawn")
+				require.EqualValues(t, -1, r.Offset)
+			})
+			waitFor(t, func() bool { return accepted(p) > before })
+		}
+	}
+	cancel()
+	wg.Wait()
+	close(g.open)
+	require.NoError(t, p.Flush(t.Context()))
+	require.Equal(t, []string{"first", "0", "1", "2", "3", "4", "5", "6", "7", "8"}, values(t, store, 0))
+	for i, r := range got.list() {
+		require.NoError(t, r.Err)
+		require.EqualValues(t, i+1, r.Offset)
+	}
+	require.Zero(t, p.Stats().Buffer.Used)
+}
+
+func TestBatchWhoseRecordsAreAllWithdrawnIsNotAppended(t *testing.T) {
+	p, s, _ := start(t, 1, producer.Config{Linger: time.Minute})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			_, err := p.Send(ctx, value("x"))
+			require.ErrorIs(t, err, context.Canceled)
+		})
+	}
+	waitFor(t, func() bool { return accepted(p) == 3 })
+	cancel()
+	wg.Wait()
+	require.NoError(t, p.Flush(t.Context()))
+	require.Empty(t, s.seen())
+	require.Zero(t, p.Stats().Buffer.Used)
+}
+
+func TestCancelledSendThatIsBeingAppendedSaysThatItMayArrive(t *testing.T) {
+	p, s, store := start(t, 1, producer.Config{})
+	g := newGate()
+	s.before = func(int, partition.AppendRequest) error { g.hold(); return nil }
+	p.SendAsync(t.Context(), value("a"), nil)
+	<-g.come
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error)
+	go func() {
+		_, err := p.Send(ctx, value("b"))
+		errs <- err
+	}()
+	waitFor(t, func() bool { return accepted(p) == 2 })
+	g.open <- struct{}{}
+	<-g.come // b is being appended
+	cancel()
+	err := <-errs
+	_, uncertain := errors.AsType[*producer.UncertainError](err)
+	require.True(t, uncertain, "%v", err)
+	require.ErrorIs(t, err, context.Canceled)
+	close(g.open)
+	require.NoError(t, p.Flush(t.Context()))
+	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
+}
+
+// The append runs on the Send's own goroutine and heeds its context; the record is not lost track of.
+func TestCancelOfALoneSendLeavesTheAppendToASender(t *testing.T) {
+	p, s, store := start(t, 1, producer.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.after = func(n int, _ partition.AppendRequest, _ error) error {
+		if n == 1 { // it has arrived, and the answer is not waited for
+			cancel()
+			return ctx.Err()
+		}
+		return nil
+	}
+	_, err := p.Send(ctx, value("a"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, p.Flush(t.Context()))
+	_, err = p.Send(t.Context(), value("b"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
+	require.Zero(t, p.Stats().EpochBumps)
+}
+
+func TestRecreatedTopicGetsWhatIsOnItsWay(t *testing.T) {
+	var changed int
+	p, s, store := start(t, 1, producer.Config{Events: producer.Events{TopicChanged: func(string, partition.TopicID, partition.TopicID) { changed++ }}})
+	for range 3 {
+		_, err := p.Send(t.Context(), value("old"))
+		require.NoError(t, err)
+	}
+	recreate(t, store, "t", 2)
+	r, err := p.Send(t.Context(), value("new"))
+	require.NoError(t, err)
+	require.Zero(t, r.Offset)
+	require.Equal(t, []string{"new"}, values(t, store, 0))
+	last := s.seen()[len(s.seen())-1]
+	require.Zero(t, last.seq)
+	require.Equal(t, 1, changed)
+}
+
+func TestDeletedTopicFailsItsRecordsAtOnce(t *testing.T) {
+	p, s, store := start(t, 1, producer.Config{})
+	_, err := p.Send(t.Context(), value("old"))
+	require.NoError(t, err)
+	remove(t, store, "t")
+	for range 2 {
+		_, err = p.Send(t.Context(), value("new"))
+		require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
+	}
+	require.Len(t, s.seen(), 3)
+	recreate(t, store, "t", 1)
+	_, err = p.Send(t.Context(), value("newer"))
+	require.NoError(t, err)
+}
+
+func TestTopicRecreatedWithFewerPartitionsFailsThoseThatAreGone(t *testing.T) {
+	p, _, store := start(t, 3, producer.Config{})
+	rec := value("x")
+	rec.Partition = producer.To(2)
+	_, err := p.Send(t.Context(), rec)
+	require.NoError(t, err)
+	recreate(t, store, "t", 1)
+	_, err = p.Send(t.Context(), rec)
+	require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
+	_, err = p.Send(t.Context(), value("y"))
+	require.NoError(t, err)
+}
+
+func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
+	p, _, store := start(t, 1, producer.Config{})
+	_, err := p.Send(t.Context(), value("x"))
+	require.NoError(t, err)
+	closeStore(t, store)
+	_, err = p.Send(t.Context(), value("x"))
+	require.ErrorIs(t, err, producer.ErrClosed)
+	require.NoError(t, p.Close())
+}
