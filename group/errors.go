@@ -21,8 +21,6 @@ var (
 	ErrGroupMaxSizeReached       = errors.New("group is full")
 	ErrOffsetMetadataTooLarge    = errors.New("offset metadata too large")
 	ErrCoordinatorNotAvailable   = errors.New("group coordinator not available")
-	ErrNotCoordinator            = errors.New("not the group's coordinator")
-	ErrCoordinatorLoadInProgress = errors.New("group coordinator is loading")
 	ErrInvalidCommitOffset       = errors.New("invalid commit offset") // a negative one: Kafka's INVALID_REQUEST
 
 	// ErrCorruptRecord is a record of the offsets topic, a subscription or an assignment that cannot be read.
