@@ -221,15 +221,9 @@ func (k *maker) chooseContent(node *inode) {
 		if h.index*pageSize >= size {
 			break
 		}
-		states, first := h.possible(at(p.disk, h.index)), 0
-		if k.m.crash.profile == Ext4Like && h.index*pageSize >= roundUp(p.diskN) {
-			first = h.written() // which possible has prepared
-		}
-		choice := first + k.pick(len(states)-first)
+		states := h.possible(at(p.disk, h.index), p.noHole(h.index, k.m.crash.profile))
+		choice := k.pick(len(states))
 		k.label.page(h.index, choice, len(states))
-		if choice == 0 {
-			continue
-		}
 		if !owned {
 			table, owned = slices.Clone(table), true
 		}
@@ -247,6 +241,11 @@ func (k *maker) chooseContent(node *inode) {
 	}
 	c.n, c.diskN, c.pages, c.disk = size, size, table, table
 	k.settle(node.clone, c)
+}
+
+// noHole tells whether a page that the file has grown by cannot be found as if it had not been written.
+func (p *paged) noHole(index int64, profile Profile) bool {
+	return profile == Ext4Like && index*pageSize >= roundUp(p.diskN)
 }
 
 // copy returns the counterpart of node in a clone that has all that the original has.

@@ -8,7 +8,7 @@ import (
 // Profile says what a loss of power may do to what has not been synced. Under both profiles:
 //
 //   - Each 4 KiB page of a file keeps its contents as of the last Sync, or gets those that any later write gave it, or is
-//     torn: every 512-byte sector has one or the other of two successive contents. Pages are independent of each other.
+//     torn: every 512-byte sector has the one or the other of two of these. Pages are independent of each other.
 //   - The size is one that the file has had since the last Sync, or a page boundary that a growing write passed, and
 //     independent of the pages: so there may be zeros where data was written, and data may be missing that was.
 //   - What the file had at its last Sync and has not changed since, it keeps. Sectors next to a write are not damaged.

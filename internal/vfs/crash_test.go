@@ -121,6 +121,34 @@ func TestPageIsTornBetweenSectors(t *testing.T) {
 	}, states(t, m, func(after *vfs.Mem) string { return content(after, "f") }))
 }
 
+// Three writes to three sectors of a page: the page went to the disk once, and only its last sector made it.
+func TestPageIsTornOverAnyOlderVersion(t *testing.T) {
+	m := vfs.NewCrashMem(vfs.Strict)
+	f := durableFile(t, m, "f", page)
+	for i, c := range []string{"b", "c", "d"} {
+		fill(t, f, c, int64(i)*512, 512)
+	}
+	got := states(t, m, func(after *vfs.Mem) string { return content(after, "f") })
+	require.Len(t, got, 8)
+	require.Contains(t, got, "a*1024 d*512 a*2560")
+	require.Contains(t, got, "a*512 c*512 a*3072")
+	require.Contains(t, got, "b*512 a*512 d*512 a*2560")
+}
+
+// A page of which all sectors change: the first ones, the last ones, and all but one.
+func TestWholePageIsTornAtEverySector(t *testing.T) {
+	m := vfs.NewCrashMem(vfs.Strict)
+	f := durableFile(t, m, "f", page)
+	fill(t, f, "b", 0, page)
+	got := states(t, m, func(after *vfs.Mem) string { return content(after, "f") })
+	for i := 1; i < 8; i++ {
+		require.Contains(t, got, fmt.Sprintf("b*%d a*%d", i*512, (8-i)*512))
+		require.Contains(t, got, fmt.Sprintf("a*%d b*%d", i*512, (8-i)*512))
+	}
+	require.Contains(t, got, "b*512 a*512 b*3072")
+	require.Len(t, got, 2+7+7+6)
+}
+
 func TestSizeIsIndependentOfData(t *testing.T) {
 	m := vfs.NewCrashMem(vfs.Strict)
 	f := durableFile(t, m, "f", 10)

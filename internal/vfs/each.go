@@ -62,7 +62,7 @@ func (m *Mem) combinationsLocked() float64 {
 			product := 1.0
 			for i := range p.history {
 				if h := &p.history[i]; h.index*pageSize < size {
-					product *= float64(len(h.possible(at(p.disk, h.index))))
+					product *= float64(len(h.possible(at(p.disk, h.index), p.noHole(h.index, m.crash.profile))))
 				}
 			}
 			sum += product

@@ -53,20 +53,25 @@ type history struct {
 	index    int64
 	versions []*page // oldest first; at least one
 
-	states []state // what may be found on the disk, oldest first; made when first asked for
-	used   int     // how many versions states covers
+	// What may be found on the disk, brought up to date when somebody asks. kinds has, for each sector, a page for every
+	// content that it has had, the durable one first; a key says which of them each sector has, a byte for each.
+	kinds  [sectors][]*page
+	keys   []uint64 // of the durable page, and of as many versions as have been looked at
+	states []state  // oldest first
+	known  map[uint64]bool
 }
 
-// state is a possible content of a page: a version, or a mix of two successive ones.
+const sectors = pageSize / sectorSize
+
+// state is a content that may be found.
 type state struct {
-	page  *page
-	older *page // of a mix: in those sectors that mask has a bit for, page's contents are found, in the others older's
-	mask  uint8
-	made  bool
+	key  uint64
+	page *page
+	made bool // page is it; otherwise it is made by get
 }
 
 // maxVersions bounds what is remembered of a page that is written again and again without a sync; some of the versions
-// in the middle are then forgotten, never the newest.
+// in the middle are then forgotten, never the newest. Keys have room for as many.
 const maxVersions = 64
 
 func (h *history) add(p *page) {
@@ -75,96 +80,123 @@ func (h *history) add(p *page) {
 		for i := 0; i < maxVersions; i += 2 {
 			kept = append(kept, h.versions[i+1])
 		}
-		h.versions, h.states, h.used = kept, nil, 0
+		*h = history{index: h.index, versions: kept}
 	}
 	h.versions = append(h.versions, p)
 }
 
 func (h *history) newest() *page { return h.versions[len(h.versions)-1] }
 
-// possible returns all states, the durable one first and the newest last.
-func (h *history) possible(durable *page) []state {
-	if h.used == 0 {
-		h.states = append(h.states[:0], state{page: durable, made: true})
+// possible returns all states, the oldest first and the newest last: the durable page, unless it was not there and is
+// not to be found as a hole; every version; and every version torn while it was being written over an older one.
+func (h *history) possible(durable *page, noHole bool) []state {
+	if h.keys == nil {
+		h.keys = []uint64{0}
+		h.known = map[uint64]bool{}
+		for sector := range h.kinds {
+			h.kinds[sector] = []*page{durable}
+		}
+		if !noHole {
+			h.put(state{page: durable, made: true})
+		}
 	}
-	last := h.states[len(h.states)-1].page
-	for ; h.used < len(h.versions); h.used++ {
-		next := h.versions[h.used]
-		masks := tears(last, next)
-		if masks == nil {
+	for len(h.keys) <= len(h.versions) {
+		older := h.keys
+		next := h.versions[len(older)-1]
+		key := h.keyOf(next, older[len(older)-1])
+		h.keys = append(h.keys, key)
+		if key == older[len(older)-1] && len(h.states) > 0 {
 			continue // the same bytes again
 		}
-		for _, mask := range masks {
-			h.states = append(h.states, state{page: next, older: last, mask: mask})
+		for i, before := range older {
+			const recent = 6 // of many versions, the durable one and the last ones are enough
+			if noHole && i == 0 || i > 0 && i < len(older)-recent {
+				continue
+			}
+			h.tear(before, key)
 		}
-		h.states = append(h.states, state{page: next, made: true})
-		last = next
+		h.known[key] = true
+		h.states = append(h.states, state{key: key, page: next, made: true}) // again if need be: the newest is last
 	}
 	return h.states
+}
+
+func (h *history) put(s state) {
+	if !h.known[s.key] {
+		h.known[s.key] = true
+		h.states = append(h.states, s)
+	}
+}
+
+func sectorOf(p *page, sector int) []byte {
+	return p.bytes()[sector*sectorSize : (sector+1)*sectorSize]
+}
+
+// keyOf finds out which contents the sectors of a page have, most of them probably those that they had before.
+func (h *history) keyOf(p *page, before uint64) uint64 {
+	key := uint64(0)
+	for sector := range sectors {
+		have := sectorOf(p, sector)
+		kind := int(before >> (8 * sector) & 0xFF)
+		if !bytes.Equal(have, sectorOf(h.kinds[sector][kind], sector)) {
+			same := func(q *page) bool { return bytes.Equal(have, sectorOf(q, sector)) }
+			if kind = slices.IndexFunc(h.kinds[sector], same); kind < 0 {
+				kind = len(h.kinds[sector])
+				h.kinds[sector] = append(h.kinds[sector], p)
+			}
+		}
+		key |= uint64(kind) << (8 * sector)
+	}
+	return key
+}
+
+// tear adds the states in which some sectors have been written and others not: all combinations of up to three that
+// differ, and of more the first ones, the last ones, and all but one.
+func (h *history) tear(older, newer uint64) {
+	var differ [sectors]uint64 // masks of the bytes that differ
+	n := 0
+	for sector := range sectors {
+		if mask := uint64(0xFF) << (8 * sector); (older^newer)&mask != 0 {
+			differ[n] = mask
+			n++
+		}
+	}
+	mix := func(written uint64) { h.put(state{key: older&^written | newer&written}) }
+	if n <= 3 {
+		for choice := 1; choice < 1<<n-1; choice++ {
+			written := uint64(0)
+			for i := range n {
+				if choice&(1<<i) != 0 {
+					written |= differ[i]
+				}
+			}
+			mix(written)
+		}
+		return
+	}
+	first, last := uint64(0), uint64(0)
+	for i := range n - 1 {
+		first |= differ[i]
+		last |= differ[n-1-i]
+		mix(first)
+		mix(last)
+	}
+	for i := range n {
+		mix(^differ[i])
+	}
 }
 
 // get returns the content of a state.
 func (h *history) get(i int) *page {
 	s := &h.states[i]
-	if s.made {
-		return s.page
-	}
-	mixed := new(page)
-	copy(mixed.data[:], s.older.bytes())
-	for sector := range pageSize / sectorSize {
-		if s.mask&(1<<sector) != 0 {
-			at := sector * sectorSize
-			copy(mixed.data[at:at+sectorSize], s.page.bytes()[at:])
+	if !s.made {
+		s.page, s.made = new(page), true
+		for sector := range sectors {
+			kind := s.key >> (8 * sector) & 0xFF
+			copy(s.page.data[sector*sectorSize:], sectorOf(h.kinds[sector][kind], sector))
 		}
 	}
-	*s = state{page: mixed, made: true}
-	return mixed
-}
-
-// written is the first state in which the page has been written wholly. Only after possible.
-func (h *history) written() int {
-	return max(slices.IndexFunc(h.states, func(s state) bool { return s.page == h.versions[0] && s.mask == 0 }), 0)
-}
-
-// tears returns which sectors may be new where others are old: all combinations of up to three sectors that differ, and
-// beyond that the first ones and the last ones. It is nil where none differs, and empty where one does.
-func tears(older, newer *page) []uint8 {
-	if older == newer {
-		return nil
-	}
-	var differ []uint8
-	a, b := older.bytes(), newer.bytes()
-	for sector := range pageSize / sectorSize {
-		at := sector * sectorSize
-		if !bytes.Equal(a[at:at+sectorSize], b[at:at+sectorSize]) {
-			differ = append(differ, 1<<sector)
-		}
-	}
-	if len(differ) == 0 {
-		return nil
-	}
-	masks := []uint8{}
-	if len(differ) <= 3 {
-		for choice := 1; choice < 1<<len(differ)-1; choice++ {
-			mask := uint8(0)
-			for i, bit := range differ {
-				if choice&(1<<i) != 0 {
-					mask |= bit
-				}
-			}
-			masks = append(masks, mask)
-		}
-		return masks
-	}
-	for n := 1; n < len(differ); n++ {
-		first, last := uint8(0), uint8(0)
-		for i := range n {
-			first |= differ[i]
-			last |= differ[len(differ)-1-i]
-		}
-		masks = append(masks, first, last)
-	}
-	return masks
+	return s.page
 }
 
 func findHistory(list []history, index int64) (int, bool) {
