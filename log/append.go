@@ -1,0 +1,211 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/partlog/partlog/internal/batch"
+)
+
+// Origin says who appends a batch, and so which checks apply (Apache Kafka's AppendOrigin).
+type Origin uint8
+
+const (
+	OriginClient      Origin = iota // all checks
+	OriginCoordinator               // an internal topic's own writer: control batches and any sequence are allowed
+	OriginReplica                   // offsets and leader epochs are the leader's and are kept
+)
+
+// AppendOptions are the choices of one append.
+type AppendOptions struct {
+	Durable bool // wait for what Settings.Sync promises; false: only until the batch is in the page cache
+	Origin  Origin
+}
+
+// AppendResult says where a batch is.
+type AppendResult struct {
+	Base, Last    Offset
+	LogAppendTime int64 // milliseconds; -1 unless Settings.LogAppendTime
+	LogStart      Offset
+	Duplicate     bool // the producer had sent this batch before: Base and Last are the first one's
+}
+
+// Append appends one record batch v2 and waits as o says; a duplicate waits for the same of the batch that it repeats. It assigns
+// the batch's offsets and leader epoch in b and, with LogAppendTime, its time; b may be reused when it returns. The CRC is not
+// checked.
+//
+// Errors that a caller can act on: ErrInvalidRecord, ErrMessageTooLarge, ErrInvalidTimestamp, ErrOutOfOrderSequence,
+// ErrInvalidProducerEpoch and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
+// batch may be found again; after ErrPoisoned the batch may or may not be there.
+func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
+	s := l.settings.Load()
+	bt := batch.Batch(b)
+	if err := checkBatch(bt, o.Origin, s); err != nil {
+		return AppendResult{}, err
+	}
+	result := AppendResult{LogAppendTime: -1}
+	if o.Origin != OriginReplica {
+		if err := l.checkTime(bt, s); err != nil {
+			return AppendResult{}, err
+		}
+		if s.LogAppendTime {
+			result.LogAppendTime = milliseconds(l.clock.Now())
+			bt.SetLogAppendTime(result.LogAppendTime)
+		}
+	}
+
+	l.mu.Lock()
+	for l.state != stateReady {
+		err := l.notReadyLocked()
+		l.mu.Unlock()
+		if err == nil {
+			err = l.touch()
+		}
+		if err != nil {
+			return AppendResult{}, err
+		}
+		l.mu.Lock()
+	}
+	duplicate, err := l.placeLocked(bt, o.Origin)
+	if err != nil {
+		l.mu.Unlock()
+		return AppendResult{}, err
+	}
+
+	var w *waiter
+	if l.writing {
+		w = getWaiter()
+	} else {
+		w = &l.writer.solo
+	}
+	if duplicate != nil {
+		// Its first one may be unwritten yet: the answer means what acks promise, so it waits in line.
+		result.Duplicate = true
+		w.batch, w.base, w.last, w.undo.kind = nil, duplicate.baseOffset(), duplicate.lastOffset, undoNothing
+		l.duplicates++
+	} else {
+		w.batch, w.base, w.last = bt, l.next, l.next+Offset(bt.LastOffsetDelta())
+		w.undo.kind = undoNothing
+		if bt.ProducerID() >= 0 {
+			w.undo = l.producers.apply(bt, w.base)
+		}
+		l.next = w.last + 1
+	}
+	w.durable, w.err = o.Durable, nil
+	result.Base, result.Last = w.base, w.last
+	if !l.writing {
+		l.writing = true
+		l.mu.Unlock()
+		w.next = nil
+		// When lead returns, the role may be somebody else's, and solo with it.
+		err = l.lead(w, w)
+	} else {
+		err = l.enqueue(w)
+	}
+	if err != nil {
+		return AppendResult{}, err
+	}
+	result.LogStart = l.Start()
+	return result, nil
+}
+
+// checkBatch applies the rules that need no state.
+func checkBatch(b batch.Batch, origin Origin, s *Settings) error {
+	if origin == OriginClient {
+		if err := b.CheckShape(); err != nil {
+			return refused(err)
+		}
+		if len(b) > s.MaxMessageBytes {
+			return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", ErrMessageTooLarge, len(b), s.MaxMessageBytes)
+		}
+	} else {
+		whole, err := batch.Peek(b)
+		if err != nil {
+			return refused(err)
+		}
+		if len(whole) != len(b) || b.LastOffsetDelta() < 0 {
+			return fmt.Errorf("%w: %d bytes are not exactly one batch", ErrInvalidRecord, len(b))
+		}
+	}
+	if int64(len(b)) > s.SegmentBytes {
+		return fmt.Errorf("%w: %d bytes, segment.bytes is %d", ErrMessageTooLarge, len(b), s.SegmentBytes)
+	}
+	return nil
+}
+
+// refused puts this package's sentinel over an error of package batch.
+func refused(err error) error {
+	if errors.Is(err, batch.ErrInvalidTimestamp) {
+		return fmt.Errorf("%w: %w", ErrInvalidTimestamp, err)
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+}
+
+// checkTime applies TimestampBefore and TimestampAfter to what the header tells: the first and the largest timestamp. The clock is
+// read only when there is a bound that the last reading does not settle: a batch that was no later than that is not now.
+func (l *Log) checkTime(b batch.Batch, s *Settings) error {
+	if s.LogAppendTime {
+		return nil
+	}
+	if s.TimestampAfter != Unlimited {
+		if latest := b.MaxTimestamp() - s.TimestampAfter.Milliseconds(); latest > l.lastNow.Load() {
+			if now := l.readClock(); latest > now {
+				return fmt.Errorf("%w: %d is more than %v after %d", ErrInvalidTimestamp, b.MaxTimestamp(), s.TimestampAfter, now)
+			}
+		}
+	}
+	if first := b.BaseTimestamp(); s.TimestampBefore != Unlimited && first >= 0 {
+		if now := l.readClock(); now-first > s.TimestampBefore.Milliseconds() {
+			return fmt.Errorf("%w: %d is more than %v before %d", ErrInvalidTimestamp, first, s.TimestampBefore, now)
+		}
+	}
+	return nil
+}
+
+func (l *Log) readClock() int64 {
+	now := milliseconds(l.clock.Now())
+	l.lastNow.Store(now)
+	return now
+}
+
+// notReadyLocked says why an append cannot go on; nil means that the log is to be loaded first.
+func (l *Log) notReadyLocked() error {
+	switch {
+	case l.state == stateClosed || l.closed.Load():
+		return ErrClosed
+	case l.state == statePoisoned:
+		return l.failure
+	case l.config.ReadOnly:
+		return ErrReadOnly
+	}
+	return nil
+}
+
+// placeLocked validates b against the state and stamps its place in the log. It changes nothing but b.
+func (l *Log) placeLocked(b batch.Batch, origin Origin) (duplicate *sentBatch, err error) {
+	if origin == OriginReplica {
+		if base := Offset(b.BaseOffset()); base < l.next {
+			return nil, &OffsetOutOfRangeError{Offset: base, Start: l.next, End: l.next}
+		}
+		l.next = Offset(b.BaseOffset())
+		return nil, nil
+	}
+	if origin == OriginClient && b.ProducerID() >= 0 {
+		if duplicate, err = l.producers.check(b); err != nil || duplicate != nil {
+			return duplicate, err
+		}
+	}
+	b.SetBaseOffset(int64(l.next))
+	b.SetLeaderEpoch(int32(l.epoch))
+	return nil, nil
+}
+
+// clockGuard remembers what the log has seen of time; see retention.go for the use of the rest.
+type clockGuard struct {
+	retained time.Time     // last Retain
+	skew     time.Duration // by how much the wall clock jumped ahead and is not believed yet
+	skewed   time.Time     // when the last jump was seen
+	lastNow  atomic.Int64   // last reading of the clock by checkTime, milliseconds
+}

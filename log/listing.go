@@ -1,0 +1,104 @@
+package log
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/partlog/partlog/internal/segment"
+)
+
+// listing is what a partition's directory holds, by name.
+type listing struct {
+	segments  []*logSegment // ascending
+	snapshots []Offset      // of producers, ascending
+	orphans   []segment.Name
+	deleted   []string // renamed for deletion by Apache Kafka: a positive mark, so they may go
+	temporary []string // never completed, never read
+	torn      []string // kept by recovery
+	foreign   []string
+}
+
+// list reads the directory. A missing one is empty.
+func (l *Log) list() (listing, error) {
+	var d listing
+	entries, err := l.config.FS.ReadDir(l.config.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return d, storageError(nil, "list", l.config.Dir, err)
+	}
+	var attached []segment.Name
+	for _, e := range entries {
+		n := segment.ParseName(e.Name())
+		switch {
+		case e.IsDir() || n.Kind == segment.KindForeign || n.State == segment.Cleaned || n.State == segment.Swap:
+			d.foreign = append(d.foreign, e.Name())
+		case n.State == segment.Deleted:
+			d.deleted = append(d.deleted, e.Name())
+		case n.State == segment.Tmp:
+			d.temporary = append(d.temporary, e.Name())
+		case n.Kind == segment.KindLog:
+			info, err := e.Info()
+			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // removed by a live writer beside which this one reads
+				}
+				return d, storageError(nil, "stat", l.path(e.Name()), err)
+			}
+			d.segments = append(d.segments, &logSegment{base: Offset(n.Base), size: info.Size(), modified: info.ModTime().UnixMilli()})
+		case n.Kind == segment.KindSnapshot:
+			d.snapshots = append(d.snapshots, Offset(n.Base))
+		case n.Kind == segment.KindTorn:
+			d.torn = append(d.torn, e.Name())
+		case n.Kind == segment.KindEpochCheckpoint || n.Kind == segment.KindPartitionMetadata:
+		default:
+			attached = append(attached, n)
+		}
+	}
+	slices.SortFunc(d.segments, func(a, b *logSegment) int { return int(min(max(a.base-b.base, -1), 1)) })
+	slices.Sort(d.snapshots)
+	for _, n := range attached {
+		i := segmentAt(d.segments, Offset(n.Base))
+		if i < 0 || int64(d.segments[i].base) != n.Base {
+			d.orphans = append(d.orphans, n)
+		} else if n.Kind == segment.KindSum {
+			d.segments[i].hasSum = true
+		}
+	}
+	return d, nil
+}
+
+// sweep removes leftovers of our own making: files that were never completed or are marked as deleted, and caches of segments that do
+// not exist and would be mistaken for a later segment's. Everything else is left alone.
+func (l *Log) sweep(d listing, end Offset) {
+	if l.config.ReadOnly {
+		return
+	}
+	for _, name := range append(d.temporary, d.deleted...) {
+		_ = l.config.FS.Remove(l.path(name)) // tried again at the next open
+	}
+	for _, n := range d.orphans {
+		if Offset(n.Base) >= end {
+			_ = l.config.FS.Remove(l.path(orphanName(n)))
+		}
+	}
+	for _, at := range d.snapshots {
+		if at > end {
+			_ = l.config.FS.Remove(l.path(segment.SnapshotName(int64(at))))
+		}
+	}
+}
+
+func orphanName(n segment.Name) string {
+	switch n.Kind {
+	case segment.KindIndex:
+		return segment.IndexName(n.Base)
+	case segment.KindTimeIndex:
+		return segment.TimeIndexName(n.Base)
+	case segment.KindTxnIndex:
+		return segment.TxnIndexName(n.Base)
+	}
+	return segment.SumName(n.Base)
+}

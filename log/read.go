@@ -1,0 +1,316 @@
+package log
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+
+	"github.com/partlog/partlog/internal/mmap"
+	"github.com/partlog/partlog/internal/vfs"
+)
+
+// Read returns whole batches of [from, limit), borrowed from the log's memory: up to maxBytes, but at least one. The first batch may
+// begin before from. It never reaches above Visible. An empty view with Next == from says that there is nothing to read yet. Release
+// the view soon: it keeps a mapping in place, also when retention has removed the file.
+//
+// Errors: ErrOffsetOutOfRange; *CorruptionError, whose NextOffset is where reading can go on; ErrClosed; or of the file system.
+func (l *Log) Read(from, limit Offset, maxBytes int) (View, error) {
+	var v View
+	err := l.retry(func() error {
+		p, err := l.seek(from, limit, maxBytes)
+		if err != nil || p.segment == nil {
+			v = View{Next: p.next}
+			return err
+		}
+		v, err = l.borrow(p)
+		return err
+	})
+	return v, err
+}
+
+// ReadInto appends what Read would return to dst, and returns the offset to go on from. It is safe from faults of the mapping.
+func (l *Log) ReadInto(dst []byte, from, limit Offset, maxBytes int) ([]byte, Offset, error) {
+	out, next := dst, from
+	err := l.retry(func() error {
+		p, err := l.seek(from, limit, maxBytes)
+		next = p.next
+		if err != nil || p.segment == nil {
+			return err
+		}
+		out, err = l.copyTo(dst, p)
+		return err
+	})
+	if err != nil {
+		return dst, from, err
+	}
+	return out, next, nil
+}
+
+// place is a run of batches in a segment's file.
+type place struct {
+	segment    *logSegment // nil: nothing to read
+	mapped     *mapped     // referenced; nil: read the file
+	start, end int64       // positions
+	next       Offset      // offset after the run
+}
+
+// seek finds the run that a read returns.
+func (l *Log) seek(from, limit Offset, maxBytes int) (place, error) {
+	if l.closed.Load() {
+		return place{next: from}, ErrClosed
+	}
+	visible := l.Visible()
+	if start := l.Start(); from < start || from > visible {
+		if end := l.End(); from < start || from > end {
+			return place{next: from}, &OffsetOutOfRangeError{Offset: from, Start: start, End: end}
+		}
+	}
+	limit = min(limit, visible)
+	list := l.segmentList()
+	for i := segmentAt(list, from); from < limit; i++ {
+		if i < 0 || i == len(list) {
+			break
+		}
+		s := list[i]
+		if err := l.ensure(s); err != nil {
+			return place{next: from}, err
+		}
+		next, end := s.end()
+		if from >= next && i+1 < len(list) && from >= list[i+1].base {
+			continue // another roll since the list was read cannot be: bases only grow
+		}
+		upTo := Offset(math.MaxInt64)
+		if i+1 < len(list) {
+			upTo = list[i+1].base
+		}
+		if s.damaged.Load() {
+			d, inside := s.nextDamage(from)
+			if inside {
+				return place{next: from}, l.corruption(s, d, from)
+			}
+			if d.offset < next {
+				next, end = d.offset, d.position
+			}
+		}
+		if from >= next {
+			if upTo == math.MaxInt64 {
+				break // written, but not shown yet
+			}
+			if !l.settings.Load().Compacted {
+				return place{next: from}, l.corruption(s, damage{position: end, offset: next, next: upTo, err: errMissing}, from)
+			}
+			from = upTo
+			continue
+		}
+		p, err := l.span(s, from, min(limit, next), next, end, maxBytes)
+		return p, err
+	}
+	return place{next: from}, nil
+}
+
+// span finds the run in s, whose batches end with offset next at position end.
+func (l *Log) span(s *logSegment, from, limit, next Offset, end int64, maxBytes int) (p place, err error) {
+	p = place{segment: s, next: from, mapped: l.acquireMapping(s, end)}
+	src := source{segment: s, end: end}
+	if p.mapped != nil {
+		src.data = p.mapped.Bytes()
+		fault := mmap.Guard(func() { err = l.measure(s, &src, &p, from, limit, next, maxBytes) })
+		if fault != nil {
+			err = src.suspect(0, fault)
+		}
+		if err != nil || p.segment == nil {
+			if fault != nil {
+				s.retireMapping()
+			}
+			p.mapped.Release()
+			p.mapped = nil
+		}
+		return p, err
+	}
+	file, err := l.openForRead(s)
+	if err != nil {
+		return p, err
+	}
+	defer file.Close()
+	defer src.close()
+	src.file = file
+	err = l.measure(s, &src, &p, from, limit, next, maxBytes)
+	return p, err
+}
+
+// measure sets p's positions and next offset; p.segment is nil when no whole batch lies below limit.
+func (l *Log) measure(s *logSegment, src *source, p *place, from, limit, next Offset, maxBytes int) error {
+	start, n, err := l.locate(s, src, p.mapped, from)
+	if err != nil {
+		return err
+	}
+	stop, stopNext := src.end, next
+	if limit < next {
+		if stop, _, err = l.locate(s, src, p.mapped, limit); err != nil {
+			return err
+		}
+		if stop <= start {
+			p.segment = nil
+			return nil
+		}
+		stopNext = limit
+	}
+	maximum := int64(max(maxBytes, 1))
+	p.start = start
+	switch {
+	case start+maximum >= stop:
+		p.end, p.next = stop, stopNext
+	case n >= maximum:
+		p.end = start + n
+	default:
+		// The last batch that begins by then: from the index entry before, so that not every header is touched.
+		position := start + n
+		if _, entry := s.index.Load().Offsets.LookupPosition(start + maximum); entry > position {
+			position = entry
+		}
+		for {
+			_, size, err := src.header(position)
+			if err != nil {
+				return err
+			}
+			if position+size > start+maximum {
+				break
+			}
+			position += size
+		}
+		p.end = position
+	}
+	if err := l.check(s, src, p.mapped, start, p.end); err != nil {
+		return err
+	}
+	if p.end < stop || stopNext < next {
+		b, _, err := src.header(p.end)
+		if err != nil {
+			return err
+		}
+		p.next = Offset(b.BaseOffset())
+	}
+	s.remember(p.next, p.end)
+	return nil
+}
+
+// locate returns where the batch that holds offset, or else the first one behind it, starts, and its size. There must be one.
+func (l *Log) locate(s *logSegment, src *source, m *mapped, offset Offset) (position, size int64, err error) {
+	position, _ = s.recall(offset)
+	for {
+		if err := l.check(s, src, m, position, position+1); err != nil {
+			return 0, 0, err
+		}
+		b, n, err := src.header(position)
+		if err != nil {
+			return 0, 0, err
+		}
+		if Offset(b.LastOffset()) >= offset {
+			return position, n, nil
+		}
+		position += n
+	}
+}
+
+// borrow makes p a view.
+func (l *Log) borrow(p place) (View, error) {
+	l.countRead(p)
+	if p.mapped != nil {
+		return l.leases.begin(p.mapped.Bytes()[p.start:p.end:p.end], p.next, p.mapped.Mapping, nil), nil
+	}
+	buf := getBuffer(int(p.end - p.start))
+	if err := l.readFile(p, *buf); err != nil {
+		putBuffer(buf)
+		return View{}, err
+	}
+	return l.leases.begin(*buf, p.next, nil, buf), nil
+}
+
+// copyTo appends p's bytes to dst.
+func (l *Log) copyTo(dst []byte, p place) ([]byte, error) {
+	l.countRead(p)
+	n := int(p.end - p.start)
+	old := len(dst)
+	if cap(dst)-old < n {
+		grown := make([]byte, old, old+n)
+		copy(grown, dst)
+		dst = grown
+	}
+	out := dst[:old+n]
+	if p.mapped == nil {
+		return out, l.readFile(p, out[old:])
+	}
+	fault := mmap.Guard(func() { copy(out[old:], p.mapped.Bytes()[p.start:p.end]) })
+	p.mapped.Release()
+	if fault != nil {
+		p.segment.retireMapping()
+		return nil, &suspicion{segment: p.segment, position: p.start, err: fault}
+	}
+	return out, nil
+}
+
+func (l *Log) countRead(p place) {
+	l.reads.reads.Add(1)
+	l.reads.bytes.Add(p.end - p.start)
+	if p.mapped == nil {
+		l.reads.pread.Add(1)
+	}
+}
+
+// readFile reads p from the file into b.
+func (l *Log) readFile(p place, b []byte) error {
+	file, err := l.openForRead(p.segment)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	n, err := file.ReadAt(b, p.start)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return &suspicion{segment: p.segment, position: p.start, err: errShortFile}
+	}
+	return storageError(nil, "read", l.logPath(p.segment), err)
+}
+
+var (
+	errMissing   = errors.New("the records are in no file")
+	errShortFile = errors.New("the file is shorter than it was")
+)
+
+// retry repeats f after having examined a segment that made it suspicious.
+func (l *Log) retry(f func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := f()
+		e, ok := errors.AsType[*suspicion](err)
+		if !ok {
+			return err
+		}
+		if attempt == maxExaminations {
+			return l.corruptNow(e)
+		}
+		if err := l.examine(e.segment); err != nil {
+			return err
+		}
+	}
+}
+
+const maxExaminations = 2
+
+// openForRead opens the file of s.
+func (l *Log) openForRead(s *logSegment) (vfs.File, error) {
+	path := l.logPath(s)
+	f, err := l.config.FS.OpenFile(path, os.O_RDONLY, 0)
+	switch {
+	case err == nil:
+		return f, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, storageError(nil, "open", path, err)
+	case s.removed.Load():
+		return nil, &OffsetOutOfRangeError{Offset: s.base, Start: l.Start(), End: l.Visible()}
+	}
+	return nil, &suspicion{segment: s, err: err}
+}

@@ -1,0 +1,345 @@
+package log
+
+import (
+	"errors"
+	"os"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/segment"
+	"github.com/partlog/partlog/internal/vfs"
+)
+
+// Recovery, after anything but a clean close. Segments that end below the recovery point were synced, are believed as after a clean
+// close, and are checked when they are read. The others are read and checked from their beginning. Where bytes are bad:
+//
+//	below the recovery point            they were synced, so they are damage: quarantined, and the offsets not used again
+//	above it, at the end                an unfinished write: cut off and kept as a .torn file
+//	above it, with good batches behind  an unfinished write too if it looks like one (see unfinished), otherwise damage
+//
+// A log is a prefix of what was written to it: what was not synced behind an unfinished write goes with it. It can be repeated at any
+// point: each step leaves files that lead to the same result.
+
+// errCut ends the scan of a segment where it is to be cut.
+var errCut = errors.New("unfinished write")
+
+// recovery is the state of one run of it.
+type recovery struct {
+	*Log
+	producers *producers
+	epochs    epochCache
+	from      Offset // the producers' state is right from here on
+	ends      Offset // after the last batch so far
+	cut       bool   // something has been cut: nothing behind it stays
+}
+
+func (l *Log) recover(d listing) error {
+	c := &l.config
+	for _, name := range d.foreign {
+		l.find(Finding{Kind: Foreign, Path: l.path(name), Action: ActionKept})
+	}
+	l.setSegmentsLocked(d.segments)
+	if len(d.segments) == 0 {
+		return l.recoverNothing(d)
+	}
+	l.setEnds(max(c.LogStart, d.segments[0].base), d.segments[len(d.segments)-1].base)
+	first := len(d.segments) - 1
+	for first > 0 && d.segments[first].base > c.RecoveryPoint {
+		first--
+	}
+	r := &recovery{Log: l, ends: d.segments[first].base}
+	if err := r.dropCaches(d.segments[first:]); err != nil {
+		return err
+	}
+	if err := r.restoreState(d, r.ends); err != nil {
+		return err
+	}
+	kept := first
+	for i := first; i < len(d.segments) && !r.cut; i++ {
+		s := d.segments[i]
+		if s.base != r.ends {
+			if l.mayCutAt(r.ends) && s.base > r.ends && l.settings.Load().Sync != SyncAlways {
+				r.cut = true // the end of the segment before was not written, its size included
+				break
+			}
+			l.find(Finding{Kind: MissingSegment, Path: l.logPath(s), Offset: r.ends, NextOffset: s.base, Action: ActionQuarantined})
+			r.lossy()
+		}
+		if i > first {
+			r.writeSnapshot(d, s.base)
+		}
+		if err := r.segment(s, i == len(d.segments)-1); err != nil {
+			return err
+		}
+		kept = i + 1
+	}
+	if err := r.setAside(d.segments[kept:]); err != nil {
+		return err
+	}
+	return r.finish(d, d.segments[:kept])
+}
+
+// recoverNothing opens a directory without a segment.
+func (l *Log) recoverNothing(d listing) error {
+	end := max(l.config.LogStart, l.config.RecoveryPoint, 0)
+	if end > max(l.config.LogStart, 0) {
+		l.find(Finding{Kind: MissingSegment, Path: l.config.Dir, Offset: l.config.LogStart, NextOffset: end, Action: ActionNone, Detail: "no segment is there"})
+		l.mu.Lock()
+		l.report.Lossy = true
+		l.mu.Unlock()
+	}
+	l.setEnds(end, end)
+	l.sweep(d, end)
+	return nil
+}
+
+// dropCaches makes sure that what is read next comes from the disk: after a failed sync the system keeps pages in its cache that look
+// written and are not.
+func (r *recovery) dropCaches(list []*logSegment) error {
+	if r.config.ReadOnly || r.settings.Load().Sync == SyncNever {
+		return nil
+	}
+	for _, s := range list {
+		file, err := r.config.FS.OpenFile(r.logPath(s), os.O_RDWR, 0)
+		if err != nil {
+			return storageError(nil, "open", r.logPath(s), err)
+		}
+		// Only clean pages can be dropped. If this fails the bytes are lost, which the scan will see; later writes are synced anew.
+		_ = file.Sync()
+		err = file.DropCache(0, 0)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return storageError(nil, "drop cache of", r.logPath(s), err)
+		}
+	}
+	return nil
+}
+
+// restoreState finds producers and epochs as they were at base.
+func (r *recovery) restoreState(d listing, base Offset) error {
+	epochs, err := segment.ReadEpochs(r.config.FS, r.config.Dir)
+	if err == nil {
+		r.epochs.Epochs = epochs
+	}
+	r.epochs.dirty = r.epochs.TruncateFromEnd(int64(base)) || err != nil
+	var snapshot Offset
+	r.producers, snapshot = r.newestSnapshot(d.snapshots, base)
+	r.from = snapshot
+	if latest, ok := r.epochs.Latest(); snapshot >= base && (base == 0 || base <= r.Start() || ok && latest.Start < int64(base)) {
+		return nil
+	}
+	return r.replay(min(snapshot, r.Start()), base, r.apply)
+}
+
+func (r *recovery) apply(_ int64, b batch.Batch) error {
+	r.epochs.dirty = r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) || r.epochs.dirty
+	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
+		r.producers.apply(b, Offset(b.BaseOffset()))
+	}
+	return nil
+}
+
+// mayCutAt says whether bytes from offset on may be an unfinished write: nothing that was synced is.
+func (l *Log) mayCutAt(offset Offset) bool {
+	return offset >= l.config.RecoveryPoint
+}
+
+// segment scans s and brings it into order.
+func (r *recovery) segment(s *logSegment, last bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	file, err := r.openForRead(s)
+	if e, ok := errors.AsType[*suspicion](err); ok {
+		err = storageError(nil, "open", r.logPath(s), e.err)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return storageError(nil, "stat", r.logPath(s), err)
+	}
+	_, bound := r.boundOf(s)
+	judge := &judge{log: r.Log, file: file, size: size, last: last}
+	var end int64 // of the last good batch
+	next := s.base
+	cut := false
+	sc, err := r.scanFile(s, file, size, bound, func(position int64, b batch.Batch) error {
+		if position > end && r.mayCutAt(next) && judge.unfinished(end, position) {
+			cut = true
+			return errCut
+		}
+		end, next = position+int64(len(b)), Offset(b.LastOffset())+1
+		return r.apply(position, b)
+	})
+	if err != nil && !errors.Is(err, errCut) {
+		return err
+	}
+	if cut {
+		// Once more, to the place of the cut: the index must not know of what is behind it.
+		state := r.Log.settings.Load().index()
+		index := segment.NewIndex(int64(s.base), state)
+		_, err := segment.Scan(file, 0, end, int64(s.base), segment.ScanOptions{Compacted: r.Log.settings.Load().Compacted}, func(position int64, b batch.Batch) error {
+			index.Add(position, b)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		sc = &scanned{index: index, next: next, position: end}
+	}
+	s.checked.reset(0)
+	r.setDamageLocked(s, sc)
+	if len(s.damage) > 0 {
+		r.lossy()
+	}
+	if err := r.tail(s, sc, size, cut, last, bound); err != nil {
+		return err
+	}
+	r.ends = sc.next
+	s.index.Store(sc.index)
+	s.written.Store(s.mark(sc.next, sc.position))
+	s.shown.Store(s.mark(sc.next, sc.position))
+	s.size = sc.position
+	s.loaded.Store(true)
+	if !last && !r.cut && !r.config.ReadOnly {
+		sc.index.Close()
+		return r.indexError(s, sc.index.Write(r.config.FS, r.config.Dir))
+	}
+	return nil
+}
+
+// tail decides about what is behind the last good batch of s.
+func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, bound Offset) error {
+	kind := TornTail
+	var cause error
+	switch {
+	case cut:
+	case sc.tail == nil && (last || sc.next == bound):
+		return r.short(s, sc, size, last)
+	case sc.tail != nil:
+		kind = map[segment.ScanKind]string{segment.TornTail: TornTail, segment.ZeroTail: ZeroTail, segment.StaleTail: StaleTail, segment.ForeignTail: Foreign}[sc.tail.Kind]
+		cause = sc.tail.Err
+	}
+	f := Finding{Kind: kind, Path: r.logPath(s), Position: sc.position, Offset: sc.next, NextOffset: sc.next, Bytes: size - sc.position}
+	if cause != nil {
+		f.Detail = cause.Error()
+	}
+	complete := !last && sc.next >= bound || last && sc.next >= r.config.RecoveryPoint // no record is missing
+	switch {
+	case kind == Foreign:
+		// Messages of an old format are somebody's records: they stay, and nothing is written behind them.
+		r.closeBehind(s, sc, size, max(sc.next, r.config.RecoveryPoint), cause)
+		return nil
+	case complete:
+		r.cut = r.cut || cut
+		return r.cutOff(s, f, size)
+	case !last && r.mayCutAt(sc.next) && r.settings.Load().Sync != SyncAlways:
+		// The next segment was begun before this one was synced.
+		r.cut = true
+		return r.cutOff(s, f, size)
+	}
+	next := bound
+	if last {
+		next = r.config.RecoveryPoint
+	}
+	if cause == nil {
+		cause = errMissing
+	}
+	f.Action, f.NextOffset = ActionQuarantined, next
+	r.closeBehind(s, sc, size, next, cause)
+	r.lossy()
+	return nil
+}
+
+// short quarantines what a file that ends cleanly lacks below the recovery point.
+func (r *recovery) short(s *logSegment, sc *scanned, size int64, last bool) error {
+	if last && sc.next < r.config.RecoveryPoint {
+		r.closeBehind(s, sc, size, r.config.RecoveryPoint, errMissing)
+		r.lossy()
+	}
+	return nil
+}
+
+// closeBehind quarantines what is behind the last good batch; the next append begins a segment with offset next.
+func (r *recovery) closeBehind(s *logSegment, sc *scanned, size int64, next Offset, cause error) {
+	r.addDamageLocked(s, MissingSegment, damage{position: sc.position, nextPosition: size, offset: sc.next, next: next, err: cause})
+	sc.next = max(sc.next, next)
+}
+
+func (r *recovery) lossy() {
+	r.mu.Lock()
+	r.report.Lossy = true
+	r.mu.Unlock()
+}
+
+// indexError turns a full disk into nothing: an index can be made again.
+func (r *recovery) indexError(s *logSegment, err error) error {
+	if err != nil {
+		r.find(Finding{Kind: WrongIndex, Path: r.path(segment.IndexName(int64(s.base))), Action: ActionKept, Detail: err.Error()})
+	}
+	return nil
+}
+
+// writeSnapshot keeps the producers' state at base, where the crash came before Seal.
+func (r *recovery) writeSnapshot(d listing, base Offset) {
+	if r.config.ReadOnly {
+		return
+	}
+	for _, at := range d.snapshots {
+		if at == base {
+			return
+		}
+	}
+	_ = segment.WriteSnapshot(r.config.FS, r.config.Dir, int64(base), r.producers.entries()) // a cache
+}
+
+// finish makes what has been found the state of the log.
+func (r *recovery) finish(d listing, list []*logSegment) error {
+	l, c := r.Log, &r.config
+	end := max(r.ends, c.LogStart)
+	if r.epochs.TruncateFromEnd(int64(end)) {
+		r.epochs.dirty = true
+	}
+	l.setSegmentsLocked(list)
+	l.setEnds(max(c.LogStart, list[0].base), end)
+	l.sweep(d, end)
+	if !c.ReadOnly {
+		if err := r.syncKept(list); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	l.epochs, l.producers = r.epochs, r.producers
+	if l.report.Truncated > 0 || l.settings.Load().Sync != SyncAlways && end > l.Start() {
+		l.report.Lossy = true
+	}
+	l.recovered = true
+	l.mu.Unlock()
+	return nil
+}
+
+// syncKept makes what recovery keeps durable, so that the end is a recovery point.
+func (r *recovery) syncKept(list []*logSegment) error {
+	if r.settings.Load().Sync == SyncNever {
+		for _, s := range list {
+			if !s.loaded.Load() {
+				continue
+			}
+			if err := syncFile(r.config.FS, r.logPath(s)); err != nil {
+				return storageError(nil, "sync", r.logPath(s), err)
+			}
+		}
+	}
+	if err := r.config.FS.SyncDir(r.config.Dir); err != nil {
+		return storageError(nil, "sync directory", r.config.Dir, err)
+	}
+	return nil
+}
+
+func syncFile(fsys vfs.FS, path string) error {
+	file, err := fsys.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}

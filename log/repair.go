@@ -1,0 +1,73 @@
+package log
+
+import "github.com/partlog/partlog/internal/vfs"
+
+// zeros is what preallocation writes; never written to, so it takes no memory but the page of zeros.
+var zeros [256 << 10]byte
+
+const (
+	firstZeroFill = 64 << 10
+	maxZeroFill   = 16 << 20
+)
+
+// preallocate has the file reach at least to need, zero-filled from there on: a sync of bytes within the file writes no metadata.
+// What the batch itself will cover is not filled first. It may fail for lack of space; then the batch decides.
+func (l *Log) preallocate(need int64, s *Settings) {
+	w := &l.writer
+	if need <= w.zeroed {
+		return
+	}
+	w.step = min(max(2*w.step, firstZeroFill), maxZeroFill)
+	target := min(need+w.step, max(s.SegmentBytes, need))
+	for p := need; p < target; {
+		n := min(target-p, int64(len(zeros)))
+		if _, err := w.file.WriteAt(zeros[:n], p); err != nil {
+			w.step = 0
+			return
+		}
+		p += n
+	}
+	w.counts.ZeroFilled += target - need
+	w.zeroed = target
+}
+
+// repairGarbage removes what a failed write has left above the end. Its checksums may be right, so it must be gone for certain before
+// anything else is written, or a crash could bring a mix of both back: it is zeroed from the end backwards, so that at every moment
+// what is left continues the log or is not reached, and synced.
+func (l *Log) repairGarbage() error {
+	w := &l.writer
+	size, err := w.file.Size()
+	if err != nil {
+		return err
+	}
+	w.garbage = min(w.garbage, size)
+	for w.garbage > w.tail {
+		from := max(w.tail, (w.garbage-1)&^(64<<10-1))
+		if _, err := w.file.WriteAt(zeros[:w.garbage-from], from); err != nil {
+			return writeError("zero", w.file.Name(), err)
+		}
+		w.garbage = from
+	}
+	if size > w.tail {
+		if err := w.file.Sync(); err != nil {
+			return l.poison(err)
+		}
+	}
+	w.garbage, w.zeroed = 0, size
+	return nil
+}
+
+// trim cuts zeros and garbage off behind the last batch. No reader looks there, so it cannot take mapped bytes from under one.
+func (l *Log) trim(f vfs.File, end int64) error {
+	size, err := f.Size()
+	if err == nil && size > end {
+		err = f.Truncate(end)
+	}
+	if err != nil {
+		return storageError(nil, "trim", f.Name(), err)
+	}
+	return nil
+}
+
+// writeFailed is the error of the waiters of a failed write.
+func (l *Log) writeFailed(err error) error { return writeError("append to", l.writer.file.Name(), err) }

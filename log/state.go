@@ -1,0 +1,176 @@
+package log
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/segment"
+)
+
+// epochCache is the leader epochs of the log; dirty says that its checkpoint file is behind.
+type epochCache struct {
+	segment.Epochs
+	dirty bool
+}
+
+// loadEpochs reads the checkpoint, or, when it cannot be right, makes it again from the batches.
+func (l *Log) loadEpochs(end Offset) (epochCache, error) {
+	epochs, err := segment.ReadEpochs(l.config.FS, l.config.Dir)
+	latest, ok := epochs.Latest()
+	if err == nil && Offset(latest.Start) <= end && (ok || end == l.Start()) {
+		return epochCache{Epochs: epochs}, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.find(Finding{Kind: WrongEpochs, Path: l.path(segment.EpochCheckpointName), Action: ActionRebuilt, Detail: err.Error()})
+	}
+	c := epochCache{dirty: true}
+	err = l.replay(l.Start(), end, func(_ int64, b batch.Batch) error {
+		c.Assign(b.LeaderEpoch(), b.BaseOffset())
+		return nil
+	})
+	return c, err
+}
+
+// loadProducers restores the state at end from the newest snapshot that can be believed and the batches behind it.
+func (l *Log) loadProducers(end Offset) (*producers, error) {
+	if end == 0 {
+		return &producers{}, nil
+	}
+	entries, err := segment.ReadSnapshot(l.config.FS, l.config.Dir, int64(end))
+	if err == nil {
+		return restore(entries), nil
+	}
+	d, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	state, from := l.newestSnapshot(d.snapshots, end)
+	err = l.replay(max(from, l.Start()), end, func(_ int64, b batch.Batch) error {
+		if Offset(b.BaseOffset()) >= from {
+			state.apply(b, Offset(b.BaseOffset()))
+		}
+		return nil
+	})
+	return state, err
+}
+
+// newestSnapshot reads the newest of the snapshots up to limit that can be believed. Without one the state is empty from 0 on.
+func (l *Log) newestSnapshot(snapshots []Offset, limit Offset) (*producers, Offset) {
+	for i := len(snapshots) - 1; i >= 0; i-- {
+		at := snapshots[i]
+		if at > limit {
+			continue
+		}
+		entries, err := segment.ReadSnapshot(l.config.FS, l.config.Dir, int64(at))
+		if err == nil {
+			return restore(entries), at
+		}
+		l.find(Finding{Kind: WrongSnapshot, Path: l.path(segment.SnapshotName(int64(at))), Offset: at, NextOffset: at, Action: ActionKept, Detail: err.Error()})
+	}
+	return &producers{}, 0
+}
+
+// replay gives visit the batches of [from, end), in order and without the damaged ones. Only the header of a batch is given, unless
+// it is a control batch.
+func (l *Log) replay(from, end Offset, visit func(position int64, b batch.Batch) error) error {
+	list := l.segmentList()
+	for i := max(segmentAt(list, from), 0); i < len(list) && list[i].base < end; i++ {
+		if err := l.replaySegment(list[i], from, end, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) replaySegment(s *logSegment, from, end Offset, visit func(int64, batch.Batch) error) error {
+	if err := l.ensure(s); err != nil {
+		return err
+	}
+	_, size := s.writtenEnd()
+	if size == 0 {
+		return nil
+	}
+	file, err := l.openForRead(s)
+	if _, missing := errors.AsType[*suspicion](err); missing {
+		return nil // reads report it
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	src := source{segment: s, file: file, end: size}
+	defer src.close()
+	_, position := s.index.Load().Offsets.Lookup(int64(from))
+	for position < size {
+		b, n, err := src.header(position)
+		if err == nil && b.IsControl() {
+			b, err = src.whole(position)
+		}
+		if _, bad := errors.AsType[*suspicion](err); bad {
+			d, inside := s.damageAt(position)
+			if !inside || d.nextPosition <= position {
+				return nil // reads report it
+			}
+			position = d.nextPosition
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if Offset(b.BaseOffset()) >= end {
+			return nil
+		}
+		if Offset(b.LastOffset()) >= from {
+			if err := visit(position, b); err != nil {
+				return err
+			}
+		}
+		position += n
+	}
+	return nil
+}
+
+// damageAt returns the damage that covers position.
+func (s *logSegment) damageAt(position int64) (damage, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.damage {
+		if d.position <= position && position < d.nextPosition {
+			return d, true
+		}
+	}
+	return damage{}, false
+}
+
+// assignEpoch notes that epoch begins with offset.
+func (l *Log) assignEpoch(epoch LeaderEpoch, offset Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epochs.Assign(int32(epoch), int64(offset)) {
+		l.epochs.dirty = true
+	}
+}
+
+// LastEpoch returns the epoch of the newest batch, -1 for an empty log.
+func (l *Log) LastEpoch() (LeaderEpoch, error) {
+	if err := l.touch(); err != nil {
+		return -1, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	latest, _ := l.epochs.Latest()
+	return LeaderEpoch(latest.Epoch), nil
+}
+
+// EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest epoch that is not above e, and the offset where it ends; -1, -1
+// when e is above all that the log knows.
+func (l *Log) EpochEnd(e LeaderEpoch) (LeaderEpoch, Offset, error) {
+	if err := l.touch(); err != nil {
+		return -1, -1, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	epoch, end := l.epochs.EndOffset(int32(e), l.written.Load())
+	return LeaderEpoch(epoch), Offset(end), nil
+}

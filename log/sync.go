@@ -1,0 +1,151 @@
+package log
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// syncActive makes all that has been written durable, by whoever has the writer role.
+func (l *Log) syncActive() error {
+	if err := l.failureError(); err != nil {
+		return err
+	}
+	if l.unsyncedRolled.Load() > 0 {
+		if err := l.syncRolled(); err != nil {
+			return err
+		}
+	}
+	w := &l.writer
+	start := time.Now()
+	if err := w.file.Sync(); err != nil {
+		w.counts.FailedSyncs++
+		return l.poison(err)
+	}
+	w.counts.sync(time.Since(start))
+	l.advanceDurable(w.next)
+	w.segment.shown.Store(w.segment.written.Load())
+	raise(&l.visible, int64(w.next))
+	return nil
+}
+
+// Sync makes everything written durable. After an error, which is ErrPoisoned, the log accepts nothing any more.
+func (l *Log) Sync() error {
+	l.mu.Lock()
+	state, err := l.state, l.failure
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case state == stateClosed:
+		return ErrClosed
+	case state == stateCold || l.Durable() >= l.Written() && l.unsyncedRolled.Load() == 0:
+		return nil
+	}
+	if l.settings.Load().Sync == SyncAlways {
+		// Rarely needed: after a change of the mode, or beside a writer that is about to do the same.
+		l.acquire()
+		defer l.release()
+		if l.writer.segment == nil || l.Durable() >= l.writer.next {
+			return nil
+		}
+		return l.syncActive()
+	}
+	// Appends go on meanwhile; what they write is in the next sync. A roll meanwhile leaves the file open, see roll.
+	l.acquire()
+	file, next := l.writer.file, l.writer.next
+	l.release()
+	if err := l.syncRolled(); err != nil {
+		return err
+	}
+	if file == nil {
+		return nil
+	}
+	start := time.Now()
+	if err := file.Sync(); err != nil {
+		if errors.Is(err, fs.ErrClosed) {
+			return nil // parked or closed in between, which has synced it
+		}
+		return l.poison(err)
+	}
+	l.countSync(time.Since(start))
+	l.advanceDurable(next)
+	return nil
+}
+
+// syncRolled syncs the files of rolled segments that have not been, oldest first.
+func (l *Log) syncRolled() error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	for {
+		l.mu.Lock()
+		var r *rolled
+		for _, p := range l.pending {
+			if p.file != nil {
+				r = p
+				break
+			}
+		}
+		err := l.failure
+		l.mu.Unlock()
+		if r == nil || err != nil {
+			return err
+		}
+		if err := r.file.Sync(); err != nil {
+			return l.poison(err)
+		}
+		// The new segment's name must be durable before anything in it is called so.
+		if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+			return l.poison(err)
+		}
+		_ = r.file.Close() // synced, so nothing can be lost any more
+		l.mu.Lock()
+		r.file = nil
+		l.mu.Unlock()
+		l.unsyncedRolled.Add(-1)
+		next, _ := r.segment.writtenEnd()
+		l.advanceDurable(next)
+	}
+}
+
+// countSync counts a sync made without the writer role.
+func (l *Log) countSync(took time.Duration) {
+	l.acquire()
+	l.writer.counts.sync(took)
+	l.release()
+}
+
+// poison makes the first failed sync final. The system may have thrown the bytes away and marked them clean, so another sync would
+// succeed and prove nothing. It returns the error for all who wait.
+func (l *Log) poison(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failure == nil {
+		l.failure = storageError(ErrPoisoned, "sync", l.config.Dir, err)
+		if l.state != stateClosed {
+			l.state = statePoisoned
+		}
+	}
+	return l.failure
+}
+
+func (l *Log) failureError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure
+}
+
+// advanceDurable raises Durable.
+func (l *Log) advanceDurable(to Offset) { raise(&l.durable, int64(to)) }
+
+// RecoveryPoint returns the offset to persist as Config.RecoveryPoint: everything below it is synced, with the files that go with a
+// finished segment. It lags Durable while Seal has work to do, so that recovery looks at what Seal has not finished.
+func (l *Log) RecoveryPoint() Offset {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	point := l.Durable()
+	if len(l.pending) > 0 {
+		point = min(point, l.pending[0].segment.base)
+	}
+	return point
+}
