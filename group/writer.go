@@ -33,6 +33,7 @@ func (c *coordinator) enqueueLocked(q queued) {
 // the log in the order in which the machines gave them out.
 func (c *coordinator) write(p *offsetsPartition) {
 	var b batch.Builder
+	b.Reset(nil, batch.Options{})
 	for {
 		c.mu.Lock()
 		work := p.queue
@@ -61,7 +62,6 @@ func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []qu
 	errs := make([]error, len(work))
 	now := c.config.Clock.Now().UnixMilli()
 	first := 0 // piece of work with the first record of the open batch
-	b.Reset(nil, batch.Options{})
 	flush := func(last int) {
 		if b.Count() == 0 {
 			return
@@ -73,7 +73,6 @@ func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []qu
 				}
 			}
 		}
-		b.Reset(nil, batch.Options{})
 	}
 	for i, q := range work {
 		for _, r := range q.records {
@@ -92,6 +91,7 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder) error {
 	records := b.Count()
 	started := c.config.Clock.Now()
 	data, err := b.Finish()
+	defer func() { b.Reset(data[:0], batch.Options{}) }() // the bytes are free again after the append
 	if err == nil {
 		// No caller's context: what is queued has been accepted, and those who asked may be many.
 		_, err = c.backend.Append(context.Background(), partition.AppendRequest{
