@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -353,5 +355,25 @@ func TestStatsCount(t *testing.T) {
 		require.Equal(t, uint64(10), r.Last)
 		require.NoError(t, j.Close())
 		require.Equal(t, uint64(10), j.Stats().Last)
+	})
+}
+
+func TestTheReportIsForMachines(t *testing.T) {
+	onBoth(t, func(t *testing.T, h home) {
+		j, c, _ := h.mustOpen(t)
+		add(t, j, c, 2)
+		require.NoError(t, j.Close())
+		tail := h.tail(t)
+		at := len(h.read(t, tail))
+		h.write(t, tail, append(h.read(t, tail), "torn"...))
+		j, _, r := h.mustOpen(t)
+		require.NoError(t, j.Close())
+		require.True(t, r.Repaired())
+		b, err := json.Marshal(r)
+		require.NoError(t, err)
+		require.JSONEq(t, fmt.Sprintf(`{"created": false, "snapshot": 0, "hasSnapshot": false, "first": 1, "last": 2, "replayed": 2,
+			"lossy": false, "findings": [{"kind": "torn-tail", "path": %q, "position": %d, "bytes": 4, "index": 3, "action": "cut",
+			"savedAs": %q, "detail": "cut short"}]}`,
+			join(h.dir, tail), at, join(h.dir, tornName(tail, int64(at)))), string(b))
 	})
 }

@@ -74,8 +74,8 @@ func FuzzPieces(f *testing.F) {
 		for _, p := range list {
 			require.Equal(t, end, p.start)
 			if p.gap == nil { // a gap may be the missing frame alone
-			require.Greater(t, p.end, p.start)
-		}
+				require.Greater(t, p.end, p.start)
+			}
 			end = p.end
 			if p.gap == nil {
 				require.True(t, bytes.HasSuffix(b[:p.end], p.entry.payload))

@@ -205,7 +205,7 @@ func (j *Journal) Reopen(replay func(Entry) error) (*Recovery, error) {
 	case j.failure == nil:
 		return &Recovery{Snapshot: j.snapshot.index, HasSnapshot: j.snapped, First: j.stats.First, Last: j.last.index}, nil
 	}
-	known, stats := j.last, j.stats
+	known := j.last
 	options := j.options
 	options.Salvage = false
 	options.Snapshot = nil
@@ -220,8 +220,6 @@ func (j *Journal) Reopen(replay func(Entry) error) (*Recovery, error) {
 		j.releaseStoreLocked()
 		return nil, err
 	}
-	j.stats.Appends, j.stats.AppendedBytes = stats.Appends, stats.AppendedBytes
-	j.stats.Compactions, j.stats.Rolls = stats.Compactions, stats.Rolls
 	j.failure = nil
 	return report, nil
 }

@@ -357,14 +357,15 @@ func (r *recovery) deliver() error {
 	r.report.Created = r.empty
 	r.report.Snapshot, r.report.HasSnapshot = r.snapshot.index, r.snapped
 	r.report.First, r.report.Last = r.first, r.last.index
-	r.j.stats = Stats{First: r.first, Snapshot: r.snapshot.index, SnapshotBytes: r.bytes}
+	stats := &r.j.stats
+	stats.First, stats.Snapshot, stats.SnapshotBytes, stats.ReplayBytes = r.first, r.snapshot.index, r.bytes, 0
 	if r.snapped && r.o.Snapshot != nil {
 		if err := r.o.Snapshot(r.snapshot.payload); err != nil {
 			return err
 		}
 	}
 	for _, p := range r.good {
-		r.j.stats.ReplayBytes += int64(p.size())
+		stats.ReplayBytes += int64(p.size())
 		r.report.Replayed++
 		if r.o.Replay == nil {
 			continue

@@ -103,7 +103,7 @@ func scan(f found, split [][]piece) verdict {
 			case stray != nil:
 				strays++
 			case e.index <= base && e.index > 0 && !started():
-				if gap != nil || misnamed || p.unframed || seen && (e.index != before.index+1 || e.chain != before.chain) {
+				if gap != nil || misnamed || seen && (e.index != before.index+1 || e.chain != before.chain) {
 					ordered, gap = false, nil
 				}
 				if !seen {
