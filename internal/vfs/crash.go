@@ -124,14 +124,8 @@ func (op dirOp) touches(dir *inode, name string) bool {
 	return dir != nil && (op.dir == dir && op.name == name || op.from == dir && op.fromName == name)
 }
 
-// diskNames is the durable names of a directory, to be changed.
-func diskNames(dir *inode) map[string]*inode {
-	if dir.shared {
-		dir.shared = false
-		dir.durable = cloneNames(dir.entries)
-	}
-	return dir.durable
-}
+// diskNames is the durable names of a directory. It is not shared with the live ones any more: there is a change.
+func diskNames(dir *inode) map[string]*inode { return dir.durable }
 
 // apply makes the change in the names that table returns for a directory.
 func (op dirOp) apply(table func(*inode) map[string]*inode) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -119,6 +120,36 @@ func TestPageIsTornBetweenSectors(t *testing.T) {
 		"a*512 b*512 a*3072",
 		"a*512 b*588 a*2996",
 	}, states(t, m, func(after *vfs.Mem) string { return content(after, "f") }))
+}
+
+// What is remembered of a page, and of a size, is bounded; the durable state and the newest are always among it.
+func TestMuchUnsyncedIsRememberedInPart(t *testing.T) {
+	m := vfs.NewCrashMem(vfs.Strict)
+	f := durableFile(t, m, "f", 10)
+	legal := map[string]bool{content(m, "f"): true}
+	for i := range int64(1000) {
+		fill(t, f, string(rune('b'+i%20)), 0, 10)
+		legal[content(m, "f")] = true
+	}
+	got := states(t, m, func(after *vfs.Mem) string { return content(after, "f") })
+	for _, s := range got {
+		require.True(t, legal[s])
+	}
+	require.Contains(t, got, "a*10")
+	require.Contains(t, got, content(m, "f"))
+	require.Greater(t, len(got), 10)
+
+	for i := range int64(1000) {
+		require.NoError(t, f.Truncate(20+i))
+	}
+	sizes := states(t, m, func(after *vfs.Mem) string {
+		info, err := after.Stat("f")
+		require.NoError(t, err)
+		return fmt.Sprint(info.Size())
+	})
+	require.Contains(t, sizes, "10")
+	require.Contains(t, sizes, "1019")
+	require.Less(t, len(sizes), 300)
 }
 
 // Three writes to three sectors of a page: the page went to the disk once, and only its last sector made it.
@@ -511,4 +542,37 @@ func TestHistoryChangesNothingThatTheProcessSees(t *testing.T) {
 			return true
 		})
 	}
+}
+
+// Under -race: clones are taken, used and hashed while the original is written to; their pages are shared.
+func TestClonesAreTakenWhileOthersWrite(t *testing.T) {
+	m := vfs.NewCrashMem(vfs.Strict)
+	f := durableFile(t, m, "f", 4*page)
+	var wg sync.WaitGroup
+	for i := range uint64(4) {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(i, i))
+			for range 100 {
+				if _, err := f.WriteAt([]byte("xyz"), rng.Int64N(4*page)); err != nil {
+					t.Error(err)
+				}
+				for _, clone := range []*vfs.Mem{m.CrashClone(rng), m.KillClone()} {
+					g, err := clone.OpenFile("f", os.O_RDWR, 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := g.WriteAt([]byte("mine"), rng.Int64N(4*page)); err != nil {
+						t.Error(err)
+					}
+					clone.Hash()
+					clone.CrashClone(rng).Hash()
+				}
+				if err := f.Sync(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
