@@ -5,8 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-
-	"github.com/partlog/partlog/log"
 )
 
 // nodeID is the id of the only node of an embedded store (node.id in meta.properties).
@@ -78,7 +76,7 @@ func (p *part) offsetFor(timestamp int64) (Offset, error) {
 	var o Offset
 	switch {
 	case timestamp == TimestampMax:
-		o, _, err = l.OffsetForTimestamp(log.TimestampMax)
+		o, _, err = l.OffsetForMaxTimestamp()
 	case timestamp < 0:
 		return 0, errors.Join(ErrUnsupported, &ConfigError{Key: "timestamp", Value: formatInt(timestamp), Range: "0 or more, -1, -2 or -3"})
 	default:

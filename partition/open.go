@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/partlog/partlog/internal/journal"
@@ -105,7 +106,7 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 
 // begin makes the directories and takes the lock.
 func (s *Store) begin() error {
-	if err := s.fs.MkdirAll(s.root, dirMode); err != nil {
+	if err := makeRoot(s.fs, s.root); err != nil {
 		return fmt.Errorf("make store %s: %w", s.root, noSpace(err))
 	}
 	lock, err := takeLock(s.fs, s.root, s.opened)
@@ -121,6 +122,31 @@ func (s *Store) begin() error {
 		s.abort()
 	}
 	return err
+}
+
+// makeRoot makes the store's directory and those above it that are missing, durably. The parent of one that is there
+// already is synced too: it may have been made by an open that crashed.
+func makeRoot(fsys vfs.FS, root string) error {
+	var made []string
+	for dir := root; ; dir = filepath.Dir(dir) {
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		made = append(made, parent)
+		if _, err := fsys.Stat(dir); err == nil {
+			break
+		}
+	}
+	if err := fsys.MkdirAll(root, dirMode); err != nil {
+		return err
+	}
+	for _, parent := range made {
+		if err := fsys.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err // one may be allowed to pass through a directory and not to open it
+		}
+	}
+	return nil
 }
 
 // abort lets go of everything after a failed open.

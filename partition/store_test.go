@@ -31,7 +31,7 @@ func records(values ...string) []byte {
 	var w batch.Builder
 	w.Reset(nil, batch.Options{})
 	for i, v := range values {
-		w.Append(1_700_000_000_000+int64(i), []byte("k"), []byte(v), nil)
+		w.Append(900_000_000_000+int64(i), []byte("k"), []byte(v), nil)
 	}
 	b, err := w.Finish()
 	if err != nil {
@@ -231,7 +231,7 @@ func TestClientsBatchesObeyKafkasRules(t *testing.T) {
 	batch.Batch(shifted).SetBaseOffset(3)
 	var w batch.Builder
 	w.Reset(nil, batch.Options{})
-	w.Append(1_700_000_000_000, nil, []byte("v"), nil)
+	w.Append(900_000_000_000, nil, []byte("v"), nil)
 	keyless, err := w.Finish()
 	require.NoError(t, err)
 	var future batch.Builder

@@ -2,7 +2,6 @@ package partition_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -64,7 +63,7 @@ func TestSnapshotIsAStoreWithTheSameRecords(t *testing.T) {
 }
 
 func TestImportTakesOverARealBrokersLogDirectory(t *testing.T) {
-	const from = "testdata/kafka" // written by Apache Kafka 4.1.2
+	const from = "../internal/segment/testdata" // written by Apache Kafka 4.1.2
 	dir := t.TempDir()
 	s, err := partition.Open(dir, partition.Config{})
 	require.NoError(t, err)
@@ -76,7 +75,7 @@ func TestImportTakesOverARealBrokersLogDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "LqmnmAvJT5uJP2H7-IMb5Q", d.ID.String(), "the broker's topic id")
 	check := func(s *partition.Store) {
-		for topic, want := range map[string]int{"golden-none": 200, "golden-zstd": 200, "golden-lz4": 200, "golden-broker-zstd": 100} {
+		for topic, want := range map[string]int{"golden-none": 200, "golden-zstd": 200, "golden-gzip": 200, "golden-broker-lz4": 100, "golden-segments": 3000} {
 			require.Len(t, readValues(t, s, topic, 0), want, topic)
 		}
 		hw, err := s.ListOffsets(t.Context(), partition.TopicPartition{Topic: "golden-compacted"}, partition.TimestampLatest)
