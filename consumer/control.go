@@ -1,0 +1,98 @@
+package consumer
+
+import (
+	"fmt"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// command is what another goroutine, or the loop body, wants of the loop: done before its next record.
+type command struct {
+	tp   partition.TopicPartition
+	kind commandKind
+	to   Position
+}
+
+type commandKind uint8
+
+const (
+	pause commandKind = iota
+	resume
+	seek
+)
+
+// Pause stops reading these partitions, from the loop's next step on, until Resume. They stay assigned; the others go
+// on. What was read ahead of them is read again then. It ends when the assignment is lost. The error is
+// partition.ErrUnknownTopicOrPartition for one that is not assigned, and then nothing is paused; or ErrClosed.
+func (c *Consumer) Pause(tps ...partition.TopicPartition) error {
+	return c.order(pause, Position{}, tps)
+}
+
+// Resume reads paused partitions again. Errors as for Pause.
+func (c *Consumer) Resume(tps ...partition.TopicPartition) error {
+	return c.order(resume, Position{}, tps)
+}
+
+// Seek goes to another place in a partition: the loop's next record of it comes from there. What was read ahead is
+// dropped. In a group, what follows is committed from there on; it ends when the assignment is lost. An offset that is
+// out of range is for Config.Reset to decide. Errors as for Pause.
+func (c *Consumer) Seek(tp partition.TopicPartition, to Position) error {
+	return c.order(seek, to, []partition.TopicPartition{tp})
+}
+
+func (c *Consumer) order(kind commandKind, to Position, tps []partition.TopicPartition) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return fmt.Errorf("consumer: %w", ErrClosed)
+	}
+	for _, tp := range tps {
+		if findCursor(c.assigned, tp) == nil {
+			c.mu.Unlock()
+			return fmt.Errorf("%s is not assigned: %w", tp, partition.ErrUnknownTopicOrPartition)
+		}
+	}
+	for _, tp := range tps {
+		c.commands = append(c.commands, command{tp: tp, kind: kind, to: to})
+	}
+	c.mu.Unlock()
+	c.signal()
+	return nil
+}
+
+func findCursor(cursors []*cursor, tp partition.TopicPartition) *cursor {
+	for _, k := range cursors {
+		if k.tp == tp {
+			return k
+		}
+	}
+	return nil
+}
+
+// obey carries the commands out. The caller has the turn.
+func (c *Consumer) obey(commands []command) error {
+	for _, k := range commands {
+		cursor := findCursor(c.cursors, k.tp)
+		if cursor == nil {
+			continue // lost since
+		}
+		switch k.kind {
+		case pause:
+			cursor.paused = true
+			cursor.jump(cursor.position)
+		case resume:
+			cursor.paused = false
+		case seek:
+			to, err := k.to.resolve(c.life, c.source, k.tp)
+			if err != nil {
+				return err
+			}
+			cursor.begin(to)
+			if c.hand == cursor {
+				c.hand = nil // the record in hand lies behind: its end means nothing any more
+			}
+			delete(c.pollFrom, cursor)
+		}
+	}
+	return nil
+}

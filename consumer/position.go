@@ -1,0 +1,127 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// Position says where to begin in a partition. The zero Position is Earliest.
+type Position struct {
+	kind positionKind
+	at   int64
+}
+
+type positionKind uint8
+
+const (
+	earliest positionKind = iota
+	latest
+	atOffset
+	atTime
+)
+
+// Earliest begins at the log start offset: the oldest record that is still there.
+func Earliest() Position { return Position{} }
+
+// Latest begins at the high watermark as it is then: only new records.
+func Latest() Position { return Position{kind: latest} }
+
+// AtOffset begins at the record with this offset. One that is out of range is for Config.Reset to decide.
+func AtOffset(o partition.Offset) Position { return Position{kind: atOffset, at: int64(o)} }
+
+// AtTime begins at the first record whose timestamp is not before t, or at the end if there is none.
+func AtTime(t time.Time) Position { return Position{kind: atTime, at: t.UnixMilli()} }
+
+// String is for people.
+func (p Position) String() string {
+	switch p.kind {
+	case latest:
+		return "latest"
+	case atOffset:
+		return "offset " + strconv.FormatInt(p.at, 10)
+	case atTime:
+		return time.UnixMilli(p.at).UTC().Format(time.RFC3339Nano)
+	}
+	return "earliest"
+}
+
+// resolve asks the source for the offset that p means.
+func (p Position) resolve(ctx context.Context, s Source, tp partition.TopicPartition) (partition.Offset, error) {
+	if p.kind == atOffset {
+		if p.at < 0 {
+			return 0, fmt.Errorf("position of %s: %w: %d", tp, partition.ErrOffsetOutOfRange, p.at)
+		}
+		return partition.Offset(p.at), nil
+	}
+	timestamp := partition.TimestampEarliest
+	switch p.kind {
+	case latest:
+		timestamp = partition.TimestampLatest
+	case atTime:
+		timestamp = max(p.at, 0)
+	}
+	return listOffset(ctx, s, tp, timestamp)
+}
+
+// listOffset is the offset for a timestamp, or the end if no record is so young.
+func listOffset(ctx context.Context, s Source, tp partition.TopicPartition, timestamp int64) (partition.Offset, error) {
+	o, err := s.ListOffsets(ctx, tp, timestamp)
+	if err == nil && o == partition.OffsetUnknown {
+		o, err = s.ListOffsets(ctx, tp, partition.TimestampLatest)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("position of %s: %w", tp, err)
+	}
+	return o, nil
+}
+
+// Bound says where to stop in a partition. The zero Bound never stops.
+type Bound struct {
+	kind boundKind
+	at   int64
+}
+
+type boundKind uint8
+
+const (
+	unbounded boundKind = iota
+	untilOffset
+	untilEnd
+	untilTime
+)
+
+// UntilOffset stops before the record with this offset.
+func UntilOffset(o partition.Offset) Bound { return Bound{kind: untilOffset, at: int64(o)} }
+
+// UntilEnd stops at the high watermark as it is when the consumer is made: the records that are there now.
+func UntilEnd() Bound { return Bound{kind: untilEnd} }
+
+// UntilTime stops before the first record whose timestamp is not before t, or, if there is none, at the high watermark
+// as it is when the consumer is made.
+func UntilTime(t time.Time) Bound { return Bound{kind: untilTime, at: t.UnixMilli()} }
+
+// noBound is the resolved Bound of a partition that never stops.
+const noBound partition.Offset = -1
+
+func (b Bound) resolve(ctx context.Context, s Source, tp partition.TopicPartition) (partition.Offset, error) {
+	switch b.kind {
+	case untilOffset:
+		return max(partition.Offset(b.at), 0), nil
+	case untilEnd:
+		return listOffset(ctx, s, tp, partition.TimestampLatest)
+	case untilTime:
+		return listOffset(ctx, s, tp, max(b.at, 0))
+	}
+	return noBound, nil
+}
+
+// Assignment is one partition to read, from where to where.
+type Assignment struct {
+	partition.TopicPartition
+	From  Position
+	Until Bound
+}
