@@ -68,3 +68,23 @@ func benchmarkSend(b *testing.B, p *producer.Producer) {
 	}
 	require.NoError(b, p.Close())
 }
+
+// onDisk returns a producer on a store on a real disk with the topic "records".
+func onDisk(b *testing.B, mode partition.SyncMode) *producer.Producer {
+	store, err := partition.Open(b.TempDir(), partition.Config{Sync: mode})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, store.Close()) })
+	_, err = store.CreateTopic(b.Context(), "records", partition.TopicConfig{Partitions: 1})
+	require.NoError(b, err)
+	p, err := producer.New(store, producer.Config{})
+	require.NoError(b, err)
+	return p
+}
+
+func BenchmarkSendAsyncNoSync(b *testing.B) { benchmarkSendAsync(b, onDisk(b, partition.SyncNever)) }
+
+func BenchmarkSendAsyncSync(b *testing.B) { benchmarkSendAsync(b, onDisk(b, partition.SyncAlways)) }
+
+func BenchmarkSendNoSync(b *testing.B) { benchmarkSend(b, onDisk(b, partition.SyncNever)) }
+
+func BenchmarkSendSync(b *testing.B) { benchmarkSend(b, onDisk(b, partition.SyncAlways)) }

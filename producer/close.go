@@ -3,8 +3,6 @@ package producer
 import (
 	"fmt"
 	"time"
-
-	"github.com/partlog/partlog/partition"
 )
 
 // closeGrace is how long Close waits, after it has given up the last records, for backends that do not heed a context
@@ -12,9 +10,9 @@ import (
 const closeGrace = 5 * time.Second
 
 // Close refuses new records, flushes, and ends all goroutines of the producer. Records that have no result after
-// DeliveryTimeout get a *DeliveryTimeoutError, and Close returns a *CloseError. Calling it again waits for the same and
-// returns the same. In a callback it waits for the records, but neither for callbacks nor for the goroutines, of which
-// it is itself one, and returns nil.
+// DeliveryTimeout get a *DeliveryTimeoutError. If any record fails while Close waits, it returns a *CloseError. Calling
+// it again waits for the same and returns the same. In a callback it waits for the records, but neither for callbacks
+// nor for the goroutines, of which it is itself one, and returns nil.
 func (p *Producer) Close() error {
 	p.closing.Do(func() { go p.shut() })
 	if inCallback() {
@@ -31,38 +29,29 @@ func (p *Producer) Close() error {
 
 // CloseError says what Close left behind.
 type CloseError struct {
-	Records uint64        // that were given up; each has had its result
-	Waited  time.Duration // before they were
+	Records uint64        // that failed meanwhile; each has had its result
+	Waited  time.Duration // for the others at most
 	Stuck   bool          // an append or a callback is still running, on a goroutine that ends with it
 }
 
-// Error says how many records were given up.
+// Error says how many records failed.
 func (e *CloseError) Error() string {
-	s := fmt.Sprintf("close producer: %d records not acknowledged within %s", e.Records, e.Waited)
+	s := fmt.Sprintf("close producer: %d records failed or were not acknowledged within %s", e.Records, e.Waited)
 	if e.Stuck {
 		s += ", and an append or a callback is still running"
 	}
 	return s
 }
 
-// Is reports whether target is partition.ErrTimeout.
-func (e *CloseError) Is(target error) bool { return target == partition.ErrTimeout }
-
 // shut is Close, on a goroutine of its own, so that a callback may call it.
 func (p *Producer) shut() {
 	defer close(p.closeDone)
 	p.refuseAll()
 	close(p.refused)
-	flushed := p.flush(true)
-	failed := p.within(p.cfg.DeliveryTimeout, flushed)
-	var left uint64
-	if failed {
-		p.eachLane(func(ln *lane) {
-			ln.mu.Lock()
-			left += ln.accepted - ln.settled
-			ln.mu.Unlock()
-			ln.expire(p.cfg.Clock.Now(), 0)
-		})
+	before := p.failures()
+	late := p.within(p.cfg.DeliveryTimeout, p.flush(true))
+	if late {
+		p.eachLane(func(ln *lane) { ln.expire(p.cfg.Clock.Now(), 0) })
 	}
 	p.endWatch()
 	p.endLife()
@@ -76,12 +65,25 @@ func (p *Producer) shut() {
 		p.tasks.Wait()
 		close(ended)
 	}()
-	if !failed {
+	stuck := false
+	if late || p.failures() > before {
+		stuck = p.within(closeGrace, ended)
+	} else {
 		<-ended
-		return
 	}
-	stuck := p.within(closeGrace, ended)
-	p.closeErr = &CloseError{Records: left, Waited: p.cfg.DeliveryTimeout, Stuck: stuck}
+	if n := p.failures() - before; n > 0 || stuck {
+		p.closeErr = &CloseError{Records: n, Waited: p.cfg.DeliveryTimeout, Stuck: stuck}
+	}
+}
+
+// failures returns how many accepted records have failed.
+func (p *Producer) failures() (n uint64) {
+	p.eachLane(func(ln *lane) {
+		ln.mu.Lock()
+		n += ln.count.failed
+		ln.mu.Unlock()
+	})
+	return n
 }
 
 // within waits for c, and reports whether d was over first.

@@ -151,12 +151,3 @@ func (p *Producer) panicked(e *PanicError) {
 
 // since is the time between two readings of the clock, which may have been set back.
 func since(from, to time.Time) time.Duration { return max(to.Sub(from), 0) }
-
-// later is the clock's time, for somebody who knows it of a short while ago: the system's monotonic clock takes half as
-// long to read as both.
-func (p *Producer) later(now time.Time) time.Time {
-	if p.systemTime {
-		return now.Add(time.Since(now))
-	}
-	return p.cfg.Clock.Now()
-}

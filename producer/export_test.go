@@ -22,3 +22,12 @@ func SetEpoch(p *Producer, epoch int16) {
 
 // InCallback is inCallback.
 func InCallback() bool { return inCallback() }
+
+// HistogramOf returns the histogram of some values.
+func HistogramOf(values ...uint64) Histogram {
+	var h histogram
+	for _, v := range values {
+		h.add(v)
+	}
+	return h.snapshot()
+}

@@ -59,8 +59,7 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 	if b.topicID != ln.topic.facts.Load().id {
 		wait = 0 // there is a new topic, which is to be tried now
 	} else {
-		wait = min(wait, max(p.cfg.DeliveryTimeout-age, 1))
-		ln.mute(wait)
+		ln.mute(wait) // should that be too long, expire gives b up meanwhile
 	}
 	if f := p.cfg.Events.Retry; f != nil {
 		r := Retry{TopicPartition: ln.tp, Attempt: b.attempts, Backoff: wait, Err: err}

@@ -99,8 +99,6 @@ func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64
 		e.timestamp = r.Timestamp.UnixMilli()
 	case len(b.entries) == 0:
 		e.timestamp = b.milli
-	case p.systemTime:
-		e.timestamp = b.milli + (b.micros+time.Since(b.created).Microseconds())/1000
 	default:
 		e.timestamp = p.cfg.Clock.Now().UnixMilli()
 	}
@@ -127,7 +125,6 @@ func (ln *lane) newBatch(charge int, now time.Time) *pending {
 	b := newPending(charge)
 	b.limit = min(ln.p.cfg.BatchBytes, f.limit)
 	b.created, b.milli = now, now.UnixMilli()
-	b.micros = int64(now.Nanosecond()/1000) % 1000
 	b.builder.Reset(b.buf[:0], f.options)
 	if ln.p.cfg.Linger > 0 && ln.lingering == nil {
 		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.cfg.Linger, ln.lingerEnds)
@@ -247,7 +244,7 @@ func (ln *lane) take(now time.Time) *pending {
 
 // send puts b, which is in flight, in state sending.
 func (ln *lane) send(b *pending, now time.Time) {
-	b.state, b.started, b.err = sending, now, nil
+	b.state, b.started = sending, now
 	if b.attempts++; b.attempts == 1 {
 		ln.p.stats.queue.observe(since(b.created, now))
 	}

@@ -49,10 +49,6 @@ func (p *Producer) expire() {
 func (ln *lane) expire(now time.Time, limit time.Duration) (next time.Duration) {
 	var r released
 	ln.mu.Lock()
-	if limit == 0 && ln.muted != nil {
-		ln.muted()
-		ln.muted = nil
-	}
 	for _, b := range ln.flight {
 		next = ln.expireOne(b, now, limit, next)
 	}
@@ -68,6 +64,10 @@ func (ln *lane) expire(now time.Time, limit time.Duration) (next time.Duration) 
 		} else {
 			next = sooner(next, limit-since(b.created, now))
 		}
+	}
+	if ln.muted != nil && ln.retry() == nil {
+		ln.muted() // what it was for is gone
+		ln.muted = nil
 	}
 	ln.advance(&r, now)
 	calls := ln.claimResults()

@@ -19,7 +19,6 @@ type pending struct {
 	next     *pending // in the lane's queue
 	created  time.Time
 	milli    int64     // created, since 1970
-	micros   int64     // the rest of it
 	started  time.Time // of the latest append
 	charge   int       // bytes of buffer memory it holds
 	pool     int       // class of buf, or noPool

@@ -8,21 +8,20 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
-	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
 )
 
 // Producer sends records to the topics of one backend. It is safe for any number of goroutines, and one is enough for
 // a process. Lock order: a topic's mu, a lane's mu, then sched's and memory's, which are leaves.
 type Producer struct {
-	cfg        Config
-	backend    Backend
-	watched    bool // an interceptor wants results
-	systemTime bool // the clock is the system's
-	memory     memory
-	sched      sched
-	stats      counters
-	panics     atomic.Uint64
+	cfg     Config
+	backend Backend
+	watched bool // an interceptor wants results
+	memory  memory
+	sched   sched
+	stats   counters
+	waiters sync.Pool // of *waiter
+	panics  atomic.Uint64
 
 	life    context.Context // ends when Close gives up
 	endLife context.CancelFunc
@@ -63,7 +62,7 @@ func New(backend Backend, c Config) (*Producer, error) {
 	p.life, p.endLife = context.WithCancel(context.Background())
 	p.memory.clock, p.memory.size = c.Clock, c.BufferMemory
 	p.sched.run, p.sched.max = p.sender, c.Senders
-	p.systemTime = c.Clock == clock.System
+	p.waiters.New = newWaiter
 	p.topics.Store(&map[string]*topic{})
 	for _, in := range c.Interceptors {
 		p.watched = p.watched || in.OnResult != nil
@@ -80,7 +79,7 @@ func New(backend Backend, c Config) (*Producer, error) {
 // *DeliveryTimeoutError, ErrClosed, partition.ErrUnknownTopicOrPartition, partition.ErrInvalidTopic,
 // partition.ErrNoSpace, and whatever else the backend says.
 func (p *Producer) Send(ctx context.Context, r Record) (Result, error) {
-	w := waiters.Get().(*waiter)
+	w := p.waiters.Get().(*waiter)
 	res, err := p.send(ctx, &r, w)
 	if err != nil {
 		return p.refusedSend(r, err)

@@ -249,7 +249,8 @@ func TestBackoffDoublesVariesAndEnds(t *testing.T) {
 
 func TestDeliveryTimeoutEndsRetries(t *testing.T) {
 	c := clock.NewManual(time.Unix(1e9, 0))
-	p, s, _ := start(t, 1, producer.Config{Clock: c, DeliveryTimeout: 10 * time.Second})
+	retries := make(chan producer.Retry, 100)
+	p, s, _ := start(t, 1, producer.Config{Clock: c, DeliveryTimeout: 10 * time.Second, Events: producer.Events{Retry: func(r producer.Retry) { retries <- r }}})
 	var arrives bool
 	var mu sync.Mutex
 	s.before = func(int, partition.AppendRequest) error {
@@ -263,15 +264,13 @@ func TestDeliveryTimeoutEndsRetries(t *testing.T) {
 	done := make(chan producer.Result, 1)
 	p.SendAsync(t.Context(), value("x"), func(r producer.Result) { done <- r })
 	var r producer.Result
-	waitFor(t, func() bool {
-		c.Advance(100 * time.Millisecond)
+	for r.Err == nil {
 		select {
+		case x := <-retries:
+			c.Advance(x.Backoff)
 		case r = <-done:
-			return true
-		default:
-			return false
 		}
-	})
+	}
 	timeout, ok := errors.AsType[*producer.DeliveryTimeoutError](r.Err)
 	require.True(t, ok, "%v", r.Err)
 	require.ErrorIs(t, r.Err, partition.ErrTimeout)
@@ -440,7 +439,7 @@ func TestDeletedTopicFailsItsRecordsAtOnce(t *testing.T) {
 	p, s, store := start(t, 1, producer.Config{})
 	_, err := p.Send(t.Context(), value("old"))
 	require.NoError(t, err)
-	remove(t, store, "t")
+	require.NoError(t, store.DeleteTopic(t.Context(), "t"))
 	for range 2 {
 		_, err = p.Send(t.Context(), value("new"))
 		require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
@@ -468,7 +467,7 @@ func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
 	p, _, store := start(t, 1, producer.Config{})
 	_, err := p.Send(t.Context(), value("x"))
 	require.NoError(t, err)
-	closeStore(t, store)
+	require.NoError(t, store.Close())
 	_, err = p.Send(t.Context(), value("x"))
 	require.ErrorIs(t, err, producer.ErrClosed)
 	require.NoError(t, p.Close())

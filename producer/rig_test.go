@@ -103,15 +103,30 @@ func (r *results) list() []producer.Result {
 }
 
 // start returns a producer on a store with the topic "t" of n partitions, and what stands between them.
-func start(t testing.TB, n int, c producer.Config) (*producer.Producer, *script, *fakeStore) {
+func start(t testing.TB, n int, c producer.Config) (*producer.Producer, *script, *partition.Store) {
 	t.Helper()
-	store := newFake()
-	store.create("t", n)
+	store := memory(t)
+	create(t, store, "t", n)
 	s := &script{Backend: store}
 	p, err := producer.New(s, c)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Close() })
 	return p, s, store
+}
+
+// memory returns a store without topics that ends with the test.
+func memory(t testing.TB) *partition.Store {
+	t.Helper()
+	store, err := partition.OpenMemory(partition.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+func create(t testing.TB, s *partition.Store, topic string, n int) {
+	t.Helper()
+	_, err := s.CreateTopic(t.Context(), topic, partition.TopicConfig{Partitions: int32(n)})
+	require.NoError(t, err)
 }
 
 // value is a record for the topic "t", partition 0.
@@ -120,34 +135,46 @@ func value(v string) producer.Record {
 }
 
 // stored returns the records of one partition, whole.
-func stored(t testing.TB, s *fakeStore, topic string, n int) []batch.Record {
+func stored(t testing.TB, s *partition.Store, topic string, n int) []batch.Record {
 	t.Helper()
-	p := s.topics[topic].parts[n]
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	tp := partition.TopicPartition{Topic: topic, Partition: int32(n)}
 	var out []batch.Record
-	for _, b := range p.data {
-		var it batch.Iterator
-		b.Iterate(&it, 1<<30)
-		for it.Next() {
-			r := *it.Record()
-			if r.Key != nil {
-				r.Key = append([]byte{}, r.Key...)
-			}
-			if r.Value != nil {
-				r.Value = append([]byte{}, r.Value...)
-			}
-			r.Headers = append([]batch.Header(nil), r.Headers...)
-			require.EqualValues(t, len(out), r.Offset)
-			out = append(out, r)
+	for {
+		got, err := s.Fetch(t.Context(), partition.FetchRequest{Partitions: []partition.FetchPosition{{
+			TopicPartition: tp, Offset: partition.Offset(len(out)), LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: 1 << 20,
+		}}})
+		require.NoError(t, err)
+		require.NoError(t, got[0].Err)
+		if len(got[0].Batches) == 0 {
+			return out
 		}
-		require.NoError(t, it.Err())
+		for rest := got[0].Batches; len(rest) > 0; {
+			b, err := batch.Peek(rest)
+			require.NoError(t, err)
+			require.NoError(t, b.CheckCRC())
+			var it batch.Iterator
+			b.Iterate(&it, 1<<30)
+			for it.Next() {
+				r := *it.Record()
+				if r.Key != nil {
+					r.Key = append([]byte{}, r.Key...)
+				}
+				if r.Value != nil {
+					r.Value = append([]byte{}, r.Value...)
+				}
+				r.Headers = append([]batch.Header(nil), r.Headers...)
+				require.EqualValues(t, len(out), r.Offset)
+				out = append(out, r)
+			}
+			require.NoError(t, it.Err())
+			rest = rest[len(b):]
+		}
+		got[0].Lease.Release()
 	}
-	return out
 }
 
 // values returns the values of one partition of "t".
-func values(t testing.TB, s *fakeStore, n int) []string {
+func values(t testing.TB, s *partition.Store, n int) []string {
 	t.Helper()
 	out := []string{}
 	for _, r := range stored(t, s, "t", n) {

@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
@@ -18,24 +17,25 @@ type waiter struct {
 	result  Result
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
+func newWaiter() any { return &waiter{ready: make(chan struct{}, 1)} }
 
-// release gives back a waiter that nothing refers to and whose ready is empty.
-func (w *waiter) release() {
+// dismiss gives back a waiter that nothing refers to and whose ready is empty. The pool is the producer's, because
+// channels must not leave the synctest bubble of a user's test.
+func (p *Producer) dismiss(w *waiter) {
 	w.settled, w.parked, w.result = false, false, Result{}
-	waiters.Put(w)
+	p.waiters.Put(w)
 }
 
 // send is Send without the bookkeeping of records that are not accepted, which are those with an error.
 func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, error) {
 	ln, a, err := p.admit(ctx, r)
 	if err != nil {
-		w.release()
+		p.dismiss(w)
 		return Result{}, err
 	}
 	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value)}
 	if a.acks == partition.AcksNone {
-		w.release()
+		p.dismiss(w)
 		e.answered = true
 		ms, err := ln.add(ctx, r, a, e)
 		if err != nil {
@@ -65,7 +65,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 			ln.send(b, now)
 			ln.mu.Unlock()
 			res, err := p.transmit(ctx, ln, b)
-			if p.settle(ln, b, res, err, p.later(now)) {
+			if p.settle(ln, b, res, err, p.cfg.Clock.Now()) {
 				// Others' callbacks, which may take long.
 				p.background(func() { p.deliver(ln) })
 			}
@@ -73,7 +73,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 			if w.settled {
 				ln.mu.Unlock()
 				result := w.result
-				w.release()
+				p.dismiss(w)
 				return result, nil
 			}
 			w.parked = true
@@ -84,7 +84,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 	}
 	w.parked = true
 	if _, err := ln.add(ctx, r, a, e); err != nil {
-		w.release()
+		p.dismiss(w)
 		return Result{}, err
 	}
 	return ln.await(ctx, w)
@@ -96,7 +96,7 @@ func (ln *lane) await(ctx context.Context, w *waiter) (Result, error) {
 	select {
 	case <-w.ready:
 		res := w.result
-		w.release()
+		ln.p.dismiss(w)
 		return res, nil
 	case <-ctx.Done():
 	}
@@ -106,13 +106,13 @@ func (ln *lane) await(ctx context.Context, w *waiter) (Result, error) {
 		ln.mu.Unlock()
 		<-w.ready
 		res := w.result
-		w.release()
+		ln.p.dismiss(w)
 		return res, nil
 	}
 	res, withdrawn := ln.withdraw(w)
 	ln.mu.Unlock()
 	r.handle(ln.p)
-	w.release()
+	ln.p.dismiss(w)
 	if withdrawn {
 		res.Err = fmt.Errorf("send to %s: withdrawn: %w", ln.tp, ctx.Err())
 	} else {

@@ -97,7 +97,7 @@ func TestPartitionsAddedToATopicAreFoundWhenARecordNamesThem(t *testing.T) {
 	_, err = p.Send(t.Context(), rec)
 	require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
 	require.ErrorContains(t, err, "partition 3 of 1")
-	addPartitions(t, store, "t", 4)
+	require.NoError(t, store.CreatePartitions(t.Context(), "t", 4))
 	r, err := p.Send(t.Context(), rec)
 	require.NoError(t, err)
 	require.EqualValues(t, 3, r.Partition)
@@ -317,11 +317,11 @@ func TestStrongestAcksOfABatchWinAndWeakerOnesAreAnsweredEarlier(t *testing.T) {
 }
 
 func TestCompressionIsTheTopicsElseTheOverrideElseTheProducers(t *testing.T) {
-	store := newFake()
+	store := memory(t)
 	for _, name := range []string{"plain", "override", "topic"} {
-		store.create(name, 1)
+		create(t, store, name, 1)
 	}
-	setCompression(t, store, "topic", partition.CodecSnappy)
+	require.NoError(t, store.AlterTopicConfig(t.Context(), "topic", map[string]string{"compression.type": "snappy"}))
 	s := &script{Backend: store}
 	p, err := producer.New(s, producer.Config{Compression: partition.CodecZstd, CompressionLevel: 5,
 		TopicCompression: map[string]partition.Codec{"override": partition.CodecLZ4, "topic": partition.CodecGzip}})

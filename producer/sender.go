@@ -107,7 +107,7 @@ func (p *Producer) settle(ln *lane, b *pending, res partition.AppendResult, err 
 	var note func()
 	switch {
 	case err == nil:
-		b.state, b.result = done, res
+		b.state, b.result, b.err = done, res, nil
 		ln.used = true
 	case gone:
 		ln.fail(b, errGone(ln.tp))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/producer"
 )
@@ -25,30 +26,22 @@ func accepted(p *producer.Producer) uint64 { return producer.Accepted(p) }
 
 const internalTopic = "__consumer_offsets"
 
-func createInternal(t testing.TB, s *fakeStore) { s.create(internalTopic, 1) }
+// createInternal makes the store create its own topic, as the first commit of a group does.
+func createInternal(t testing.TB, s *partition.Store) {
+	t.Helper()
+	var b batch.Builder
+	b.Reset(nil, batch.Options{})
+	b.Append(1, []byte("k"), nil, nil)
+	data, err := b.Finish()
+	require.NoError(t, err)
+	_, err = s.Append(t.Context(), partition.AppendRequest{TopicPartition: partition.TopicPartition{Topic: internalTopic}, Batch: data, Internal: true})
+	require.NoError(t, err)
+}
 
-func addPartitions(t testing.TB, s *fakeStore, topic string, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.topics[topic].parts) < n {
-		s.topics[topic].parts = append(s.topics[topic].parts, &fakePart{state: map[int64]fakeState{}})
+func recreate(t testing.TB, s *partition.Store, topic string, n int) {
+	t.Helper()
+	if err := s.DeleteTopic(t.Context(), topic); err != nil {
+		require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
 	}
-}
-
-func setCompression(t testing.TB, s *fakeStore, topic string, c partition.Codec) {
-	s.topics[topic].codec = c
-}
-
-func recreate(t testing.TB, s *fakeStore, topic string, n int) { s.create(topic, n) }
-
-func remove(t testing.TB, s *fakeStore, topic string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.topics, topic)
-}
-
-func closeStore(t testing.TB, s *fakeStore) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	create(t, s, topic, n)
 }
