@@ -87,7 +87,7 @@ func tailOf(m image) string {
 func TestEveryFlippedByteIsDetectedRepairedOrHarmless(t *testing.T) {
 	onBoth(t, func(t *testing.T, h home) {
 		closed, killed, want := reference(t, h)
-		bits := 8
+		bits := 2
 		if h.walks() {
 			bits = 1 // real files take their time
 		}

@@ -125,6 +125,49 @@ func TestASnapshotThatCannotBeWrittenChangesNothing(t *testing.T) {
 	h.usable(t, j, c)
 }
 
+// Every single operation of a whole life fails once, and the owner that reopens the journal continues with a state that
+// is the one on disk.
+func TestAnyFailedOperationIsOverAfterReopen(t *testing.T) {
+	for _, effect := range []bool{false, true} {
+		for n := 1; ; n++ {
+			fault, h := faulty(t)
+			armed := fault.Add(vfs.Rule{Nth: n, Effect: effect})
+			j, c, _, err := h.open()
+			if err != nil {
+				continue
+			}
+			for i := range 24 {
+				for try := 0; ; try++ {
+					require.Less(t, try, 3)
+					e := nextEntry(c)
+					if _, err := j.Append(e.Kind, e.Payload); err == nil {
+						require.NoError(t, c.apply(e))
+						break
+					}
+					before := len(c.lines)
+					_, err = j.Reopen(c.apply)
+					require.NoError(t, err, "operation %d", n)
+					if len(c.lines) > before {
+						break // it was there after all
+					}
+				}
+				if i%7 == 6 {
+					if err := j.Compact(c.encode()); err != nil && j.Err() != nil {
+						_, err = j.Reopen(c.apply)
+						require.NoError(t, err, "operation %d", n)
+					}
+				}
+			}
+			require.Len(t, c.lines, 24, "operation %d", n)
+			armed.Lift()
+			h.usable(t, j, c, "operation %d", n)
+			if armed.Hits() == 0 {
+				break
+			}
+		}
+	}
+}
+
 // Every single operation of a whole life fails once, and then the next open finds everything acknowledged.
 func TestAnyFailedOperationLosesNothing(t *testing.T) {
 	for _, effect := range []bool{false, true} {

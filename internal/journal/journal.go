@@ -95,16 +95,17 @@ func (j *Journal) Append(kind uint8, payload []byte) (index uint64, err error) {
 	if err != nil {
 		return 0, j.failLocked(fmt.Errorf("append entry %d: %w", e.index, err))
 	}
-	j.last = mark{e.index, e.crc}
+	last := mark{e.index, e.crc}
+	if rolled {
+		j.stats.Rolls++
+		if err := j.writeMarkLocked(last); err != nil {
+			return 0, j.failLocked(err) // not acknowledged, so Reopen has to replay it
+		}
+	}
+	j.last = last
 	j.stats.Appends++
 	j.stats.AppendedBytes += int64(len(j.buffer))
 	j.stats.ReplayBytes += int64(len(j.buffer))
-	if rolled {
-		j.stats.Rolls++
-		if err := j.writeMarkLocked(); err != nil {
-			return 0, j.failLocked(err)
-		}
-	}
 	if cap(j.buffer) > 64<<10 {
 		j.buffer = nil // one large payload shall not stay for ever
 	}
@@ -240,7 +241,7 @@ func (j *Journal) Close() error {
 		}
 		j.store = nil
 		if err == nil && j.marked != j.last {
-			if markErr := j.writeMarkLocked(); markErr != nil {
+			if markErr := j.writeMarkLocked(j.last); markErr != nil {
 				err = fmt.Errorf("journal: close: %w", markErr)
 			}
 		}
@@ -283,10 +284,10 @@ func (j *Journal) releaseStoreLocked() {
 	j.store = nil
 }
 
-func (j *Journal) writeMarkLocked() error {
-	if err := vfs.WriteFileAtomic(j.fs, j.path(markName), j.last.encode()); err != nil {
+func (j *Journal) writeMarkLocked(m mark) error {
+	if err := vfs.WriteFileAtomic(j.fs, j.path(markName), m.encode()); err != nil {
 		return fmt.Errorf("write mark: %w", err)
 	}
-	j.marked = j.last
+	j.marked = m
 	return nil
 }

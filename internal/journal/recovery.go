@@ -391,7 +391,7 @@ func (r *recovery) start() error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	if !r.intact || j.marked != j.last {
-		if err := j.writeMarkLocked(); err != nil {
+		if err := j.writeMarkLocked(j.last); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
 	}
