@@ -345,6 +345,22 @@ func TestSilentMemberOverTheWireExpiresAndOneOfTheProcessDoesNot(t *testing.T) {
 	require.False(t, closed(a.joined.Rebalance))
 }
 
+func TestFirstJoinOverTheWireGetsAnIDToComeBackWith(t *testing.T) {
+	g, _ := openGroup(t, newStore(t, "orders"), "billing", Config{ClientID: "app"})
+	w := newClient(t, g, "orders")
+	w.request = func(r *JoinRequest) { r.Local, r.RequireKnownMemberID = false, true }
+	r, err := w.c.Join(t.Context(), JoinRequest{
+		Group: "billing", ClientID: "app", RequireKnownMemberID: true, SessionTimeout: time.Minute,
+		ProtocolType: ProtocolTypeConsumer, Protocols: g.Protocols(Subscription{Topics: []string{"orders"}}),
+	})
+	require.ErrorIs(t, err, ErrMemberIDRequired)
+	require.Regexp(t, `^app-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, r.MemberID)
+	w.joined = r
+	require.NoError(t, w.enter(t.Context()))
+	require.Equal(t, r.MemberID, w.joined.MemberID)
+	require.Len(t, w.assigned, 4)
+}
+
 // The process is stopped for ten minutes while members have still to join again. When it wakes, all their time seems
 // to be over, but none of them was running; they get what they had left.
 func TestASuspendedProcessExpelsNobodyOnWaking(t *testing.T) {

@@ -136,7 +136,7 @@ func (l *loader) run() error {
 func (l *loader) apply(r *partition.FetchResult, offset partition.Offset) (partition.Offset, error) {
 	defer r.Lease.Release()
 	if _, ok := errors.AsType[*log.CorruptionError](r.Err); ok && r.CorruptNext > offset {
-		// Better to go on with older offsets than with none: what was in the range is read or processed again.
+		// Better to go on with older offsets than with none: what they lack is consumed once more.
 		l.info.CorruptRanges++
 		return r.CorruptNext, nil
 	}
@@ -155,11 +155,8 @@ func (l *loader) apply(r *partition.FetchResult, offset partition.Offset) (parti
 		if err != nil {
 			return offset, err
 		}
-		if err := b.CheckCRC(); err != nil {
-			return offset, err
-		}
-		if err := l.applyBatch(b, int64(offset)); err != nil {
-			return offset, err
+		if b.CheckCRC() != nil || l.applyBatch(b, int64(offset)) != nil {
+			l.info.CorruptRanges++
 		}
 		offset = partition.Offset(b.NextOffset())
 		data = data[len(b):]

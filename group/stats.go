@@ -24,6 +24,8 @@ type Stats struct {
 
 	LoadedPartitions uint64
 	LoadedRecords    uint64
+	SkippedRecords   uint64        // of unknown types, and unreadable ones
+	CorruptRanges    uint64        // of the log, which were passed over
 	LoadTime         time.Duration // of all loads
 	MaxLoadTime      time.Duration
 }
@@ -39,6 +41,8 @@ func (s *Stats) count(info any) {
 	case LoadedInfo:
 		s.LoadedPartitions++
 		s.LoadedRecords += uint64(i.Records)
+		s.SkippedRecords += uint64(i.Skipped)
+		s.CorruptRanges += uint64(i.CorruptRanges)
 		s.LoadTime += i.Duration
 		s.MaxLoadTime = max(s.MaxLoadTime, i.Duration)
 	case WriteFailedInfo:
