@@ -40,20 +40,38 @@ func (s *Store) commitLocked(kind uint8, payload []byte) error {
 	}
 	if s.journal.Size() > compactJournal {
 		if err := s.journal.Compact(s.cat.encode()); err != nil {
-			s.warn(s.root, "the catalogue could not be compacted: "+err.Error())
+			s.counters.failedCheckpoints.Add(1) // it grows on, and the next commit tries again
 		}
 	}
 	return nil
 }
 
-// reviveLocked puts a journal back to work that has failed, as on a full disk.
+// reviveLocked puts a journal back to work that has failed, as on a full disk. An event whose commit failed may turn
+// out to be there after all; then it is applied.
 func (s *Store) reviveLocked() error {
 	_, err := s.journal.Reopen(func(e journal.Entry) error { return s.cat.apply(e.Kind, e.Payload) })
 	if err != nil {
 		return fmt.Errorf("write catalogue: %w", noSpace(err))
 	}
-	s.refreshLocked(false, nil)
+	s.orphans = append(s.orphans, s.refreshLocked(false, nil)...)
 	return nil
+}
+
+// settle makes sure, before a change of topics looks at them, that no earlier one is still in doubt. The caller holds
+// admin, so that only changes that do not depend on topics can come between this and its commit.
+func (s *Store) settle() error {
+	s.mu.Lock()
+	var err error
+	if s.journal.Err() != nil && !s.journalClosed {
+		err = s.reviveLocked()
+	}
+	orphans := s.orphans
+	s.orphans = nil
+	s.mu.Unlock()
+	for _, t := range orphans {
+		err = errors.Join(err, s.removeTopic(t))
+	}
+	return err
 }
 
 // refreshLocked makes the live topics those of the catalogue, and returns those that are no longer in it. clean says

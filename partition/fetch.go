@@ -40,10 +40,14 @@ func (s *Store) Fetch(ctx context.Context, r FetchRequest) ([]FetchResult, error
 		out[i] = FetchResult{}
 	}
 	s.counters.fetches.Add(1)
-	if s.collect(&r, out) || r.MaxWait <= 0 || len(r.Partitions) == 0 {
-		return out, nil
+	var err error
+	if !s.collect(&r, out) && r.MaxWait > 0 && len(r.Partitions) > 0 {
+		err = s.wait(ctx, &r, out)
 	}
-	if err := s.wait(ctx, &r, out); err != nil {
+	if err == nil && s.closed.Load() {
+		err = ErrClosed // not one for each partition
+	}
+	if err != nil {
 		releaseAll(out)
 		return nil, err
 	}

@@ -17,7 +17,8 @@ import (
 // ImportOptions are choices of Import. The zero value imports all topics with default settings.
 type ImportOptions struct {
 	// Topics gives imported topics their settings, which a Kafka log directory does not hold. A topic that a broker
-	// has cleaned (cleaner-offset-checkpoint) is compacted without being named here.
+	// has cleaned (cleaner-offset-checkpoint) is compacted without being named here. Partitions is taken if it is
+	// more than there are directories.
 	Topics map[string]TopicConfig
 	// Only limits the import to these topics; empty means all but __cluster_metadata and __transaction_state.
 	Only []string
@@ -61,6 +62,9 @@ func (s *Store) importFrom(ctx context.Context, root string, o ImportOptions, r 
 	}
 	if s.readOnly {
 		return ErrReadOnly
+	}
+	if err := s.settle(); err != nil {
+		return err
 	}
 	from := s.outside()
 	found, err := s.findImports(from, root, o)
@@ -126,6 +130,11 @@ func (s *Store) findImports(from vfs.FS, root string, o ImportOptions) (map[stri
 			}
 		}
 	}
+	if im := found[offsetsTopic]; im != nil && o.Topics[offsetsTopic].Partitions == 0 && len(im.dirs) < len(im.topic.parts) {
+		// Where a group's offsets are depends on how many partitions there are. Holes mean that some had no
+		// directory, or are elsewhere: then the broker's default is the best guess.
+		im.topic.parts = grow(im.topic.parts, max(len(im.topic.parts), int(offsetsTopicConfig.Partitions)))
+	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%w: no partitions in it", ErrUnknownTopicOrPartition)
 	}
@@ -147,11 +156,7 @@ func (s *Store) newImport(from vfs.FS, root string, d segment.DirName, o ImportO
 	if err != nil {
 		return nil, err
 	}
-	ct := &catTopic{name: d.Topic, created: s.config.Clock.Now(), overrides: overrides}
-	if d.Topic == offsetsTopic { // where a group's offsets are depends on how many there are
-		ct.parts = make([]catPart, offsetsTopicConfig.Partitions)
-	}
-	ct.parts = grow(ct.parts, max(int(c.Partitions), len(ct.parts)))
+	ct := &catTopic{name: d.Topic, created: s.config.Clock.Now(), overrides: overrides, parts: make([]catPart, max(c.Partitions, 0))}
 	if id, err := segment.ReadPartitionMetadata(from, filepath.Join(root, d.String())); err == nil {
 		ct.id = TopicID(id)
 	} else {

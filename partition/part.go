@@ -66,41 +66,47 @@ func (p *part) open() (*log.Log, error) {
 	if l := p.log.Load(); l != nil {
 		return l, nil
 	}
-	return p.openSlow()
-}
-
-func (p *part) openSlow() (*log.Log, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if l := p.log.Load(); l != nil {
-		return l, nil
-	}
-	if err := p.goneLocked(); err != nil {
-		return nil, err
-	}
-	if p.broken != nil {
-		return nil, p.broken
-	}
-	l, report, err := log.Open(p.logConfig())
-	if err != nil {
-		if !errors.Is(err, ErrNoSpace) {
-			p.broken = fmt.Errorf("open partition %s: %w", p.tp, err)
-			p.s.partitionFailed(p, p.broken)
-			return nil, p.broken
-		}
-		return nil, fmt.Errorf("open partition %s: %w", p.tp, err)
-	}
-	p.log.Store(l)
-	p.s.counters.openPartitions.Add(1)
-	if report != nil && len(report.Findings) > 0 {
+	l, report, err := p.openSlow()
+	switch {
+	case report == nil:
+	case err != nil:
+		p.s.partitionFailed(p, err)
+	case len(report.Findings) > 0:
 		if f := p.s.config.Events.Recovered; f != nil {
 			f(p.tp, *report)
 		}
 	}
-	if report != nil && !p.start.clean {
+	return l, err
+}
+
+// openSlow opens the log, unless somebody else does. The report is not nil if it was this call that did, or failed.
+func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.log.Load(); l != nil {
+		return l, nil, nil
+	}
+	if err := p.goneLocked(); err != nil {
+		return nil, nil, err
+	}
+	if p.broken != nil {
+		return nil, nil, p.broken
+	}
+	l, report, err := log.Open(p.logConfig())
+	if err != nil {
+		err = fmt.Errorf("open partition %s: %w", p.tp, noSpace(err))
+		if errors.Is(err, ErrNoSpace) {
+			return nil, nil, err // works again when there is space
+		}
+		p.broken = err
+		return nil, &PartitionRecovery{}, err
+	}
+	p.log.Store(l)
+	p.s.counters.openPartitions.Add(1)
+	if !p.start.clean {
 		p.s.report(*report)
 	}
-	return l, nil
+	return l, report, nil
 }
 
 // goneLocked says why nothing can be done with the partition any more, if so.

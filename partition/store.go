@@ -39,6 +39,7 @@ type Store struct {
 	journalClosed bool
 	ids           idBlock // producer ids that no producer has yet
 	recovery      *RecoveryReport
+	orphans       []*topic // deleted by an event that had seemed to fail; their files are still there
 
 	closeOnce sync.Once
 	closeErr  error

@@ -17,7 +17,8 @@ const offsetsTopic = "__consumer_offsets"
 var offsetsTopicConfig = TopicConfig{Partitions: 50, CleanupPolicy: CleanupCompact, SegmentBytes: 100 << 20}
 
 // CreateTopic creates a topic and returns its handle. When it returns nil the topic is durable and takes appends.
-// Errors, after all of which there is no such topic: ErrTopicAlreadyExists, ErrInvalidTopic (the name breaks Kafka's
+// After an error of the disk the topic may exist or not, and the next change of topics finds out; with the other
+// errors nothing has changed: ErrTopicAlreadyExists, ErrInvalidTopic (the name breaks Kafka's
 // rules, or differs from another topic's only in '.' and '_'), ErrInvalidPartitions, *ConfigError, ErrNoSpace,
 // ErrReadOnly, ErrClosed.
 func (s *Store) CreateTopic(ctx context.Context, name string, c TopicConfig) (*Topic, error) {
@@ -25,10 +26,13 @@ func (s *Store) CreateTopic(ctx context.Context, name string, c TopicConfig) (*T
 		return nil, err
 	}
 	s.admin.Lock()
-	defer s.admin.Unlock()
 	t, err := s.createTopic(name, c)
+	s.admin.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("create topic: %w", s.closedOr(err))
+	}
+	if f := s.config.Events.TopicCreated; f != nil {
+		f(t.name, t.id)
 	}
 	return &Topic{s: s, t: t}, nil
 }
@@ -41,6 +45,9 @@ func (s *Store) createTopic(name string, c TopicConfig) (*topic, error) {
 		return nil, ErrReadOnly
 	}
 	if err := validTopicName(name); err != nil {
+		return nil, err
+	}
+	if err := s.settle(); err != nil {
 		return nil, err
 	}
 	overrides, err := c.overrides()
@@ -80,9 +87,6 @@ func (s *Store) publishTopic(ct *catTopic) (*topic, error) {
 	t := s.index.Load().byName[ct.name]
 	if err := s.makeDirectories(t, 0); err != nil {
 		return nil, errors.Join(err, s.deleteTopic(t))
-	}
-	if f := s.config.Events.TopicCreated; f != nil {
-		f(t.name, t.id)
 	}
 	return t, nil
 }
@@ -139,11 +143,9 @@ func (s *Store) makeDirectories(t *topic, from int32) error {
 
 // ensureOffsetsTopic creates the offsets topic at the first write to it.
 func (s *Store) ensureOffsetsTopic() error {
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	_, err := s.createTopic(offsetsTopic, offsetsTopicConfig)
+	_, err := s.CreateTopic(context.Background(), offsetsTopic, offsetsTopicConfig)
 	if errors.Is(err, ErrTopicAlreadyExists) {
-		return nil
+		return nil // somebody else's first write
 	}
 	return err
 }
@@ -156,13 +158,16 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 		return err
 	}
 	s.admin.Lock()
-	defer s.admin.Unlock()
-	t, err := s.lookup(name)
+	t, err := s.lookupToChange(name)
 	if err == nil {
 		err = s.deleteTopic(t)
 	}
+	s.admin.Unlock()
 	if err != nil {
 		return fmt.Errorf("delete topic: %w", s.closedOr(err))
+	}
+	if f := s.config.Events.TopicDeleted; f != nil {
+		f(t.name, t.id)
 	}
 	return nil
 }
@@ -179,21 +184,38 @@ func (s *Store) deleteTopic(t *topic) error {
 	if err != nil {
 		return err
 	}
+	return s.removeTopic(t)
+}
+
+// removeTopic closes a topic that is no longer in the catalogue, and has its files removed.
+func (s *Store) removeTopic(t *topic) error {
 	parts := *t.parts.Load()
 	for _, p := range parts {
 		_ = p.close() // its records are gone in any case
 		p.wakeFetches()
 	}
+	var e encoder
+	e.id(t.id)
 	if err := s.retire(t.id, t.name, int32(len(parts)), nil); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	err = s.commitLocked(eventTopicPurged, e.buf)
-	s.mu.Unlock()
-	if f := s.config.Events.TopicDeleted; f != nil {
-		f(t.name, t.id)
+	defer s.mu.Unlock()
+	return s.commitLocked(eventTopicPurged, e.buf)
+}
+
+// lookupToChange finds a topic for a change of it, with admin held.
+func (s *Store) lookupToChange(name string) (*topic, error) {
+	if s.closed.Load() {
+		return nil, ErrClosed
 	}
-	return err
+	if s.readOnly {
+		return nil, ErrReadOnly
+	}
+	if err := s.settle(); err != nil {
+		return nil, err
+	}
+	return s.lookup(name)
 }
 
 // ListTopics describes all topics, by name.
@@ -237,86 +259,6 @@ func (s *Store) describeLocked(ct *catTopic) TopicDescription {
 	}
 }
 
-// AlterTopicConfig sets settings of a topic by Kafka's key; an empty value takes the topic's own setting away, so that
-// the default holds again. Either all changes are made or, with an error, none. They hold for the next append.
-func (s *Store) AlterTopicConfig(ctx context.Context, name string, changes map[string]string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	if err := s.alterTopic(name, changes); err != nil {
-		return fmt.Errorf("alter topic %q: %w", name, s.closedOr(err))
-	}
-	return nil
-}
-
-func (s *Store) alterTopic(name string, changes map[string]string) error {
-	t, err := s.lookup(name)
-	if err != nil {
-		return err
-	}
-	next, err := s.commitSettings(t, changes)
-	if err != nil {
-		return err
-	}
-	return s.applySettings(t, s.resolve(next))
-}
-
-// commitSettings makes changed settings durable and returns all that the topic sets itself.
-func (s *Store) commitSettings(t *topic, changes map[string]string) (map[string]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ct := s.cat.topics[t.name]
-	if ct == nil {
-		return nil, unknownTopic(t.name)
-	}
-	next := maps.Clone(ct.overrides)
-	if next == nil {
-		next = map[string]string{}
-	}
-	for k, v := range changes {
-		if _, ok := configKeys[k]; !ok {
-			return nil, &ConfigError{Key: k, Value: v}
-		}
-		if v == "" {
-			delete(next, k)
-		} else {
-			next[k] = v
-		}
-	}
-	if err := validateOverrides(next); err != nil {
-		return nil, err
-	}
-	var e encoder
-	e.id(t.id)
-	e.strings(next)
-	return next, s.commitLocked(eventTopicConfigured, e.buf)
-}
-
-// applySettings puts new settings into force. A stronger sync mode promises more of what is already readable, so it is
-// made true before the high watermark depends on it; otherwise readers would see it go back.
-func (s *Store) applySettings(t *topic, st *settings) error {
-	var errs []error
-	first := *st
-	// While it is pending, appends sync already, and readers still see what is written.
-	first.pending = st.log.Sync == SyncAlways && t.settings.Load().log.Sync != SyncAlways
-	t.settings.Store(&first)
-	for _, p := range *t.parts.Load() {
-		p.mu.Lock() // behind an open that has read the old settings
-		l := p.log.Load()
-		if l != nil {
-			errs = append(errs, l.SetSettings(st.log))
-		}
-		p.mu.Unlock()
-		if l != nil && first.pending {
-			errs = append(errs, l.Sync())
-		}
-	}
-	t.settings.Store(st)
-	return errors.Join(errs...)
-}
-
 // CreatePartitions raises the number of a topic's partitions to n. Keys may go to other partitions from then on.
 // ErrInvalidPartitions if n is not larger than now.
 func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) error {
@@ -332,7 +274,7 @@ func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) erro
 }
 
 func (s *Store) createPartitions(name string, n int32) error {
-	t, err := s.lookup(name)
+	t, err := s.lookupToChange(name)
 	if err != nil {
 		return err
 	}
