@@ -107,7 +107,7 @@ func TestCompactKeepsTwoSnapshotsAndTheEntriesAfterTheOlder(t *testing.T) {
 
 func TestCompactBeforeTheFirstEntry(t *testing.T) {
 	onBoth(t, func(t *testing.T, h home) {
-		j, c, _ := h.mustOpen(t)
+		j, _, _ := h.mustOpen(t)
 		require.NoError(t, j.Compact(nil))
 		require.NoError(t, j.Close())
 		j, c, r := h.mustOpen(t)

@@ -22,9 +22,10 @@
 // # Guarantees
 //
 // An entry whose Append returned nil is replayed by every later Open, exactly once and in order, or Open fails with a
-// *CorruptError; it is never left out silently. The exception that no format can close: after a crash (not after
-// Close) damage to the very last entry looks like a write that the crash tore, and is repaired as one; the removed bytes are
-// kept and the recovery report names them. An entry whose Append failed may or may not be replayed.
+// *CorruptError; it is never left out silently. What no format can see, after a crash (not after Close): damage to the very
+// last entry looks like a write that the crash tore, and is repaired as one, with the removed bytes kept and named by the
+// recovery report; and if somebody has cut whole entries off the end, those since the last mark are not missed. An entry
+// whose Append failed may or may not be replayed.
 //
 // One logical change is one entry. There is no batch: whatever must happen together belongs into one payload.
 //
