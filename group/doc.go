@@ -25,6 +25,14 @@
 // next open removes them at once instead of waiting for a session to expire. They need no heartbeat: a suspended
 // process expels none of its own members when it wakes, because timeouts count only time in which the process ran.
 //
+// # Reading the source
+//
+// The machine: State has its picture, machine.go its events and effects; join.go, sync.go, commit.go and replay.go are
+// its steps, testdata/machine its rules as stories. The shell: coordinator.go (calls, timers, effects), requests.go
+// (the Coordinator's methods), writer.go and load.go (the log), running.go (timers that a suspended process does not
+// run out). Formats: record.go is the offsets topic, protocol.go what consumers tell each other. The rest is the
+// handle that applications hold, group.go, and Range, assignor.go.
+//
 // # Locks
 //
 // The coordinator's mutex is held during one step of a machine and never during file I/O, a channel operation that

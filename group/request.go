@@ -26,7 +26,8 @@ type Protocol struct {
 	Metadata []byte
 }
 
-// JoinRequest asks to take part in the next generation of a group.
+// JoinRequest asks to take part in the next generation of a group. The coordinator keeps the metadata of Protocols,
+// which must not be changed afterwards.
 type JoinRequest struct {
 	Group    string
 	MemberID string // empty the first time
@@ -74,7 +75,8 @@ type MemberMetadata struct {
 	Metadata []byte
 }
 
-// SyncRequest asks for the member's part of the assignment. The leader's carries the whole.
+// SyncRequest asks for the member's part of the assignment. The leader's carries the whole, which the coordinator keeps;
+// it must not be changed afterwards.
 type SyncRequest struct {
 	Membership
 	ProtocolType, Protocol string            // as in the JoinResult; not checked if empty
