@@ -55,8 +55,8 @@ func claim(fsys vfs.FS, root string) (exists bool, err error) {
 		return false, fmt.Errorf("open store %s: %w", root, err)
 	}
 	first, _, _ := strings.Cut(string(record), "\n")
-	if first == "" {
-		// A crash in the first open, before the record was written: then there is nothing else of importance.
+	if strings.Trim(first, "\x00") == "" {
+		// A crash before the record was on the disk: of the first open, and then there is nothing else, or of any.
 		if slices.Contains(names, dataDirName) || slices.Contains(names, journalDirName) {
 			return true, nil // or a torn record: the journal decides
 		}
@@ -90,7 +90,11 @@ func takeLock(fsys vfs.FS, root string, now time.Time) (io.Closer, error) {
 	}
 	host, _ := os.Hostname()
 	record := fmt.Sprintf("%s%d\npid %d\nhost %s\nsince %s\n", lockMagic, storeFormat, os.Getpid(), host, now.UTC().Format(time.RFC3339))
-	if err := writeRecord(fsys, name, record); err != nil {
+	err = writeRecord(fsys, name, record)
+	if err == nil {
+		err = fsys.SyncDir(root) // its name says whose directory this is: it comes before anything else in it
+	}
+	if err != nil {
 		_ = held.Close()
 		return nil, fmt.Errorf("lock store %s: %w", root, err)
 	}

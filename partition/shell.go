@@ -27,6 +27,7 @@ type shell struct {
 	armed   bool                    // a checkpoint is on its way
 	unsync  map[SyncMode]*syncRound // by interval
 	retains bool                    // retention is on its way
+	doomed  []string                // directories to be removed
 	low     bool                    // free space is below the threshold
 }
 
@@ -68,21 +69,6 @@ func (h *shell) afterLocked(d time.Duration, f func()) {
 	})
 }
 
-// spawn calls f on a goroutine of its own that stop waits for.
-func (h *shell) spawn(f func()) {
-	h.mu.Lock()
-	if h.stopped {
-		h.mu.Unlock()
-		return
-	}
-	h.running++
-	h.mu.Unlock()
-	go func() {
-		defer h.leave()
-		f()
-	}()
-}
-
 func (h *shell) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,8 +77,9 @@ func (h *shell) leave() {
 	}
 }
 
-// stop ends all background work and waits for what is running.
+// stop ends all background work and waits for what is running. Only removals that are due are still made.
 func (h *shell) stop() {
+	defer h.sweep()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stopped = true
@@ -218,7 +205,7 @@ func (s *Store) saveRecoveryPoints(parts []*part) {
 
 // checkpointEarly persists p's recovery point before its time, after CheckpointBytes.
 func (h *shell) checkpointEarly(p *part) {
-	h.spawn(func() {
+	h.after(0, func() {
 		h.seal(p)
 		h.s.saveRecoveryPoints([]*part{p})
 	})
@@ -275,13 +262,26 @@ func (h *shell) retain() {
 	h.armRetention()
 }
 
-// unlink removes a directory that nobody looks for any more.
+// unlink has a directory removed that nobody looks for any more: soon, or at the latest by Close.
 func (h *shell) unlink(path string) {
-	h.spawn(func() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.doomed = append(h.doomed, path); len(h.doomed) == 1 {
+		h.afterLocked(0, h.sweep)
+	}
+}
+
+// sweep removes what is to be unlinked.
+func (h *shell) sweep() {
+	h.mu.Lock()
+	doomed := h.doomed
+	h.doomed = nil
+	h.mu.Unlock()
+	for _, path := range doomed {
 		if err := log.Delete(h.s.fs, path); err != nil {
 			h.s.warn(path, "could not be removed, and will be at the next open: "+err.Error())
 		}
-	})
+	}
 }
 
 // checkSpace compares the free space with the threshold and reports when it has been crossed.
