@@ -33,7 +33,9 @@ const sectorSize = 512
 //     leaves out: where the checksum comes out right.
 //  3. By search. It never looks inside of a batch whose header is whole: values
 //     may contain anything, batches too, and a write that was torn must not
-//     turn a value into a record.
+//     turn a value into a record. What remains, because nothing in Kafka's
+//     format ties a batch to its log, is a value with two batches of the right
+//     offsets in a batch that lost its header and nothing else.
 func (s *scanner) invalid(f fault) error {
 	cause := s.cause(f)
 	if zero, err := s.allZero(s.pos); err != nil {
@@ -64,7 +66,24 @@ func (s *scanner) invalid(f fault) error {
 			return err
 		}
 		if f == faultNone && s.continues(b) {
-			return s.damaged(end, b.BaseOffset(), cause)
+			base := b.BaseOffset()
+			ok := base == h.NextOffset()
+			if !ok {
+				if ok, err = s.confirmed(end+int64(len(b)), b.NextOffset()); err != nil {
+					return err
+				}
+			}
+			if ok {
+				return s.damaged(end, base, cause)
+			}
+		}
+	}
+	if f == faultMagic && length >= batch.HeaderSize && end <= s.size {
+		// Nor does the checksum cover the magic: the batch may have nothing else.
+		if whole, err := s.checksum(s.pos, length); err != nil {
+			return err
+		} else if whole {
+			return s.search(end, TornTail, cause)
 		}
 	}
 	if expected && h.Magic() == magic2 {
@@ -111,8 +130,11 @@ func (s *scanner) continues(b batch.Batch) bool {
 }
 
 // search looks for the next batch from position on, and notes the damage before
-// it, or the tail if there is none.
+// it, or the tail if there is none. Batches that are damaged but for their header
+// may come first: where one ends, with the offset that is due, or with its
+// successor behind it. It does not look inside of those either.
 func (s *scanner) search(position int64, tail ScanKind, cause error) error {
+	border := position
 	for position <= s.size-batch.HeaderSize {
 		b, err := s.w.rest(position, batch.HeaderSize)
 		if err != nil {
@@ -130,27 +152,31 @@ func (s *scanner) search(position int64, tail ScanKind, cause error) error {
 			position++
 			continue
 		}
-		length := frameLength(h)
+		length, base, next := frameLength(h), batch.Batch(h).BaseOffset(), batch.Batch(h).NextOffset()
 		if s.budget -= length; s.budget < 0 {
 			return s.tail(tail, errors.Join(cause, ErrSearchLimit))
 		}
-		candidate, f, err := s.frame(position)
+		_, f, err := s.frame(position)
 		if err != nil {
 			return err
 		}
+		proof := s.confirmed
 		if f != faultNone {
-			position++
-			continue
+			proof = s.succeeded // to pass over it
 		}
-		base := candidate.BaseOffset()
-		ok, err := s.confirmed(position+length, candidate.NextOffset())
+		ok, err := proof(position+length, next)
 		if err != nil {
 			return err
 		}
-		if ok {
+		switch {
+		case f == faultNone && ok:
 			return s.damaged(position, base, cause)
+		case f == faultNone || ok || (position == border || base == s.next) && length <= windowLimit:
+			position += length
+			border = position
+		default:
+			position++
 		}
-		position += length
 	}
 	return s.tail(tail, cause)
 }
@@ -165,33 +191,37 @@ func (s *scanner) plausible(header []byte, position int64) bool {
 		s.continues(h)
 }
 
-// confirmed reports whether what lies at position goes with a batch that ends
-// there, before offset next: the end of the file, zeros up to it, or the
+// confirmed reports whether what lies at position goes with a valid batch that
+// ends there, before offset next: the end of the file, zeros up to it, or the
 // beginning of a batch with that offset. A batch inside a value has nothing of
 // this behind it.
 func (s *scanner) confirmed(position, next int64) (bool, error) {
-	n := int(min(s.size-position, batch.HeaderSize))
-	if n == 0 {
-		return true, nil
+	if n := s.size - position; n < batch.HeaderSize {
+		var want [8]byte
+		binary.BigEndian.PutUint64(want[:], uint64(next))
+		b, err := s.w.at(position, int(min(n, 8)))
+		if err != nil || bytes.HasPrefix(want[:], b) {
+			return err == nil, err
+		}
 	}
-	h, err := s.w.at(position, n)
-	if err != nil {
+	if zero, err := s.allZero(position); zero || err != nil {
+		return zero, err
+	}
+	return s.succeeded(position, next)
+}
+
+// succeeded reports whether at position there is a header for a batch that
+// follows one that ends before offset next.
+func (s *scanner) succeeded(position, next int64) (bool, error) {
+	if s.size-position < batch.HeaderSize {
+		return false, nil
+	}
+	h, err := s.w.at(position, batch.HeaderSize)
+	if err != nil || h[batchMagic] != magic2 {
 		return false, err
 	}
-	var want [8]byte
-	binary.BigEndian.PutUint64(want[:], uint64(next))
-	switch {
-	case isZero(h):
-		// Only after h is done with: allZero moves the window.
-	case n < 8:
-		return bytes.HasPrefix(want[:], h), nil
-	case n > batchMagic && h[batchMagic] != magic2:
-		return false, nil
-	default:
-		base := int64(binary.BigEndian.Uint64(h))
-		return base == next || s.options.Compacted && base > next && base-s.base <= MaxRelativeOffset, nil
-	}
-	return s.allZero(position)
+	base := batch.Batch(h).BaseOffset()
+	return base == next || s.options.Compacted && base > next && base-s.base <= MaxRelativeOffset, nil
 }
 
 // searchLength looks for the end of a batch at s.pos whose header h is right but
@@ -257,17 +287,28 @@ func (s *scanner) legacy() (bool, error) {
 
 // allZero reports whether all bytes from position on are zero.
 func (s *scanner) allZero(position int64) (bool, error) {
-	for position < s.size {
-		b, err := s.w.rest(position, 1)
-		if err != nil {
-			return false, err
+	if s.zeros < 0 {
+		from := s.size
+		for from > 0 {
+			n := min(from, windowSize/4)
+			b, err := s.w.at(from-n, int(n))
+			if err != nil {
+				return false, err
+			}
+			i := len(b)
+			for i >= sectorSize && isZero(b[i-sectorSize:i]) {
+				i -= sectorSize
+			}
+			for i > 0 && b[i-1] == 0 {
+				i--
+			}
+			if from += int64(i) - n; i > 0 {
+				break
+			}
 		}
-		if !isZero(b) {
-			return false, nil
-		}
-		position += int64(len(b))
+		s.zeros = from
 	}
-	return true, nil
+	return position >= s.zeros, nil
 }
 
 // zeroed counts the bytes of [from, to) that lie in sectors which are all zero

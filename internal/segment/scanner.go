@@ -48,12 +48,13 @@ type scanner struct {
 	pos     int64
 	next    int64
 	epoch   int32 // lowest that the next batch may have
+	zeros   int64 // where the zeros begin that the file ends with; −1 not known yet
 	budget  int64 // bytes whose checksum a search may still compute
 	result  ScanResult
 }
 
 func newScanner(r io.ReaderAt, from, size, base int64, o ScanOptions) *scanner {
-	s := &scanner{w: newWindow(r, size), base: base, size: size, options: o, pos: from, next: o.Next, epoch: o.LeaderEpoch}
+	s := &scanner{w: newWindow(r, size), base: base, size: size, options: o, pos: from, next: o.Next, epoch: o.LeaderEpoch, zeros: -1}
 	if s.next == 0 {
 		s.next = base
 	}
