@@ -127,15 +127,15 @@ func (s *scanner) buffered() batch.Batch {
 		return nil
 	}
 	b := s.w.buf[i:s.w.n]
-	length := frameLength(b)
-	if b[batchMagic] != magic2 || length < batch.HeaderSize || length > int64(len(b)) || length > windowLimit {
+	h := (*[batch.HeaderSize]byte)(b)
+	length := batch.FrameSize + int(int32(binary.BigEndian.Uint32(h[batchLength:])))
+	if h[batchMagic] != magic2 || uint(length)-batch.HeaderSize > uint(len(b)-batch.HeaderSize) || length > windowLimit {
 		return nil
 	}
-	b = b[:length:length]
-	if crc32.Checksum(b[batchCovered:], castagnoli) != binary.BigEndian.Uint32(b[batchCRC:]) || int8(b[batchDelta]) < 0 {
+	if crc32.Update(0, castagnoli, b[batchCovered:length]) != binary.BigEndian.Uint32(h[batchCRC:]) || int8(h[batchDelta]) < 0 {
 		return nil
 	}
-	return b
+	return b[:length:length]
 }
 
 // frame returns the batch at position if it is whole and its checksum right.
