@@ -74,11 +74,11 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 		return AppendResult{}, err
 	}
 
-	var w *waiter
-	if l.writing {
+	// Alone, or first after a group that was alone: nobody else is to be expected, so no queue and no waiter from the pool.
+	alone := !l.writing && (l.lastGroup <= 1 || s.Sync != SyncAlways)
+	w := &l.writer.solo
+	if !alone {
 		w = getWaiter()
-	} else {
-		w = &l.writer.solo
 	}
 	if duplicate != nil {
 		// Its first one may be unwritten yet: the answer means what acks promise, so it waits in line.
@@ -95,7 +95,7 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	}
 	w.durable, w.err = o.Durable, nil
 	result.Base, result.Last = w.base, w.last
-	if !l.writing {
+	if alone {
 		l.writing = true
 		l.mu.Unlock()
 		w.next = nil
@@ -207,5 +207,5 @@ type clockGuard struct {
 	retained time.Time     // last Retain
 	skew     time.Duration // by how much the wall clock jumped ahead and is not believed yet
 	skewed   time.Time     // when the last jump was seen
-	lastNow  atomic.Int64   // last reading of the clock by checkTime, milliseconds
+	lastNow  atomic.Int64  // last reading of the clock by checkTime, milliseconds
 }

@@ -82,7 +82,9 @@ func (l *Log) finishFiles() error {
 }
 
 // touched says whether anything has been written since Open, or recovered by it.
-func (l *Log) touched() bool { return l.writer.counts.Writes > 0 || l.recovered || l.writer.counts.Rolls > 0 }
+func (l *Log) touched() bool {
+	return l.writer.counts.Writes > 0 || l.recovered || l.writer.counts.Rolls > 0
+}
 
 // dropFiles gives back all descriptors and mappings.
 func (l *Log) dropFiles() {

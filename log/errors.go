@@ -10,7 +10,7 @@ import (
 // The states that a caller can act on, under Apache Kafka's names. Packages above alias them, with the same identity.
 var (
 	// ErrClosed says that the log was closed.
-	ErrClosed = errors.New("log is closed")
+	ErrClosed = errors.New("closed")
 	// ErrOffsetOutOfRange (OFFSET_OUT_OF_RANGE) says that an offset lies outside [Start, End]. *OffsetOutOfRangeError says where.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	// ErrNoSpace says that the disk is full or the quota spent. Nothing was appended; appends work again when there is space.

@@ -28,25 +28,27 @@ type Log struct {
 	loading sync.Mutex // guards the first touch
 	syncing sync.Mutex // one at a time: the sync of rolled segments
 
+	newNames       atomic.Bool  // a file was made since the directory was synced
 	unsyncedRolled atomic.Int64 // of pending, those whose files have not been synced
 
-	mu        sync.Mutex // guards all below
-	state     state
-	failure   error  // why the log is poisoned
-	closeError error // what Close returned
-	next      Offset // offset of the next append
-	epoch     LeaderEpoch
-	writing   bool // somebody has the writer role
-	queue     queue
-	producers *producers
-	epochs    epochCache
-	recovered bool // Open has found epochs and producers
-	counts    counts
-	reads     readCounts
+	mu          sync.Mutex // guards all below
+	state       state
+	failure     error  // why the log is poisoned
+	closeError  error  // what Close returned
+	next        Offset // offset of the next append
+	epoch       LeaderEpoch
+	writing     bool // somebody has the writer role
+	queue       queue
+	lastGroup   int // how many appends the last write served
+	producers   *producers
+	epochs      epochCache
+	recovered   bool // Open has found epochs and producers
+	counts      counts
+	reads       readCounts
 	duplicates  int64
 	corruptions int64
-	report    RecoveryReport
-	pending   []*rolled // segments that Seal has work for, oldest first
+	report      RecoveryReport
+	pending     []*rolled // segments that Seal has work for, oldest first
 
 	writer writer // belongs to whoever has the writer role
 	clockGuard

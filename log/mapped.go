@@ -110,4 +110,3 @@ func (s *logSegment) retireMapping() {
 		m.Retire()
 	}
 }
-

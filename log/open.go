@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"path/filepath"
-	"time"
 
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
@@ -26,7 +25,7 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	l.settings.Store(&settings)
 	l.setSegmentsLocked(nil)
 	l.report = RecoveryReport{Topic: c.Topic, Partition: c.Partition, Clean: c.Clean, RecoveryPoint: c.RecoveryPoint}
-	begun := time.Now()
+	begun := c.Clock.Now()
 	d, err := l.list()
 	if err != nil {
 		return nil, nil, err
@@ -50,7 +49,7 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 		}
 	}
 	l.mu.Lock()
-	l.report.Start, l.report.End, l.report.Duration = l.Start(), l.next, time.Since(begun)
+	l.report.Start, l.report.End, l.report.Duration = l.Start(), l.next, c.Clock.Now().Sub(begun)
 	l.mu.Unlock()
 	report := l.Report()
 	return l, &report, nil

@@ -158,10 +158,10 @@ func (l *Log) measure(s *logSegment, src *source, p *place, from, limit, next Of
 		stopNext = limit
 	}
 	maximum := int64(max(maxBytes, 1))
-	p.start = start
+	p.start, p.next = start, stopNext
 	switch {
 	case start+maximum >= stop:
-		p.end, p.next = stop, stopNext
+		p.end = stop
 	case n >= maximum:
 		p.end = start + n
 	default:

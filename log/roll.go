@@ -134,10 +134,11 @@ func (l *Log) createSegment(base Offset, syncName bool) (*logSegment, error) {
 	if err != nil {
 		return nil, writeError("create segment", path, err)
 	}
+	l.newNames.Store(true)
 	if syncName {
-		if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+		if err := l.syncNames(); err != nil {
 			_ = file.Close()
-			return nil, l.poison(err)
+			return nil, err
 		}
 	}
 	seg.written.Store(seg.mark(base, 0))

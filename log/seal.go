@@ -182,4 +182,3 @@ func (l *Log) indexFiles(s *logSegment) error {
 	}
 	return nil
 }
-

@@ -16,13 +16,16 @@ func (l *Log) syncActive() error {
 			return err
 		}
 	}
+	if err := l.syncNames(); err != nil {
+		return err
+	}
 	w := &l.writer
-	start := time.Now()
+	start := l.clock.Now()
 	if err := w.file.Sync(); err != nil {
 		w.counts.FailedSyncs++
 		return l.poison(err)
 	}
-	w.counts.sync(time.Since(start))
+	w.counts.sync(l.clock.Now().Sub(start))
 	l.advanceDurable(w.next)
 	w.segment.shown.Store(w.segment.written.Load())
 	raise(&l.visible, int64(w.next))
@@ -61,14 +64,17 @@ func (l *Log) Sync() error {
 	if file == nil {
 		return nil
 	}
-	start := time.Now()
+	if err := l.syncNames(); err != nil {
+		return err
+	}
+	start := l.clock.Now()
 	if err := file.Sync(); err != nil {
 		if errors.Is(err, fs.ErrClosed) {
 			return nil // parked or closed in between, which has synced it
 		}
 		return l.poison(err)
 	}
-	l.countSync(time.Since(start))
+	l.countSync(l.clock.Now().Sub(start))
 	l.advanceDurable(next)
 	return nil
 }
@@ -94,9 +100,8 @@ func (l *Log) syncRolled() error {
 		if err := r.file.Sync(); err != nil {
 			return l.poison(err)
 		}
-		// The new segment's name must be durable before anything in it is called so.
-		if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
-			return l.poison(err)
+		if err := l.syncNames(); err != nil {
+			return err
 		}
 		_ = r.file.Close() // synced, so nothing can be lost any more
 		l.mu.Lock()
@@ -106,6 +111,17 @@ func (l *Log) syncRolled() error {
 		next, _ := r.segment.writtenEnd()
 		l.advanceDurable(next)
 	}
+}
+
+// syncNames makes the names of new files durable, without which their bytes are lost with them.
+func (l *Log) syncNames() error {
+	if !l.newNames.Swap(false) {
+		return nil
+	}
+	if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+		return l.poison(err)
+	}
+	return nil
 }
 
 // countSync counts a sync made without the writer role.

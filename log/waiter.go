@@ -34,6 +34,7 @@ func putWaiter(w *waiter) {
 // queue is a list of waiters in the order of their offsets.
 type queue struct {
 	first, last *waiter
+	n           int
 }
 
 func (q *queue) push(w *waiter) {
@@ -44,6 +45,7 @@ func (q *queue) push(w *waiter) {
 		q.last.next = w
 	}
 	q.last = w
+	q.n++
 }
 
 // takeRun removes and returns the waiters up to the first that wants the writer role for itself.
@@ -52,6 +54,7 @@ func (q *queue) takeRun() *waiter {
 	var tail *waiter
 	for w := head; w != nil && !w.take; w = w.next {
 		tail = w
+		q.n--
 	}
 	if tail == nil {
 		return nil

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/partlog/partlog/internal/vfs"
@@ -26,6 +27,7 @@ type writer struct {
 	epoch   LeaderEpoch // of the last batch written
 	closing bool        // the next append must roll
 	counts  counts      // of all that the writers did, copied for Stats when the role is given on
+	group   int         // how many waiters the last run had
 	run     *waiter     // what of the run is not written yet
 	solo    waiter      // of the writer's own append
 }
@@ -53,7 +55,7 @@ func (l *Log) acquire() {
 // release gives the writer role to the first in the queue, or to nobody.
 func (l *Log) release() {
 	l.mu.Lock()
-	l.counts = l.writer.counts
+	l.counts, l.lastGroup = l.writer.counts, l.writer.group
 	first := l.queue.first
 	switch {
 	case first == nil:
@@ -65,6 +67,7 @@ func (l *Log) release() {
 		if l.queue.first == nil {
 			l.queue.last = nil
 		}
+		l.queue.n--
 	default:
 		first.lead = true
 	}
@@ -76,28 +79,56 @@ func (l *Log) release() {
 // releases it.
 func (l *Log) enqueue(w *waiter) error {
 	l.queue.push(w)
-	l.mu.Unlock()
-	<-w.wake
-	err := w.err
-	if w.lead {
-		l.mu.Lock()
-		head := l.queue.takeRun()
+	if l.writing {
 		l.mu.Unlock()
-		err = l.lead(head, w)
+		<-w.wake
+		if err := w.err; !w.lead {
+			putWaiter(w)
+			return err
+		}
+	} else {
+		l.writing = true
+		l.mu.Unlock()
 	}
+	if l.settings.Load().Sync == SyncAlways {
+		l.gatherGroup()
+	}
+	l.mu.Lock()
+	head := l.queue.takeRun()
+	l.mu.Unlock()
+	err := l.lead(head, w)
 	putWaiter(w)
 	return err
+}
+
+// gatherGroup lets those run whose group has just been written, as long as that makes the queue longer: what they append next is in
+// this group then. Without it two halves of the appenders take turns, and every sync serves one half.
+func (l *Log) gatherGroup() {
+	for before := 0; ; {
+		runtime.Gosched()
+		l.mu.Lock()
+		n := l.queue.n
+		l.mu.Unlock()
+		if n <= before {
+			return
+		}
+		before = n
+	}
 }
 
 // lead writes the run that begins with head, gives the role on, wakes whoever waits for the run, and returns own's result.
 func (l *Log) lead(head, own *waiter) error {
 	var d done
 	before := l.visible.Load()
+	l.writer.group = 1
+	for w := head.next; w != nil; w = w.next {
+		l.writer.group++
+	}
 	l.commit(head, own, &d)
 	moved := l.visible.Load() != before
 	err := own.err
-	l.release() // first, so that the next write starts while this one's waiters wake
-	d.wakeAll()
+	d.wakeAll() // before the next writer, see enqueue
+	l.release()
 	if moved {
 		l.notify()
 	}
