@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/partlog/partlog/internal/journal"
 	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -17,9 +18,14 @@ type RecoveryReport struct {
 	Incarnation int64               `json:"incarnation"`
 	Duration    time.Duration       `json:"duration"`
 	Partitions  []PartitionRecovery `json:"partitions"`
+	// Catalogue says what was found in the journal of the catalogue; nil if nothing.
+	Catalogue *CatalogueRecovery `json:"catalogue,omitempty"`
 	// Failed holds the partitions that could not be opened, with the reason. The others are served.
 	Failed map[string]string `json:"failed,omitempty"`
 }
+
+// CatalogueRecovery says what an open found in the journal of the catalogue, and did about it.
+type CatalogueRecovery = journal.Recovery
 
 // RecoveryReport returns what the open found, or nil after a clean close and for a new store. A partition of a cleanly
 // closed store is opened at its first use; Events.Recovered says if that finds something.
@@ -73,7 +79,9 @@ func (s *Store) adopt(clean bool) error {
 func (s *Store) recover(dirty []*part) {
 	began := s.config.Clock.Now()
 	s.mu.Lock()
-	s.recovery = &RecoveryReport{Incarnation: s.cat.incarnation}
+	if s.recovery == nil {
+		s.recovery = &RecoveryReport{Incarnation: s.cat.incarnation}
+	}
 	s.mu.Unlock()
 	inParallel(s.config.OpenConcurrency, dirty, func(p *part) {
 		l, err := p.open()

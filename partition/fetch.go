@@ -58,7 +58,7 @@ func (s *Store) Fetch(ctx context.Context, r FetchRequest) ([]FetchResult, error
 func (s *Store) wait(ctx context.Context, r *FetchRequest, out []FetchResult) error {
 	w, _ := s.waiters.Get().(*waiter)
 	if w == nil {
-		w = &waiter{wake: make(chan struct{}, 1)}
+		w = newWaiter()
 	}
 	s.counters.parkedFetches.Add(1)
 	w.park(s, r.Partitions)

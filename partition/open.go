@@ -171,7 +171,7 @@ func (s *Store) abort() {
 // loadCatalogue replays the journal; in a new store it writes the first entry.
 func (s *Store) loadCatalogue(exists bool) error {
 	fresh := true
-	j, _, err := journal.Open(journal.Options{
+	j, found, err := journal.Open(journal.Options{
 		FS:       s.fs,
 		Dir:      filepath.Join(s.root, journalDirName),
 		ReadOnly: s.readOnly,
@@ -192,6 +192,7 @@ func (s *Store) loadCatalogue(exists bool) error {
 	}
 	s.journal = j
 	if !fresh {
+		s.reportCatalogue(found)
 		return nil
 	}
 	if s.readOnly {
@@ -215,6 +216,19 @@ func (s *Store) loadCatalogue(exists bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.commitLocked(eventFormatted, e.buf)
+}
+
+// reportCatalogue passes on what the journal found out of order.
+func (s *Store) reportCatalogue(found *journal.Recovery) {
+	if len(found.Findings) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.recovery = &RecoveryReport{Incarnation: s.cat.incarnation + 1, Catalogue: found}
+	s.mu.Unlock()
+	for _, f := range found.Findings {
+		s.warn(f.Path, fmt.Sprintf("catalogue: %s at position %d (%d bytes), %s %s", f.Kind, f.Position, f.Bytes, f.Action, f.Detail))
+	}
 }
 
 // markOpened decides whether the last close was clean, and makes sure that the next open cannot think so if this one

@@ -62,7 +62,7 @@ func (g *rig) open() (err error) {
 			g.visit(op)
 		}
 	})
-	g.store, err = partition.Open("store", tortureConfig(fault, g.mode, g.clock))
+	g.store, err = partition.Open("/store", tortureConfig(fault, g.mode, g.clock))
 	return err
 }
 
@@ -261,7 +261,7 @@ func (g *rig) reopen() error {
 
 // noLeftovers finds directories of deleted topics in a closed store.
 func (g *rig) noLeftovers() error {
-	entries, err := g.mem.ReadDir("store/data")
+	entries, err := g.mem.ReadDir("/store/data")
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), "-delete") {
 			return fmt.Errorf("%s is still there after a clean close", e.Name())

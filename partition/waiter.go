@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/partlog/partlog/internal/clock"
@@ -11,7 +12,29 @@ import (
 type waiter struct {
 	wake  chan struct{} // capacity 1: an append leaves one token, however many there are
 	nodes []waitNode    // one for each partition of the fetch
-	timer *time.Timer   // of the system's clock, reused; nil before the first wait
+
+	// A timer for each wait would be all that a reader at the end of the log allocates. So one that has not fired when
+	// its wait ends stays, and rings a later wait early, which then looks at the time.
+	armed atomic.Bool
+	due   time.Time // when the armed timer fires
+	alarm func()
+}
+
+func newWaiter() *waiter {
+	w := &waiter{wake: make(chan struct{}, 1)}
+	w.alarm = func() {
+		w.armed.Store(false)
+		w.ring()
+	}
+	return w
+}
+
+// ring wakes the waiter, or lets it not fall asleep.
+func (w *waiter) ring() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // waitNode is a waiter's place in the list of one partition.
@@ -42,10 +65,7 @@ func (p *part) wakeFetches() {
 	p.waitMu.Lock()
 	defer p.waitMu.Unlock()
 	for n := p.parked; n != nil; n = n.next {
-		select {
-		case n.w.wake <- struct{}{}:
-		default:
-		}
+		n.w.ring()
 	}
 }
 
@@ -99,26 +119,39 @@ func (w *waiter) leave() {
 // await calls ready until it reports true, after every wake-up, or until d has elapsed, ctx is done or the store is
 // closed; it returns the last two as errors.
 func (w *waiter) await(ctx context.Context, s *Store, d time.Duration, ready func() bool) error {
-	var expired <-chan time.Time
-	var fired chan struct{}
-	if s.config.Clock == clock.System {
-		if w.timer == nil {
-			w.timer = time.NewTimer(d)
-		} else {
-			w.timer.Reset(d)
-		}
-		expired = w.timer.C
-		defer w.timer.Stop()
-	} else {
-		fired = make(chan struct{})
-		defer s.config.Clock.AfterFunc(d, func() { close(fired) })()
+	if s.config.Clock != clock.System {
+		return w.awaitTimer(ctx, s, d, ready)
 	}
+	deadline := s.config.Clock.Now().Add(d)
+	for !ready() {
+		if !w.armed.Load() || w.due.After(deadline) {
+			left := deadline.Sub(s.config.Clock.Now())
+			if left <= 0 {
+				return nil
+			}
+			w.due = deadline
+			w.armed.Store(true)
+			s.config.Clock.AfterFunc(left, w.alarm)
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.shell.closing:
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+// awaitTimer is await for a clock whose readings may jump: only its timer says how much time has elapsed.
+func (w *waiter) awaitTimer(ctx context.Context, s *Store, d time.Duration, ready func() bool) error {
+	elapsed := make(chan struct{})
+	defer s.config.Clock.AfterFunc(d, func() { close(elapsed) })()
 	for !ready() {
 		select {
 		case <-w.wake:
-		case <-expired:
-			return nil
-		case <-fired:
+		case <-elapsed:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

