@@ -1,0 +1,100 @@
+package main
+
+import "time"
+
+// environment is what one run gets.
+type environment struct {
+	dir      string
+	duration time.Duration
+}
+
+// contender is one system in one cell.
+type contender struct {
+	name       string
+	durability string
+	run        func(environment) (sample, error)
+}
+
+// cell is one workload that several systems run.
+type cell struct {
+	name       string
+	contenders []contender
+	// latency names the measure: the median latency instead of records per second.
+	latency bool
+}
+
+// compare returns how much better a is than b: above 1 is better for both measures.
+func (c cell) compare(a, b row) float64 {
+	if c.latency {
+		return b.P50us / a.P50us
+	}
+	return a.RecordsPerS / b.RecordsPerS
+}
+
+// The levels of durability that a row names: what an acknowledged record survives.
+const (
+	inProcess = "memory"  // nothing: it is in the process's own buffers
+	pageCache = "process" // a kill of the process
+	onDisk    = "power"   // a power loss
+)
+
+func cells() []cell {
+	return []cell{
+		appendCell("append1-100B-nosync", shape{batch: 1, size: 100, workers: 1}),
+		appendCell("append100-100B-nosync", shape{batch: 100, size: 100, workers: 1}),
+		appendCell("append100-1KiB-nosync", shape{batch: 100, size: 1024, workers: 1}),
+		appendCell("append1000-100B-nosync", shape{batch: 1000, size: 100, workers: 1}),
+		sendAsyncCell("sendasync-100B-nosync", false),
+		sendAsyncCell("sendasync-100B-sync", true),
+		latency(appendCell("append1-1KiB-sync-w1", shape{batch: 1, size: 1024, workers: 1, sync: true})),
+		appendCell("append1-1KiB-sync-w16", shape{batch: 1, size: 1024, workers: 16, sync: true}),
+		appendCell("append1-1KiB-sync-w64", shape{batch: 1, size: 1024, workers: 64, sync: true}),
+		appendCell("append1-1KiB-sync-w256", shape{batch: 1, size: 1024, workers: 256, sync: true}),
+		appendCell("append1000-1KiB-sync", shape{batch: 1000, size: 1024, workers: 1, sync: true}),
+		appendCell("parts16-1KiB-sync", shape{batch: 1, size: 1024, workers: 16, sync: true, partitions: 16}),
+		readCell("read-1KiB-borrowed", true),
+		readCell("read-1KiB-copied", false),
+		consumeCell("consume-100B"),
+		endToEndCell("e2e-100B-nosync", false),
+		endToEndCell("e2e-100B-sync", true),
+		openTailCell("open-1GB-tail"),
+		openPartitionsCell("open-10000-partitions"),
+	}
+}
+
+func latency(c cell) cell {
+	c.latency = true
+	return c
+}
+
+// appendCell compares acknowledged appends. A shared log with several workers has no raw row of its own kind: raw
+// gives each worker a file, so it is shown only where partlog does too.
+func appendCell(name string, s shape) cell {
+	level := pageCache
+	if s.sync {
+		level = onDisk
+	}
+	add := func(c *cell, name, durability string, open opener, scan scanner) {
+		c.contenders = append(c.contenders, contender{name, durability, appendRun(s, open, scan)})
+	}
+	c := cell{name: name}
+	add(&c, "partlog", level, openPartlog, scanPartlog)
+	if s.workers == 1 || s.partitions == s.workers {
+		add(&c, "raw", level, openRaw, nil)
+	}
+	if s.partitions > 0 {
+		return c // no rival has partitions with a file each in one process
+	}
+	add(&c, "tidwall", level, openTidwall, scanTidwall)
+	add(&c, "bbolt", level, openBbolt, scanBbolt)
+	add(&c, "nats", level, openNATS, scanNATS)
+	if s.sync {
+		add(&c, "raft-wal", onDisk, openRaftWAL, scanRaftWAL)
+		add(&c, "pebble", onDisk, openPebble, scanPebble)
+		add(&c, "kfake", onDisk, openKfake, scanKfake)
+	} else {
+		add(&c, "pebble", inProcess, openPebble, scanPebble)
+		add(&c, "kfake", pageCache, openKfake, scanKfake)
+	}
+	return c
+}
