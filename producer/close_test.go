@@ -117,7 +117,7 @@ func (p *patient) Append(ctx context.Context, r partition.AppendRequest) (partit
 	return partition.AppendResult{}, ctx.Err()
 }
 
-func TestIdleProducerHasNoGoroutineTimerOrBuffer(t *testing.T) {
+func TestIdleProducerHasNoGoroutineAndNoBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, _ := start(t, 1000, producer.Config{})
 		for i := range 1000 {

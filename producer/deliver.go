@@ -20,14 +20,27 @@ func (p *Producer) deliver(ln *lane) {
 		ln.results, b.next = b.next, nil
 		ln.mu.Unlock()
 		runResults(p, ln, b)
+		if b.early {
+			ln.mu.Lock()
+			continue
+		}
 		n := uint64(len(b.entries))
 		p.dispose(b)
 		ln.mu.Lock()
 		ln.delivered += n
-		ln.notifyFlushers()
+		for _, f := range ln.arrivals(nil) {
+			f.shared.arrive()
+		}
 	}
 	ln.delivering = false
 	ln.mu.Unlock()
+}
+
+// deliverElsewhere is deliver for a goroutine that has other things to do.
+func (p *Producer) deliverElsewhere(ln *lane) {
+	if !p.background(func() { p.deliver(ln) }) {
+		p.deliver(ln)
+	}
 }
 
 // runResults calls the functions that wait for the results of b. inCallback finds it on the stack.

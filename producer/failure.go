@@ -38,8 +38,8 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 		b.state = retrying
 		return nil
 	case outOfSequence(err) && !p.cfg.DisableIdempotence:
-		if ln.broken != nil || ln.earlier(b) {
-			b.state = retrying // because one before it has not arrived; it will not be the one to wait for
+		if ln.broken != nil || b.behind {
+			b.state = retrying // it overtook the one before it
 			return nil
 		}
 		if b.uncertain {
@@ -59,7 +59,7 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 	if b.topicID != ln.topic.facts.Load().id {
 		wait = 0 // there is a new topic, which is to be tried now
 	} else {
-		ln.mute(wait) // should that be too long, expire gives b up meanwhile
+		ln.mute(wait, age)
 	}
 	if f := p.cfg.Events.Retry; f != nil {
 		r := Retry{TopicPartition: ln.tp, Attempt: b.attempts, Backoff: wait, Err: err}
@@ -68,10 +68,15 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 	return nil
 }
 
-// mute keeps the lane from sending for d.
-func (ln *lane) mute(d time.Duration) {
+// mute keeps the lane from sending for d, because of a batch of that age. If d is longer than the batch has left, expire
+// will give it up and end the pause.
+func (ln *lane) mute(d, age time.Duration) {
 	if ln.muted != nil {
 		return // a batch before this one waits already
+	}
+	if age+d >= ln.p.cfg.DeliveryTimeout {
+		ln.muted = func() bool { return false }
+		return
 	}
 	ln.muted = ln.p.cfg.Clock.AfterFunc(d, func() {
 		ln.mu.Lock()

@@ -66,19 +66,21 @@ func (f *flusher) reached(ln *lane) bool {
 	return ln.settled >= f.target
 }
 
-// notifyFlushers wakes the flushers whose records have come through.
-func (ln *lane) notifyFlushers() {
+// arrivals returns the flushers whose records have come through.
+func (ln *lane) arrivals(before []*flusher) (arrived []*flusher) {
 	if len(ln.flushers) == 0 {
-		return
+		return before
 	}
+	arrived = before
 	kept := ln.flushers[:0]
 	for _, f := range ln.flushers {
 		if f.reached(ln) {
-			f.shared.arrive()
+			arrived = append(arrived, f)
 		} else {
 			kept = append(kept, f)
 		}
 	}
 	clear(ln.flushers[len(kept):])
 	ln.flushers = kept
+	return arrived
 }

@@ -19,6 +19,7 @@ type identity struct {
 	next    int32             // the sequence of the next batch
 	topicID partition.TopicID // the topic that these sequences belong to
 	used    bool              // a batch with id may be in the log
+	known   bool              // a batch with id is: the leader knows the next sequence, and takes no other
 	broken  error             // why batches have to begin with a new epoch; nil if they have not
 	bump    *EpochBump        // a change that has not been reported
 	spent   int64             // a producer id that has no epochs left; −1 for none
@@ -37,7 +38,7 @@ func (i *identity) renew(ln *lane) {
 		return
 	}
 	if id := ln.topic.facts.Load().id; id != i.topicID {
-		i.topicID, i.next, i.used = id, 0, false
+		i.topicID, i.next, i.used, i.known = id, 0, false, false
 		for _, b := range ln.flight {
 			b.sequenced, b.uncertain = false, false // whatever was appended, was to a log that is gone
 		}
@@ -63,7 +64,7 @@ func (i *identity) renew(ln *lane) {
 			b.state, b.err = done, &UncertainError{TopicPartition: ln.tp, Err: i.broken}
 		}
 	}
-	i.next, i.used, i.broken = 0, false, nil
+	i.next, i.used, i.known, i.broken = 0, false, false, nil
 }
 
 // number gives b its sequence, unless it has one or there is no producer id yet.
@@ -91,13 +92,12 @@ func (p *Producer) identify(ctx context.Context, ln *lane, b *pending) error {
 		return errAbandoned
 	}
 	if ln.id.ID < 0 {
-		ln.id, ln.next, ln.used = id, 0, false
+		ln.id, ln.next, ln.used, ln.known = id, 0, false, false
 		if ln.identity.bump != nil {
 			ln.identity.bump.After = id
 		}
 	}
 	ln.identity.number(b)
-	ln.schedule() // more may be in flight now
 	return nil
 }
 

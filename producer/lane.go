@@ -102,7 +102,7 @@ func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64
 	default:
 		e.timestamp = p.cfg.Clock.Now().UnixMilli()
 	}
-	b.add(r, a.acks, e)
+	b.add(r, e)
 	ln.accepted++
 	if ln.inFlight == 0 && !ln.queued {
 		ln.schedule()
@@ -130,6 +130,7 @@ func (ln *lane) newBatch(charge int, now time.Time) *pending {
 		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.cfg.Linger, ln.lingerEnds)
 	}
 	ln.p.watch()
+	ln.p.refreshOld(ln.topic, f, now)
 	return b
 }
 
@@ -194,9 +195,20 @@ func (ln *lane) takeable() bool {
 		return true
 	}
 	if ln.first != nil {
-		return ln.inFlight < ln.p.cfg.MaxInFlight
+		// Those that are done count until the ones before them are: a store remembers no more than five batches, and
+		// one whose answer is lost must be among them.
+		return len(ln.flight) < ln.width()
 	}
 	return ln.open != nil && ln.inFlight == 0 && ln.ripe()
+}
+
+// width is how many batches may be in flight. Until the leader knows the producer, it takes any first sequence, and
+// appends that overtake each other would change the order.
+func (ln *lane) width() int {
+	if !ln.known && !ln.p.cfg.DisableIdempotence {
+		return 1
+	}
+	return ln.p.cfg.MaxInFlight
 }
 
 // ripe reports whether the open batch need not linger.
@@ -244,7 +256,7 @@ func (ln *lane) take(now time.Time) *pending {
 
 // send puts b, which is in flight, in state sending.
 func (ln *lane) send(b *pending, now time.Time) {
-	b.state, b.started = sending, now
+	b.state, b.started, b.behind = sending, now, ln.earlier(b)
 	if b.attempts++; b.attempts == 1 {
 		ln.p.stats.queue.observe(since(b.created, now))
 	}
@@ -276,41 +288,50 @@ func (ln *lane) advance(r *released, now time.Time) {
 			ln.delivered += uint64(len(b.entries))
 			b.next, r.free = r.free, b
 		} else {
-			b.next = nil
-			if ln.results == nil {
-				ln.results = b
-			} else {
-				ln.lastResult.next = b
-			}
-			ln.lastResult = b
+			ln.pushResult(b)
 		}
 	}
 	if n > 0 {
 		rest := copy(ln.flight, ln.flight[n:])
 		clear(ln.flight[rest:])
 		ln.flight = ln.flight[:rest]
-		ln.notifyFlushers()
+		r.flushed = ln.arrivals(r.flushed)
 	}
+}
+
+// pushResult queues the results of b for their callbacks.
+func (ln *lane) pushResult(b *pending) {
+	b.next = nil
+	if ln.results == nil {
+		ln.results = b
+	} else {
+		ln.lastResult.next = b
+	}
+	ln.lastResult = b
 }
 
 // released is what a goroutine that held mu has to do when it does not any more.
 type released struct {
-	wake *waiter  // a list
-	free *pending // a list
+	wake    *waiter  // a list
+	free    *pending // a list
+	flushed []*flusher
 }
 
 // handle does it.
 func (r *released) handle(p *Producer) {
+	for b := r.free; b != nil; {
+		next := b.next
+		p.dispose(b)
+		b = next
+	}
 	for w := r.wake; w != nil; {
 		next := w.next
 		w.next = nil
 		w.ready <- struct{}{} // has room for it, and the Send that reads it gives w back: w is not touched again
 		w = next
 	}
-	for b := r.free; b != nil; {
-		next := b.next
-		p.dispose(b)
-		b = next
+	for _, f := range r.flushed {
+		f.shared.arrive()
 	}
 	*r = released{}
 }

@@ -75,9 +75,7 @@ func (ln *lane) expire(now time.Time, limit time.Duration) (next time.Duration) 
 	ln.mu.Unlock()
 	r.handle(ln.p)
 	if calls {
-		if !ln.p.background(func() { ln.p.deliver(ln) }) {
-			ln.p.deliver(ln)
-		}
+		ln.p.deliverElsewhere(ln)
 	}
 	return next
 }

@@ -24,9 +24,11 @@ type pending struct {
 	pool     int       // class of buf, or noPool
 	limit    int       // bytes, once it has more than one record
 	acks     partition.Acks
+	leaders  int // entries with AcksLeader that have not been answered
 	tells    int // entries whose result a function waits for
 	waits    int // entries whose result a Send waits for
 	attempts int
+	early    bool // a copy that carries results ahead of the batch
 	inline   bool // is appended by the goroutine of the Send that made it
 
 	// From the first append on, guarded by the lane's mu.
@@ -36,6 +38,7 @@ type pending struct {
 	sequence  int32
 	topicID   partition.TopicID // of the latest append
 	bump      *EpochBump        // to be reported
+	behind    bool              // when the latest append began, one before it had no outcome
 	sent      bool              // an append has been called
 	uncertain bool              // an attempt ended without saying whether the batch was appended
 	abandoned bool              // answered while an append of it was still running: its bytes are never used again
@@ -60,6 +63,7 @@ type entry struct {
 	timestamp int64
 	key       int32 // size in bytes, −1 null
 	value     int32
+	acks      partition.Acks
 	answered  bool // its result has been delivered
 	withdrawn bool // its bytes have been taken out of the batch
 }
@@ -108,7 +112,7 @@ func (b *pending) recycle() {
 	}
 	clear(b.entries) // callbacks and what they hold on to
 	b.entries = b.entries[:0]
-	b.tells, b.waits, b.attempts = 0, 0, 0
+	b.leaders, b.tells, b.waits, b.attempts = 0, 0, 0, 0
 	b.inline, b.sequenced, b.sent, b.uncertain = false, false, false, false
 	b.next, b.bump, b.err = nil, nil, nil
 	pendings[b.pool].Put(b)
@@ -121,10 +125,13 @@ func (b *pending) holds(size int) bool {
 }
 
 // add appends a record and remembers whom to tell.
-func (b *pending) add(r *Record, acks partition.Acks, e entry) {
+func (b *pending) add(r *Record, e entry) {
 	b.builder.Append(e.timestamp, r.Key, r.Value, r.Headers)
-	if len(b.entries) == 0 || acks < b.acks { // the strongest is the smallest
-		b.acks = acks
+	if len(b.entries) == 0 || e.acks < b.acks { // the strongest is the smallest
+		b.acks = e.acks
+	}
+	if e.acks == partition.AcksLeader && !e.answered {
+		b.leaders++
 	}
 	if e.done != nil {
 		b.tells++

@@ -112,7 +112,7 @@ func (p *Producer) sendAsync(ctx context.Context, r *Record, done func(Result)) 
 	if err != nil {
 		return err
 	}
-	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value)}
+	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value), acks: a.acks}
 	if a.acks != partition.AcksNone {
 		e.done = done
 		_, err := ln.add(ctx, r, a, e)

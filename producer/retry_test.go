@@ -60,6 +60,8 @@ func TestRetriesKeepTheOrderAndAppendOnce(t *testing.T) {
 
 func TestMaxInFlightAppendsRunAtTheSameTime(t *testing.T) {
 	p, s, _ := start(t, 1, producer.Config{BatchBytes: 1, MaxInFlight: 3})
+	_, err := p.Send(t.Context(), value("first")) // until then it is one, whatever MaxInFlight says
+	require.NoError(t, err)
 	g := newGate()
 	s.before = func(int, partition.AppendRequest) error { g.hold(); return nil }
 	for i := range 10 {
@@ -68,7 +70,7 @@ func TestMaxInFlightAppendsRunAtTheSameTime(t *testing.T) {
 	for range 3 {
 		<-g.come
 	}
-	require.Len(t, s.seen(), 3)
+	require.Len(t, s.seen(), 4)
 	close(g.open)
 	require.NoError(t, p.Flush(t.Context()))
 	require.Equal(t, 3, s.most)
@@ -471,4 +473,24 @@ func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
 	_, err = p.Send(t.Context(), value("x"))
 	require.ErrorIs(t, err, producer.ErrClosed)
 	require.NoError(t, p.Close())
+}
+
+// New partitions are used without anybody naming them, once the metadata is old.
+func TestMetadataIsAskedForAgainWhenItIsOld(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	p, _, store := start(t, 1, producer.Config{Clock: c, MetadataMaxAge: time.Minute, Partitioner: partition.RoundRobin()})
+	last := func() int32 {
+		var most int32
+		for range 8 {
+			r, err := p.Send(t.Context(), producer.Record{Topic: "t"})
+			require.NoError(t, err)
+			most = max(most, r.Partition)
+		}
+		return most
+	}
+	require.Zero(t, last())
+	require.NoError(t, store.CreatePartitions(t.Context(), "t", 4))
+	require.Zero(t, last())
+	c.Advance(time.Minute)
+	waitFor(t, func() bool { return last() == 3 })
 }

@@ -33,7 +33,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 		p.dismiss(w)
 		return Result{}, err
 	}
-	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value)}
+	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value), acks: a.acks}
 	if a.acks == partition.AcksNone {
 		p.dismiss(w)
 		e.answered = true
@@ -55,7 +55,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 			if e.timestamp = b.milli; a.timed {
 				e.timestamp = r.Timestamp.UnixMilli()
 			}
-			b.add(r, a.acks, e)
+			b.add(r, e)
 			ln.accepted++
 			ln.taken++
 			ln.flight = append(ln.flight, b)
@@ -67,7 +67,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 			res, err := p.transmit(ctx, ln, b)
 			if p.settle(ln, b, res, err, p.cfg.Clock.Now()) {
 				// Others' callbacks, which may take long.
-				p.background(func() { p.deliver(ln) })
+				p.deliverElsewhere(ln)
 			}
 			ln.mu.Lock()
 			if w.settled {

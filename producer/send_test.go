@@ -180,6 +180,7 @@ func TestLoneSendAppendsOnItsOwnGoroutine(t *testing.T) {
 	done := make(chan struct{})
 	p.SendAsync(t.Context(), value("y"), func(producer.Result) { close(done) })
 	<-done
+	require.NoError(t, p.Flush(t.Context()))
 	require.False(t, strings.Contains(stack, "TestLoneSendAppendsOnItsOwnGoroutine("))
 	require.Zero(t, p.Stats().Buffer.Used)
 }
@@ -296,24 +297,48 @@ func TestAcksNoneIsAnsweredAtAcceptance(t *testing.T) {
 	require.EqualValues(t, 2, p.Stats().Failed)
 }
 
+// In one batch, the strongest acks count; who needs less is told before.
 func TestStrongestAcksOfABatchWinAndWeakerOnesAreAnsweredEarlier(t *testing.T) {
-	p, s, _ := start(t, 1, producer.Config{Acks: partition.AcksNone, Linger: time.Hour})
-	order := make(chan string, 3)
-	for _, a := range []partition.Acks{partition.AcksLeader, partition.AcksNone, partition.AcksAll} {
-		rec := value("x")
-		rec.Acks = producer.Need(a)
-		p.SendAsync(t.Context(), rec, func(r producer.Result) { order <- a.String() })
+	p, s, store := start(t, 1, producer.Config{Acks: partition.AcksNone, Linger: time.Minute})
+	g := newGate()
+	s.before = func(_ int, r partition.AppendRequest) error {
+		if r.Acks == partition.AcksAll {
+			g.hold()
+		}
+		return nil
 	}
-	require.Equal(t, "0", <-order)
+	order := make(chan string, 4)
+	for _, a := range []partition.Acks{partition.AcksAll, partition.AcksLeader, partition.AcksNone} {
+		rec := value(a.String())
+		rec.Acks = producer.Need(a)
+		p.SendAsync(t.Context(), rec, func(r producer.Result) {
+			require.NoError(t, r.Err)
+			order <- fmt.Sprint(a, "@", r.Offset)
+		})
+	}
+	require.Equal(t, "0@-1", <-order)
 	require.Empty(t, order)
-	require.NoError(t, p.Flush(t.Context()))
-	require.Equal(t, "1", <-order)
-	require.Equal(t, "all", <-order)
-	require.Len(t, s.seen(), 1)
-	require.Equal(t, partition.AcksAll, s.seen()[0].acks)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		rec := value("a Send")
+		rec.Acks = producer.Need(partition.AcksLeader)
+		r, err := p.Send(t.Context(), rec)
+		require.NoError(t, err)
+		require.EqualValues(t, 3, r.Offset)
+	})
+	waitFor(t, func() bool { return accepted(p) == 4 })
+	wg.Go(func() { require.NoError(t, p.Flush(t.Context())) })
+	require.Equal(t, "1@1", <-order)
+	<-g.come
+	require.Empty(t, order)
+	close(g.open)
+	require.Equal(t, "all@0", <-order)
+	wg.Wait()
+	require.Equal(t, []string{"all", "1", "0", "a Send"}, values(t, store, 0), "appended once")
 	p.SendAsync(t.Context(), value("default"), nil)
 	require.NoError(t, p.Flush(t.Context()))
-	require.Equal(t, partition.AcksNone, s.seen()[1].acks)
+	require.Equal(t, partition.AcksNone, s.seen()[2].acks)
+	require.Zero(t, p.Stats().Buffer.Used)
 }
 
 func TestCompressionIsTheTopicsElseTheOverrideElseTheProducers(t *testing.T) {

@@ -39,7 +39,7 @@ func (p *Producer) drain(ln *lane) *lane {
 		ln.mu.Unlock()
 		r.handle(p)
 		if calls {
-			p.background(func() { p.deliver(ln) })
+			p.deliverElsewhere(ln)
 		}
 		if b == nil {
 			return p.sched.next()
@@ -85,7 +85,20 @@ func (p *Producer) transmit(ctx context.Context, ln *lane, b *pending) (partitio
 		return partition.AppendResult{}, err
 	}
 	b.size, b.sent = len(data), true
-	return p.backend.Append(ctx, partition.AppendRequest{TopicPartition: ln.tp, TopicID: b.topicID, Batch: data, Acks: b.acks})
+	r := partition.AppendRequest{TopicPartition: ln.tp, TopicID: b.topicID, Batch: data, Acks: b.acks}
+	if b.mixed() && !p.cfg.DisableIdempotence {
+		r.Acks = partition.AcksLeader
+		res, err := p.backend.Append(ctx, r)
+		if err != nil {
+			return res, err
+		}
+		p.answerEarly(ln, b, res)
+		if data, err = b.builder.Finish(); err != nil { // the store has patched it
+			return res, err
+		}
+		r.Acks, r.Batch = b.acks, data
+	}
+	return p.backend.Append(ctx, r)
 }
 
 // settle takes note of what became of an append. It reports whether the caller has to call deliver.
@@ -108,7 +121,9 @@ func (p *Producer) settle(ln *lane, b *pending, res partition.AppendResult, err 
 	switch {
 	case err == nil:
 		b.state, b.result, b.err = done, res, nil
-		ln.used = true
+		if ln.used = true; b.sequenced && b.id == ln.id {
+			ln.known = true
+		}
 	case gone:
 		ln.fail(b, errGone(ln.tp))
 	default:

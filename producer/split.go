@@ -40,7 +40,7 @@ func (ln *lane) split(b *pending) (pieces int, err error) {
 			piece = ln.piece(b, max(limit, batch.HeaderSize+need))
 			out = append(out, piece)
 		}
-		piece.add(&Record{Key: r.Key, Value: r.Value, Headers: r.Headers}, b.acks, e)
+		piece.add(&Record{Key: r.Key, Value: r.Value, Headers: r.Headers}, e)
 	}
 	for _, x := range out {
 		x.sequence = sequence

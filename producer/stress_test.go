@@ -72,6 +72,9 @@ func stress(t *testing.T, inFlight, workers, each int) {
 				}
 				rec := value(fmt.Sprintf("%d.%d.%s", w, i, strings.Repeat("x", roll(100))))
 				rec.Partition = producer.To(int32(roll(parts)))
+				if roll(4) == 0 {
+					rec.Acks = producer.Need(partition.AcksLeader)
+				}
 				switch roll(10) {
 				case 0, 1:
 					r, _ := p.Send(t.Context(), rec)
@@ -92,6 +95,7 @@ func stress(t *testing.T, inFlight, workers, each int) {
 		})
 	}
 	wg.Wait()
+	require.NoError(t, p.Flush(t.Context()))
 	require.NoError(t, p.Close())
 	s.mu.Lock()
 	require.LessOrEqual(t, s.most, inFlight*parts)

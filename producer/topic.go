@@ -132,8 +132,7 @@ func (p *Producer) refresh(ctx context.Context, t *topic) error {
 }
 
 // refreshOld asks for a topic again, in the background and one at a time, if what is known is older than MetadataMaxAge.
-func (p *Producer) refreshOld(t *topic, now time.Time) {
-	f := t.facts.Load()
+func (p *Producer) refreshOld(t *topic, f *facts, now time.Time) {
 	if now.Sub(f.known) < p.cfg.MetadataMaxAge || !p.refreshing.CompareAndSwap(false, true) {
 		return
 	}
