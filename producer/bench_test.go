@@ -88,3 +88,35 @@ func BenchmarkSendAsyncSync(b *testing.B) { benchmarkSendAsync(b, onDisk(b, part
 func BenchmarkSendNoSync(b *testing.B) { benchmarkSend(b, onDisk(b, partition.SyncNever)) }
 
 func BenchmarkSendSync(b *testing.B) { benchmarkSend(b, onDisk(b, partition.SyncAlways)) }
+
+func BenchmarkViewSendAsyncWithoutStore(b *testing.B) {
+	p, err := producer.New(&sink{}, producer.Config{})
+	require.NoError(b, err)
+	ctx, value := context.Background(), make([]byte, 100)
+	view := producer.For(p, "records", producer.Int64, producer.Bytes)
+	done := func(producer.Result) {}
+	b.ReportAllocs()
+	var i int64
+	for b.Loop() {
+		view.SendAsync(ctx, i, value, done)
+		i++
+	}
+	require.NoError(b, p.Close())
+}
+
+// Many goroutines that wait share appends and syncs.
+func BenchmarkSendSync64(b *testing.B) {
+	p := onDisk(b, partition.SyncAlways)
+	ctx, value := context.Background(), make([]byte, 100)
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := p.Send(ctx, producer.Record{Topic: "records", Value: value}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	require.NoError(b, p.Close())
+}

@@ -106,6 +106,10 @@ func (p *Producer) refuseAll() {
 		ln.mu.Lock()
 		ln.closed = true
 		ln.flushTo = ln.accepted
+		if ln.lingering != nil {
+			ln.lingering()
+			ln.lingering = nil
+		}
 		ln.schedule()
 		ln.mu.Unlock()
 	})

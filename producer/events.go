@@ -8,7 +8,8 @@ import (
 )
 
 // Events are functions that a producer calls when something happens that no call returns. Any may be nil. They are
-// called on the producer's goroutines with no lock held; they may send, and they should return soon.
+// called with no lock held, most of them on a goroutine that has something to append, so they should return soon: they
+// may call SendAsync, but must not wait in Send, Flush or Close.
 type Events struct {
 	// Lost is called once per batch when records that were answered at acceptance, or sent without a callback,
 	// could not be appended.

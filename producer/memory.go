@@ -161,3 +161,36 @@ func (m *memory) close() {
 		close(w.ready)
 	}
 }
+
+// bufferFor returns how many bytes of buffer memory a new batch takes whose first record needs need, header included.
+func (p *Producer) bufferFor(need, class int) int {
+	for class > 0 && (classSize(class) > p.memory.size/4 || classSize(class-1) >= p.cfg.BatchBytes) {
+		class--
+	}
+	if c := classOf(need); c > class {
+		class = c
+	}
+	if class == noPool || classOf(need) == noPool || classSize(class) > p.memory.size {
+		return need
+	}
+	return classSize(class)
+}
+
+// giveBack returns bytes of buffer memory.
+func (p *Producer) giveBack(n int) {
+	if n > 0 {
+		p.memory.release(n)
+	}
+}
+
+// press is called when somebody waits for memory: batches that linger go now.
+func (p *Producer) press() {
+	if p.cfg.Linger == 0 {
+		return
+	}
+	p.eachLane(func(ln *lane) {
+		ln.mu.Lock()
+		ln.schedule()
+		ln.mu.Unlock()
+	})
+}

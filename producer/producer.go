@@ -123,7 +123,7 @@ func (p *Producer) sendAsync(ctx context.Context, r *Record, done func(Result)) 
 	if err != nil {
 		return err
 	}
-	res := ln.accepted0(e, ms)
+	res := ln.atAcceptance(e, ms)
 	p.observe(res)
 	if done != nil {
 		p.guard("callback", func() { done(res) })
@@ -131,8 +131,8 @@ func (p *Producer) sendAsync(ctx context.Context, r *Record, done func(Result)) 
 	return nil
 }
 
-// accepted0 is the result of a record with AcksNone.
-func (ln *lane) accepted0(e entry, ms int64) Result {
+// atAcceptance is the result of a record with AcksNone.
+func (ln *lane) atAcceptance(e entry, ms int64) Result {
 	return Result{TopicPartition: ln.tp, Offset: -1, Timestamp: time.UnixMilli(ms), KeySize: int(e.key), ValueSize: int(e.value)}
 }
 

@@ -1,7 +1,6 @@
 package producer_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -318,153 +317,6 @@ func TestHangingAppendIsGivenUpAndItsEpochLeft(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
 }
 
-func TestCancelledSendIsWithdrawn(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{})
-	g := newGate()
-	s.before = func(n int, _ partition.AppendRequest) error {
-		if n == 1 {
-			g.hold()
-		}
-		return nil
-	}
-	p.SendAsync(t.Context(), value("first"), nil)
-	<-g.come
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	got := results{}
-	for i := range 9 {
-		p.SendAsync(t.Context(), value(fmt.Sprint(i)), got.add)
-		if i%3 == 1 {
-			before := accepted(p)
-			wg.Go(func() {
-				r, err := p.Send(ctx, value("withdrawn"))
-				require.ErrorIs(t, err, context.Canceled)
-				require.ErrorContains(t, err, "withdrawn")
-				require.EqualValues(t, -1, r.Offset)
-			})
-			waitFor(t, func() bool { return accepted(p) > before })
-		}
-	}
-	cancel()
-	wg.Wait()
-	close(g.open)
-	require.NoError(t, p.Flush(t.Context()))
-	require.Equal(t, []string{"first", "0", "1", "2", "3", "4", "5", "6", "7", "8"}, values(t, store, 0))
-	for i, r := range got.list() {
-		require.NoError(t, r.Err)
-		require.EqualValues(t, i+1, r.Offset)
-	}
-	require.Zero(t, p.Stats().Buffer.Used)
-}
-
-func TestBatchWhoseRecordsAreAllWithdrawnIsNotAppended(t *testing.T) {
-	p, s, _ := start(t, 1, producer.Config{Linger: time.Minute})
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	for range 3 {
-		wg.Go(func() {
-			_, err := p.Send(ctx, value("x"))
-			require.ErrorIs(t, err, context.Canceled)
-		})
-	}
-	waitFor(t, func() bool { return accepted(p) == 3 })
-	cancel()
-	wg.Wait()
-	require.NoError(t, p.Flush(t.Context()))
-	require.Empty(t, s.seen())
-	require.Zero(t, p.Stats().Buffer.Used)
-}
-
-func TestCancelledSendThatIsBeingAppendedSaysThatItMayArrive(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{})
-	g := newGate()
-	s.before = func(int, partition.AppendRequest) error { g.hold(); return nil }
-	p.SendAsync(t.Context(), value("a"), nil)
-	<-g.come
-	ctx, cancel := context.WithCancel(t.Context())
-	errs := make(chan error)
-	go func() {
-		_, err := p.Send(ctx, value("b"))
-		errs <- err
-	}()
-	waitFor(t, func() bool { return accepted(p) == 2 })
-	g.open <- struct{}{}
-	<-g.come // b is being appended
-	cancel()
-	err := <-errs
-	_, uncertain := errors.AsType[*producer.UncertainError](err)
-	require.True(t, uncertain, "%v", err)
-	require.ErrorIs(t, err, context.Canceled)
-	close(g.open)
-	require.NoError(t, p.Flush(t.Context()))
-	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
-}
-
-// The append runs on the Send's own goroutine and heeds its context; the record is not lost track of.
-func TestCancelOfALoneSendLeavesTheAppendToASender(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{})
-	ctx, cancel := context.WithCancel(t.Context())
-	s.after = func(n int, _ partition.AppendRequest, _ error) error {
-		if n == 1 { // it has arrived, and the answer is not waited for
-			cancel()
-			return ctx.Err()
-		}
-		return nil
-	}
-	_, err := p.Send(ctx, value("a"))
-	require.ErrorIs(t, err, context.Canceled)
-	require.NoError(t, p.Flush(t.Context()))
-	_, err = p.Send(t.Context(), value("b"))
-	require.NoError(t, err)
-	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
-	require.Zero(t, p.Stats().EpochBumps)
-}
-
-func TestRecreatedTopicGetsWhatIsOnItsWay(t *testing.T) {
-	var changed int
-	p, s, store := start(t, 1, producer.Config{Events: producer.Events{TopicChanged: func(string, partition.TopicID, partition.TopicID) { changed++ }}})
-	for range 3 {
-		_, err := p.Send(t.Context(), value("old"))
-		require.NoError(t, err)
-	}
-	recreate(t, store, "t", 2)
-	r, err := p.Send(t.Context(), value("new"))
-	require.NoError(t, err)
-	require.Zero(t, r.Offset)
-	require.Equal(t, []string{"new"}, values(t, store, 0))
-	last := s.seen()[len(s.seen())-1]
-	require.Zero(t, last.seq)
-	require.Equal(t, 1, changed)
-}
-
-func TestDeletedTopicFailsItsRecordsAtOnce(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{})
-	_, err := p.Send(t.Context(), value("old"))
-	require.NoError(t, err)
-	require.NoError(t, store.DeleteTopic(t.Context(), "t"))
-	for range 2 {
-		_, err = p.Send(t.Context(), value("new"))
-		require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
-	}
-	require.Len(t, s.seen(), 3)
-	recreate(t, store, "t", 1)
-	_, err = p.Send(t.Context(), value("newer"))
-	require.NoError(t, err)
-}
-
-func TestTopicRecreatedWithFewerPartitionsFailsThoseThatAreGone(t *testing.T) {
-	p, _, store := start(t, 3, producer.Config{})
-	rec := value("x")
-	rec.Partition = producer.To(2)
-	_, err := p.Send(t.Context(), rec)
-	require.NoError(t, err)
-	recreate(t, store, "t", 1)
-	_, err = p.Send(t.Context(), rec)
-	require.ErrorIs(t, err, partition.ErrUnknownTopicOrPartition)
-	_, err = p.Send(t.Context(), value("y"))
-	require.NoError(t, err)
-}
-
 func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
 	p, _, store := start(t, 1, producer.Config{})
 	_, err := p.Send(t.Context(), value("x"))
@@ -473,24 +325,4 @@ func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
 	_, err = p.Send(t.Context(), value("x"))
 	require.ErrorIs(t, err, producer.ErrClosed)
 	require.NoError(t, p.Close())
-}
-
-// New partitions are used without anybody naming them, once the metadata is old.
-func TestMetadataIsAskedForAgainWhenItIsOld(t *testing.T) {
-	c := clock.NewManual(time.Unix(1e9, 0))
-	p, _, store := start(t, 1, producer.Config{Clock: c, MetadataMaxAge: time.Minute, Partitioner: partition.RoundRobin()})
-	last := func() int32 {
-		var most int32
-		for range 8 {
-			r, err := p.Send(t.Context(), producer.Record{Topic: "t"})
-			require.NoError(t, err)
-			most = max(most, r.Partition)
-		}
-		return most
-	}
-	require.Zero(t, last())
-	require.NoError(t, store.CreatePartitions(t.Context(), "t", 4))
-	require.Zero(t, last())
-	c.Advance(time.Minute)
-	waitFor(t, func() bool { return last() == 3 })
 }

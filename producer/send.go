@@ -41,7 +41,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 		if err != nil {
 			return Result{}, err
 		}
-		res := ln.accepted0(e, ms)
+		res := ln.atAcceptance(e, ms)
 		p.observe(res)
 		return res, nil
 	}
