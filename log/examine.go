@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -139,13 +140,22 @@ func (l *Log) scanLocked(s *logSegment, file vfs.File, size int64, last bool, bo
 	l.setDamageLocked(s, sc)
 	l.tailDamageLocked(s, sc, size, last, bound)
 	if !last && !l.config.ReadOnly && !s.damaged.Load() {
-		sc.index.Close()
-		if sc.index.Write(l.config.FS, l.config.Dir) == nil {
-			s.hasSum = false // it is of the old index: Seal makes another
-		}
+		_ = l.rewriteIndex(s, sc.index) // a cache
 	}
 	l.setLoaded(s, sc.index, sc.next, sc.position, last, bound)
 	return nil
+}
+
+// rewriteIndex replaces the index files of a finished segment. Its sum is of the old ones: Seal makes another.
+func (l *Log) rewriteIndex(s *logSegment, index *segment.Index) error {
+	if s.hasSum {
+		if err := l.config.FS.Remove(l.path(segment.SumName(int64(s.base)))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.hasSum = false
+	}
+	index.Close()
+	return index.Write(l.config.FS, l.config.Dir)
 }
 
 // setDamageLocked makes sc's damage that of s. s.mu is held.

@@ -44,7 +44,11 @@ func (l *Log) ensure(s *logSegment) error {
 	}
 	if err == nil {
 		var end chainEnd
-		if end, err = l.walkTail(s, file, index, size); err == nil && (last || end.next == bound) {
+		end, err = l.walkTail(s, file, index, size)
+		if err != nil && end.next == bound && contentEnd(file, end.position, size) == end.position {
+			err = nil // every record is there, and preallocated zeros that a crash has brought back
+		}
+		if err == nil && (last || end.next == bound) {
 			s.checked.trusted = end.position
 			l.setLoaded(s, index, end.next, end.position, last, bound)
 			return nil
@@ -78,7 +82,7 @@ func (l *Log) setLoaded(s *logSegment, index *segment.Index, next Offset, positi
 	s.shown.Store(s.mark(next, position))
 	if last {
 		l.reconcile(s, next, position)
-	} else if next < bound && !l.settings.Load().Compacted && !s.hasDamageLocked(next) {
+	} else if next < bound && bound > l.Start() && !l.settings.Load().Compacted && !s.hasDamageLocked(next) {
 		l.addDamageLocked(s, MissingSegment, damage{position: position, nextPosition: s.size, offset: next, next: bound, err: errMissing})
 	}
 	s.loaded.Store(true)
@@ -289,6 +293,7 @@ func (l *Log) activate(s *logSegment) error {
 	w.first, w.epoch, w.created = batch.None, batch.None, time.UnixMilli(s.modified)
 	w.jitter = jitter(l.settings.Load())
 	// Nothing is added behind damage: the next append begins a new segment.
+	w.closing = w.closing || next != l.End()
 	s.mu.Lock()
 	for _, d := range s.damage {
 		w.closing = w.closing || d.position >= position

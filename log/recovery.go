@@ -201,11 +201,21 @@ func (r *recovery) segment(s *logSegment, last bool) error {
 	s.shown.Store(s.mark(sc.next, sc.position))
 	s.size = sc.position
 	s.loaded.Store(true)
-	if !last && !r.cut && !r.config.ReadOnly {
-		sc.index.Close()
-		return r.indexError(s, sc.index.Write(r.config.FS, r.config.Dir))
+	if !last && !r.cut && !r.config.ReadOnly && !r.hasGoodIndex(s) {
+		return r.indexError(s, r.rewriteIndex(s, sc.index))
 	}
 	return nil
+}
+
+// hasGoodIndex says that the index files are those that the segment was sealed with. They may differ from what a scan makes of the
+// batches, by the entries that a close in between has added.
+func (r *recovery) hasGoodIndex(s *logSegment) bool {
+	if !s.hasSum || len(s.damage) > 0 {
+		return false
+	}
+	_, bound := r.boundOf(s)
+	index := segment.NewIndex(int64(s.base), r.Log.settings.Load().index())
+	return index.Load(r.config.FS, r.config.Dir, s.size, int64(bound)) == nil && r.loadSum(s, index) == nil && s.hasSum
 }
 
 // tail decides about what is behind the last good batch of s.

@@ -79,14 +79,15 @@ func (l *Log) roll(base Offset) error {
 	}
 	always := s.Sync == SyncAlways
 	old, oldFile := w.segment, w.file
-	if old != nil {
-		if always && l.Durable() < w.next {
-			if err := l.syncActive(); err != nil {
-				return err
-			}
+	if old != nil && oldFile != nil {
+		preallocated := w.zeroed > w.tail
+		if err := l.trim(oldFile, w.tail); err != nil {
+			return err
 		}
-		if oldFile != nil {
-			if err := l.trim(oldFile, w.tail); err != nil {
+		w.zeroed, w.step = w.tail, 0
+		// Before the next one is there: so a finished segment has all its records, and its size, for certain.
+		if always && (preallocated || l.Durable() < w.next) {
+			if err := l.syncActive(); err != nil {
 				return err
 			}
 		}
