@@ -1,5 +1,11 @@
 package producer
 
+import (
+	"context"
+
+	"github.com/partlog/partlog/partition"
+)
+
 // Accepted returns how many records have been accepted.
 func Accepted(p *Producer) (n uint64) {
 	p.eachLane(func(ln *lane) {
@@ -30,4 +36,16 @@ func HistogramOf(values ...uint64) Histogram {
 		h.add(v)
 	}
 	return h.snapshot()
+}
+
+// Continue makes the lane of a partition go on with a producer id and a sequence.
+func Continue(p *Producer, topic string, n int32, id partition.ProducerID, sequence int32) {
+	t, err := p.topic(context.Background(), topic)
+	if err != nil {
+		panic(err)
+	}
+	ln := p.lane(t, n)
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.id, ln.next, ln.topicID = id, sequence, t.facts.Load().id
 }

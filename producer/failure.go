@@ -19,6 +19,7 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 	age := now.Sub(b.created)
 	switch {
 	case divisible(err) && b.builder.Count() > 1:
+		records := b.builder.Count()
 		pieces, serr := ln.split(b)
 		if serr != nil {
 			ln.fail(b, errors.Join(err, serr))
@@ -26,7 +27,6 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 		}
 		ln.count.splits++
 		if f := p.cfg.Events.Split; f != nil {
-			records := b.builder.Count()
 			return func() { f(ln.tp, records, pieces) }
 		}
 		return nil

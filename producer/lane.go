@@ -188,7 +188,7 @@ func (ln *lane) takeable() bool {
 	}
 	// What has been sent before, and sequences that begin anew, wait until nothing else is being sent: that keeps
 	// the order.
-	if ln.inFlight > 0 && (ln.unsettled() || ln.identity.unsure(ln)) {
+	if ln.inFlight > 0 && (ln.retry() != nil || ln.identity.unsure(ln)) {
 		return false
 	}
 	if ln.retry() != nil {
@@ -225,8 +225,6 @@ func (ln *lane) retry() *pending {
 	}
 	return nil
 }
-
-func (ln *lane) unsettled() bool { return ln.retry() != nil }
 
 // take returns the batch to append next, in state sending, or nil.
 func (ln *lane) take(now time.Time) *pending {

@@ -326,3 +326,20 @@ func TestClosedStoreFailsRecordsWithErrClosed(t *testing.T) {
 	require.ErrorIs(t, err, producer.ErrClosed)
 	require.NoError(t, p.Close())
 }
+
+func TestSequencesGoFromTheLargestToZero(t *testing.T) {
+	p, s, store := start(t, 1, producer.Config{Linger: time.Minute})
+	producer.Continue(p, "t", 0, partition.ProducerID{ID: 12345}, math.MaxInt32-4)
+	for range 4 {
+		for range 3 {
+			p.SendAsync(t.Context(), value("x"), func(r producer.Result) { require.NoError(t, r.Err) })
+		}
+		require.NoError(t, p.Flush(t.Context()))
+	}
+	var sequences []int32
+	for _, a := range s.seen() {
+		sequences = append(sequences, a.seq)
+	}
+	require.Equal(t, []int32{math.MaxInt32 - 4, math.MaxInt32 - 1, 1, 4}, sequences)
+	require.Len(t, values(t, store, 0), 12)
+}

@@ -100,7 +100,6 @@ func (ln *lane) await(ctx context.Context, w *waiter) (Result, error) {
 		return res, nil
 	case <-ctx.Done():
 	}
-	var r released
 	ln.mu.Lock()
 	if w.settled {
 		ln.mu.Unlock()
@@ -111,7 +110,6 @@ func (ln *lane) await(ctx context.Context, w *waiter) (Result, error) {
 	}
 	res, withdrawn := ln.withdraw(w)
 	ln.mu.Unlock()
-	r.handle(ln.p)
 	ln.p.dismiss(w)
 	if withdrawn {
 		res.Err = fmt.Errorf("send to %s: withdrawn: %w", ln.tp, ctx.Err())

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -8,6 +9,7 @@ import (
 
 // split puts pieces in the place of a batch that is in flight and has more than one record, each of about half its
 // size or, where that is less, of what the topic takes. The pieces keep the sequences: the leader has not taken them.
+// b must not be used afterwards, unless there is an error.
 func (ln *lane) split(b *pending) (pieces int, err error) {
 	size := b.builder.Len()
 	data, err := b.builder.Finish()
@@ -32,7 +34,10 @@ func (ln *lane) split(b *pending) (pieces int, err error) {
 			continue
 		}
 		if !it.Next() {
-			return 0, it.Err()
+			for _, x := range out {
+				ln.p.memory.release(x.charge)
+			}
+			return 0, fmt.Errorf("read own batch: %w", it.Err())
 		}
 		r := it.Record()
 		need := batch.RecordSize(r.Key, r.Value, r.Headers)

@@ -21,7 +21,7 @@ type Stats struct {
 	QueueTime     Histogram // from a batch's first record to its first append, in nanoseconds (record-queue-time)
 	SendLatency   Histogram // from a batch's first record to its result, in nanoseconds
 
-	Refused map[string]uint64 // records that were not accepted or withdrawn, by kind of error
+	Refused map[string]uint64 // records that were not accepted, or whose Send ended with its context, by kind of error
 	Panics  uint64            // of callbacks, interceptors, partitioners and encoders
 
 	Buffer  BufferStats
