@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/partlog/partlog/log"
 	"github.com/stretchr/testify/require"
 )
 
@@ -91,6 +92,24 @@ func TestZeroMeansDefaultAndHasANameWhereItMeansZero(t *testing.T) {
 		keyFileDeleteDelayMs: "0", keyDeleteRetentionMs: "0", keyMinCleanableRatio: "0", keyMaxMessageBytes: "100", keySegmentMs: maxLong,
 		keyFlushMs: "1000", keyPreallocate: "true", keyGzipLevel: "-1",
 	}, m)
+}
+
+func TestMeaningfulZeroReachesTheLogAsWhatItMeans(t *testing.T) {
+	s := memory(t, Config{})
+	st := s.resolve(map[string]string{keyIndexIntervalBytes: "0", keyTimestampBefore: "0", keyTimestampAfter: "0", keyMaxMessageBytes: "0", keyRetentionMs: "0", keyRetentionBytes: "0"})
+	require.Equal(t, 1, st.log.IndexInterval)
+	require.Equal(t, 1, st.log.MaxMessageBytes)
+	require.Zero(t, st.log.TimestampBefore.Milliseconds())
+	require.NotZero(t, st.log.TimestampBefore)
+	require.NotZero(t, st.log.TimestampAfter)
+	require.EqualValues(t, log.RetainNothing, st.log.RetentionAge)
+	require.EqualValues(t, log.RetainNothing, st.log.RetentionBytes)
+	require.True(t, st.expires)
+	st = s.resolve(nil)
+	require.EqualValues(t, Unlimited, st.log.RetentionAge)
+	require.EqualValues(t, Unlimited, st.log.TimestampBefore)
+	require.Equal(t, time.Hour, st.log.TimestampAfter)
+	require.False(t, st.expires)
 }
 
 func TestTopicSyncModeWinsOverTheStores(t *testing.T) {

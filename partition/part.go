@@ -63,7 +63,7 @@ func (p *part) dir() string {
 
 // open returns the partition's log, opening it at the first use.
 func (p *part) open() (*log.Log, error) {
-	if l := p.log.Load(); l != nil {
+	if l := p.log.Load(); l != nil && !p.s.closed.Load() && !p.t.deleted.Load() {
 		return l, nil
 	}
 	l, report, err := p.openSlow()
@@ -83,11 +83,11 @@ func (p *part) open() (*log.Log, error) {
 func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.log.Load(); l != nil {
-		return l, nil, nil
-	}
 	if err := p.goneLocked(); err != nil {
 		return nil, nil, err
+	}
+	if l := p.log.Load(); l != nil {
+		return l, nil, nil
 	}
 	if p.broken != nil {
 		return nil, nil, p.broken
@@ -112,6 +112,8 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 // goneLocked says why nothing can be done with the partition any more, if so.
 func (p *part) goneLocked() error {
 	switch {
+	case p.s.closed.Load():
+		return ErrClosed
 	case p.t.deleted.Load():
 		return unknownTopic(p.tp.Topic)
 	case p.closed:

@@ -51,6 +51,14 @@ func (s *Store) resolve(overrides map[string]string) *settings {
 		ProducerExpiry:  s.config.ProducerIDExpiration,
 		Compacted:       st.compacted,
 	}
+	// Where the log reads 0 as its default, the smallest value means the same as Kafka's 0.
+	st.log.IndexInterval = max(st.log.IndexInterval, 1)
+	st.log.MaxMessageBytes = max(st.log.MaxMessageBytes, 1)
+	for _, d := range []*time.Duration{&st.log.TimestampBefore, &st.log.TimestampAfter} {
+		if *d == 0 {
+			*d = 1 // nanosecond: no whole millisecond
+		}
+	}
 	if v := settingInt(m, keyInternalSegment); v != 0 {
 		st.log.SegmentBytes = v
 	}
