@@ -219,6 +219,18 @@ func (s *logSegment) nextDamage(offset Offset) (d damage, inside bool) {
 	return damage{offset: math.MaxInt64}, false
 }
 
+// behindDamage returns position, or where the last damage below offset ends if that is further on.
+func (s *logSegment) behindDamage(offset Offset, position int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.damage {
+		if d.next <= offset {
+			position = max(position, d.nextPosition)
+		}
+	}
+	return position
+}
+
 // corruption is the error of a read at from, which d holds.
 func (l *Log) corruption(s *logSegment, d damage, from Offset) error {
 	return &CorruptionError{Path: l.logPath(s), Position: d.position, Offset: max(from, d.offset), NextOffset: d.next, Err: d.err}

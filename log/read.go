@@ -199,6 +199,9 @@ func (l *Log) measure(s *logSegment, src *source, p *place, from, limit, next Of
 // locate returns where the batch that holds offset, or else the first one behind it, starts, and its size. There must be one.
 func (l *Log) locate(s *logSegment, src *source, m *mapped, offset Offset) (position, size int64, err error) {
 	position, _ = s.recall(offset)
+	if s.damaged.Load() {
+		position = s.behindDamage(offset, position) // what is quarantined is not walked through
+	}
 	for {
 		if err := l.check(s, src, m, position, position+1); err != nil {
 			return 0, 0, err

@@ -92,7 +92,7 @@ func (l *Log) roll(base Offset) error {
 			}
 		}
 	}
-	next, err := l.createSegment(base, always)
+	next, err := l.createSegment(base)
 	if err != nil {
 		return err
 	}
@@ -121,8 +121,9 @@ func (l *Log) roll(base Offset) error {
 	return nil
 }
 
-// createSegment makes the file of a new segment and has the writer point to it.
-func (l *Log) createSegment(base Offset, syncName bool) (*logSegment, error) {
+// createSegment makes the file of a new segment and has the writer point to it. Its name is durable in every mode: names are lost
+// independently of each other, and without this one the records of later segments, or the removal of earlier ones, would be kept.
+func (l *Log) createSegment(base Offset) (*logSegment, error) {
 	s := l.settings.Load()
 	seg := &logSegment{base: base}
 	seg.index.Store(segment.NewIndex(int64(base), s.index()))
@@ -136,11 +137,9 @@ func (l *Log) createSegment(base Offset, syncName bool) (*logSegment, error) {
 		return nil, writeError("create segment", path, err)
 	}
 	l.newNames.Store(true)
-	if syncName {
-		if err := l.syncNames(); err != nil {
-			_ = file.Close()
-			return nil, err
-		}
+	if err := l.syncNames(); err != nil {
+		_ = file.Close()
+		return nil, err
 	}
 	seg.written.Store(seg.mark(base, 0))
 	seg.shown.Store(seg.mark(base, 0))
