@@ -42,8 +42,9 @@
 //     the store answers a repeated batch with its first offset. After a batch that failed, the partition goes on with a
 //     new epoch.
 //   - Result.Err nil means what the record's acks ask for: AcksAll what the topic's sync mode promises, AcksLeader that
-//     the record is in the page cache, AcksNone that it is in the memory of this process. In a batch of mixed acks the
-//     strongest counts for all, except that AcksNone has been answered before.
+//     the record is in the page cache, AcksNone that it is in the memory of this process. A batch of mixed acks is
+//     appended with the strongest; results that ask for less come earlier. What happens to a record after its result
+//     is told by Events.Lost.
 //   - An error is final. *UncertainError says that the record may be in the log nevertheless; any other says that it is
 //     not. Errors for which partition.Retriable holds are retried until Config.DeliveryTimeout; all others, a full
 //     disk among them, come out at once.
