@@ -163,3 +163,13 @@ func FuzzTopicName(f *testing.F) {
 		}
 	})
 }
+
+func FuzzLockRecord(f *testing.F) {
+	f.Add("partlog store 1\npid 4711\nhost example\nsince 2026-01-02T03:04:05Z\n")
+	f.Add("partlog store 1\npid -\n\n\x00")
+	f.Fuzz(func(t *testing.T, record string) {
+		e := &StoreInUseError{Dir: "d"}
+		e.parse(record)
+		require.NotEmpty(t, e.Error())
+	})
+}

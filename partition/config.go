@@ -24,6 +24,7 @@ type Config struct {
 	SyncConcurrency        int           // background syncs at the same time in SyncInterval mode; default 8
 	OpenConcurrency        int           // partitions opened, closed or created at the same time; default 2 per CPU (num.recovery.threads.per.data.dir)
 	MaxMappings            int           // memory mappings of the whole store, further reads copy; default 16384 (vm.max_map_count allows 65530)
+	MaxOpenFiles           int           // partitions whose active segment stays open between appends, the longest unused are closed; default 4096
 	RetentionCheckInterval time.Duration // log.retention.check.interval.ms; default 5 min
 	CheckpointInterval     time.Duration // recovery points are persisted this often while there are writes; default 1 s
 	CheckpointBytes        int64         // or after so many bytes appended to one partition; default 16 MiB
@@ -55,6 +56,7 @@ func (c Config) withDefaults() Config {
 	set(&c.SyncConcurrency, 8)
 	set(&c.OpenConcurrency, 2*runtime.GOMAXPROCS(0))
 	set(&c.MaxMappings, 16384)
+	set(&c.MaxOpenFiles, 4096)
 	age(&c.RetentionCheckInterval, 5*time.Minute)
 	age(&c.CheckpointInterval, time.Second)
 	age(&c.CloseTimeout, 30*time.Second)
@@ -86,6 +88,7 @@ func (c Config) validate() error {
 		{"SyncConcurrency", int64(c.SyncConcurrency)},
 		{"OpenConcurrency", int64(c.OpenConcurrency)},
 		{"MaxMappings", int64(c.MaxMappings)},
+		{"MaxOpenFiles", int64(c.MaxOpenFiles)},
 		{"RetentionCheckInterval", int64(c.RetentionCheckInterval)},
 		{"CheckpointInterval", int64(c.CheckpointInterval)},
 		{"CheckpointBytes", c.CheckpointBytes},

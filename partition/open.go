@@ -87,7 +87,8 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 			s.abort()
 		}
 	}()
-	if err := s.loadCatalogue(exists); err != nil {
+	s.inspectVolume()
+	if err := s.loadCatalogue(); err != nil {
 		return nil, err
 	}
 	clean, err := s.markOpened()
@@ -98,7 +99,7 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 		return nil, err
 	}
 	if !readOnly {
-		s.inspectVolume()
+		s.shell.checkSpace()
 		s.shell.start()
 	}
 	return s, nil
@@ -169,7 +170,7 @@ func (s *Store) abort() {
 }
 
 // loadCatalogue replays the journal; in a new store it writes the first entry.
-func (s *Store) loadCatalogue(exists bool) error {
+func (s *Store) loadCatalogue() error {
 	fresh := true
 	j, found, err := journal.Open(journal.Options{
 		FS:       s.fs,
@@ -267,7 +268,8 @@ func (s *Store) writeMetaProperties() error {
 	return segment.WriteMetaProperties(s.fs, dir, want)
 }
 
-// inspectVolume warns of file systems whose promises are weaker than a disk's.
+// inspectVolume warns of file systems whose promises are weaker than a disk's. Mappings of a file that another machine
+// may change are not made: reads copy.
 func (s *Store) inspectVolume() {
 	u, err := s.fs.Usage(s.root)
 	if err != nil {
@@ -275,11 +277,11 @@ func (s *Store) inspectVolume() {
 	}
 	switch {
 	case u.Network:
+		s.maps = mmap.NewBudget(0)
 		s.warn(s.root, fmt.Sprintf("the store is on a network file system (%s): its lock and its syncs may not hold across machines", u.Kind))
 	case u.Overlay:
 		s.warn(s.root, fmt.Sprintf("the store is on a container's layer (%s): it is slower, and gone with the container; mount a volume", u.Kind))
 	}
-	s.shell.checkSpace()
 }
 
 // newUUID draws a random id that Kafka would accept: not one of its reserved ones, and without '-' in front, which its

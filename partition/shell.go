@@ -1,7 +1,9 @@
 package partition
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +27,9 @@ type shell struct {
 	nextID  int
 	touched []*part                 // appended to since the last checkpoint
 	armed   bool                    // a checkpoint is on its way
+	hurried bool                    // one that does not wait
+	round   int64                   // checkpoints so far
+	warm    map[*part]int64         // partitions with an open file, and the round in which they were last appended to
 	unsync  map[SyncMode]*syncRound // by interval
 	retains bool                    // retention is on its way
 	doomed  []string                // directories to be removed
@@ -40,6 +45,7 @@ func (h *shell) init(s *Store) {
 	h.idle.L = &h.mu
 	h.timers = map[int]func() bool{}
 	h.unsync = map[SyncMode]*syncRound{}
+	h.warm = map[*part]int64{}
 }
 
 // after calls f once when d has elapsed, unless the shell stops before.
@@ -107,6 +113,10 @@ func (h *shell) touch(p *part) {
 		h.armed = true
 		h.afterLocked(h.s.config.CheckpointInterval, h.checkpoint)
 	}
+	if !h.hurried && len(h.touched) > h.s.config.MaxOpenFiles/2 {
+		h.hurried = true // many files at once: do not let them all stay open for the whole interval
+		h.afterLocked(0, h.checkpoint)
+	}
 }
 
 // syncLater has p synced when the mode's interval has elapsed since the first unsynced append.
@@ -149,14 +159,40 @@ func (h *shell) failed(p *part, err error) {
 func (h *shell) checkpoint() {
 	h.mu.Lock()
 	parts := h.touched
-	h.touched, h.armed = nil, false
+	h.touched, h.armed, h.hurried = nil, false, false
+	h.round++
+	for _, p := range parts {
+		h.warm[p] = h.round
+	}
 	h.mu.Unlock()
 	for _, p := range parts {
 		p.touched.Store(false) // before looking: an append after this is for the next round
 	}
 	inParallel(h.s.config.SyncConcurrency, parts, h.seal)
 	h.s.saveRecoveryPoints(parts)
+	h.cool()
 	h.checkSpace()
+}
+
+// cool closes the files of the partitions that have been idle for longest, down to MaxOpenFiles. Their next append opens
+// them again.
+func (h *shell) cool() {
+	h.mu.Lock()
+	maps.DeleteFunc(h.warm, func(p *part, _ int64) bool { return p.t.deleted.Load() })
+	n := len(h.warm) - h.s.config.MaxOpenFiles
+	var coldest []*part
+	if n > 0 {
+		coldest = slices.SortedFunc(maps.Keys(h.warm), func(a, b *part) int { return cmp.Compare(h.warm[a], h.warm[b]) })[:n]
+		for _, p := range coldest {
+			delete(h.warm, p)
+		}
+	}
+	h.mu.Unlock()
+	inParallel(h.s.config.SyncConcurrency, coldest, func(p *part) {
+		if l := p.log.Load(); l != nil {
+			h.failed(p, l.Park())
+		}
+	})
 }
 
 func (h *shell) seal(p *part) {

@@ -140,6 +140,11 @@ func (b *Store) takeCatalogue(state []byte) error {
 		return err
 	}
 	b.refreshLocked(true, nil)
+	for _, t := range b.index.Load().byName {
+		st := *t.settings.Load()
+		st.log.Sync = SyncNever // whatever the topic's mode is: the backup is synced once, by its Close
+		t.settings.Store(&st)
+	}
 	return b.writeMetaProperties()
 }
 

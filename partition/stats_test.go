@@ -3,11 +3,13 @@ package partition
 import (
 	"context"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -75,6 +77,32 @@ func TestWeakFileSystemsAreWarnedOf(t *testing.T) {
 		require.Contains(t, warned[0].Text, word)
 		require.Equal(t, "/store", warned[0].Path)
 	}
+}
+
+func TestIdleFilesAreClosedAboveTheirLimit(t *testing.T) {
+	fds := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("this system does not say which files are open")
+		}
+		return len(entries)
+	}
+	c := clock.NewManual(time.UnixMilli(900_000_000_000))
+	s, err := Open(t.TempDir(), Config{Sync: SyncNever, MaxOpenFiles: 10, Clock: c})
+	require.NoError(t, err)
+	create(t, s, "t", TopicConfig{Partitions: 40})
+	before := fds()
+	for range 3 {
+		for p := range int32(40) {
+			appendTo(t, s, "t", p, "x")
+		}
+		c.Advance(2 * time.Second)
+		require.LessOrEqual(t, fds(), before+10)
+	}
+	for p := range int32(40) {
+		require.Equal(t, []string{"x", "x", "x"}, fetchAll(t, s, "t", p, 0))
+	}
+	require.NoError(t, s.Close())
 }
 
 func TestEventsMayCallTheStore(t *testing.T) {
