@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -28,11 +29,18 @@ type RecoveryReport struct {
 type CatalogueRecovery = journal.Recovery
 
 // RecoveryReport returns what the open found, or nil after a clean close and for a new store. A partition of a cleanly
-// closed store is opened at its first use; Events.Recovered says if that finds something.
+// closed store is opened at its first use; Events.Recovered says if that finds something, and records found missing
+// then come into the report. The result is the caller's.
 func (s *Store) RecoveryReport() *RecoveryReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.recovery
+	if s.recovery == nil {
+		return nil
+	}
+	r := *s.recovery
+	r.Partitions = slices.Clone(r.Partitions)
+	r.Failed = maps.Clone(r.Failed)
+	return &r
 }
 
 // adopt makes the catalogue's topics live and puts data in order. It recovers all partitions unless the last close was
@@ -109,6 +117,9 @@ func (s *Store) recover(dirty []*part) {
 func (s *Store) report(r PartitionRecovery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.recovery == nil && r.Lossy && !s.readOnly {
+		s.recovery = &RecoveryReport{Incarnation: s.cat.incarnation} // found by the first use of a clean partition
+	}
 	if s.recovery != nil {
 		s.recovery.Partitions = append(s.recovery.Partitions, r)
 	}

@@ -287,3 +287,24 @@ func TestDeletedTopicsFilesGo(t *testing.T) {
 		require.False(t, e.IsDir(), e.Name())
 	}
 }
+
+func TestMissingFirstSegmentIsReportedAfterACleanClose(t *testing.T) {
+	dir := t.TempDir()
+	s, err := partition.Open(dir, partition.Config{})
+	require.NoError(t, err)
+	_, err = s.CreateTopic(t.Context(), "t", partition.TopicConfig{Extra: map[string]string{"internal.segment.bytes": "1024"}})
+	require.NoError(t, err)
+	for range 30 {
+		mustAppend(t, s, "t", 0, strings.Repeat("x", 100))
+	}
+	require.NoError(t, s.Close())
+	require.NoError(t, os.Remove(filepath.Join(dir, "data", "t-0", "00000000000000000000.log")))
+	var said []partition.PartitionRecovery
+	s, err = partition.Open(dir, partition.Config{Events: partition.Events{Recovered: func(_ partition.TopicPartition, r partition.PartitionRecovery) { said = append(said, r) }}})
+	require.NoError(t, err)
+	require.Less(t, len(readValues(t, s, "t", 0)), 30)
+	require.Len(t, said, 1)
+	require.Equal(t, "missing-segment", said[0].Findings[0].Kind)
+	require.NotNil(t, s.RecoveryReport())
+	require.NoError(t, s.Close())
+}

@@ -101,9 +101,15 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 		p.broken = err
 		return nil, &PartitionRecovery{}, err
 	}
+	if start := l.Start(); p.start.clean && start > p.start.logStart && p.start.end > p.start.logStart {
+		// The catalogue knows where the log began at the clean close: what is before its first file was not dropped.
+		report.Findings = append(report.Findings, log.Finding{Kind: log.MissingSegment, Path: p.dir(),
+			Offset: p.start.logStart, NextOffset: start, Action: log.ActionNone, Detail: "the log began here at its last close"})
+		report.Lossy = true
+	}
 	p.log.Store(l)
 	p.s.counters.openPartitions.Add(1)
-	if !p.start.clean {
+	if !p.start.clean || report.Lossy {
 		p.s.report(*report)
 	}
 	return l, report, nil
