@@ -1,15 +1,18 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 )
 
 type raftWALStore struct {
 	log  *raftwal.WAL
+	meta *metadb.BoltMetaDB // WAL.Close leaves its own open, and locked
 	next uint64
 	turn chan struct{}
 }
@@ -19,11 +22,12 @@ func openRaftWAL(dir string, _ shape) (store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l, err := raftwal.Open(dir)
+	meta := new(metadb.BoltMetaDB)
+	l, err := raftwal.Open(dir, raftwal.WithMetaStore(meta))
 	if err != nil {
 		return nil, err
 	}
-	return &raftWALStore{log: l, next: 1, turn: make(chan struct{}, 1)}, nil
+	return &raftWALStore{log: l, meta: meta, next: 1, turn: make(chan struct{}, 1)}, nil
 }
 
 func (r *raftWALStore) append(_ int, records [][]byte) error {
@@ -39,14 +43,15 @@ func (r *raftWALStore) append(_ int, records [][]byte) error {
 	return r.log.StoreLogs(logs)
 }
 
-func (r *raftWALStore) close() error { return r.log.Close() }
+func (r *raftWALStore) close() error { return errors.Join(r.log.Close(), r.meta.Close()) }
 
-func scanRaftWAL(dir string, _ shape, visit func([]byte) error) error {
-	l, err := raftwal.Open(filepath.Join(dir, "wal"))
+func scanRaftWAL(dir string, s shape, visit func([]byte) error) error {
+	st, err := openRaftWAL(dir, s)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer st.close()
+	l := st.(*raftWALStore).log
 	last, err := l.LastIndex()
 	if err != nil {
 		return err
