@@ -3,6 +3,8 @@ package log
 import (
 	"errors"
 	"fmt"
+
+	"github.com/partlog/partlog/internal/segment"
 )
 
 // Close waits for running appends, syncs, writes indexes and the producer snapshot and trims preallocation. When it returns nil the
@@ -78,7 +80,14 @@ func (l *Log) finishFiles() error {
 	if err := l.writeEpochs(); err != nil {
 		return err
 	}
-	return l.writeSnapshot(w.next, l.producers.entries())
+	if err := l.writeSnapshot(w.next, l.producers.entries()); err != nil {
+		return err
+	}
+	// The snapshot of the last close is of no use any more, unless a segment begins there.
+	if at := l.closeSnapshot; at > 0 && at != w.next && !hasBase(l.segmentList(), at) {
+		_ = l.config.FS.Remove(l.path(segment.SnapshotName(int64(at)))) // a cache
+	}
+	return nil
 }
 
 // touched says whether anything has been written since Open, or recovered by it.

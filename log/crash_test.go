@@ -153,7 +153,7 @@ func (r *crashRun) check(after *vfs.Mem, where string) {
 	if err := l.Close(); err != nil {
 		r.failf("%s: close after recovery: %v", where, err)
 	}
-	c.FS, c.Clean, c.CleanEnd = after, true, next+1
+	c.FS, c.Clean, c.CleanEnd, c.LogStart = after, true, next+1, l.Start()
 	l, report, err = Open(c)
 	if err != nil {
 		r.failf("%s: open after clean close: %v", where, err)
@@ -209,6 +209,7 @@ func (r *crashRun) step(op string) {
 	case "reopen":
 		if err = r.log.Close(); err == nil {
 			end := r.log.End()
+			r.start = r.log.Start()
 			r.acked, r.rp = end, end
 			c := r.config(r.fault)
 			c.Clean, c.CleanEnd = true, end

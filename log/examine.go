@@ -109,7 +109,8 @@ func (l *Log) badBlocks(s *logSegment, file io.ReaderAt, size int64) (bad []badB
 		from := int64(i) * checkBlock
 		to := min(from+checkBlock, f.Size)
 		if to > size {
-			break // that bytes are missing shows in the batches
+			// A block that is not whole cannot be compared, and so not be believed: it may be another file's.
+			return append(bad, badBlock{from, to, errShortFile}), nil
 		}
 		if n, err := file.ReadAt((*buf)[:to-from], from); int64(n) < to-from {
 			return nil, err
@@ -118,8 +119,13 @@ func (l *Log) badBlocks(s *logSegment, file io.ReaderAt, size int64) (bad []badB
 			bad = append(bad, badBlock{from, to, err})
 		}
 	}
+	if size > f.Size {
+		bad = append(bad, badBlock{f.Size, size, errLongFile})
+	}
 	return bad, nil
 }
+
+var errLongFile = errors.New("the file is longer than it was")
 
 func overlap(bad []badBlock, from, to int64) error {
 	for _, b := range bad {

@@ -70,7 +70,7 @@ func TestDirectoriesOfABrokerAreReadAsTheyAre(t *testing.T) {
 		for _, clean := range []bool{true, false} {
 			m, c := golden(t, name)
 			want := logBytes(t, m, c.Dir)
-			report, err := VerifyDir(t.Context(), m, c.Dir, VerifyOptions{Compacted: c.Settings.Compacted, End: -1})
+			report, err := VerifyDir(t.Context(), m, c.Dir, VerifyOptions{Compacted: c.Settings.Compacted, Start: -1, End: -1})
 			require.NoError(t, err)
 			require.Empty(t, report.Findings)
 			require.Equal(t, int64(len(want)), report.Bytes)

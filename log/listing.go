@@ -71,7 +71,8 @@ func (l *Log) list() (listing, error) {
 }
 
 // sweep removes leftovers of our own making: files that were never completed or are marked as deleted, and caches of segments that do
-// not exist and would be mistaken for a later segment's. Everything else is left alone.
+// not exist, above the end, where they would be mistaken for a later segment's, or below the beginning. Those in between say that a
+// segment is missing; they and everything else are left alone.
 func (l *Log) sweep(d listing, end Offset) {
 	if l.config.ReadOnly {
 		return
@@ -79,16 +80,27 @@ func (l *Log) sweep(d listing, end Offset) {
 	for _, name := range append(d.temporary, d.deleted...) {
 		_ = l.config.FS.Remove(l.path(name)) // tried again at the next open
 	}
+	var first Offset
+	if len(d.segments) > 0 {
+		first = d.segments[0].base
+	}
 	for _, n := range d.orphans {
-		if Offset(n.Base) >= end {
+		if Offset(n.Base) >= end || Offset(n.Base) < first {
 			_ = l.config.FS.Remove(l.path(orphanName(n)))
 		}
 	}
-	for _, at := range d.snapshots {
-		if at > end {
+	// As Apache Kafka: snapshots of segments stay, and the newest.
+	for i, at := range d.snapshots {
+		newest := i == len(d.snapshots)-1 || d.snapshots[i+1] > end
+		if at > end || at < first || !newest && !hasBase(d.segments, at) {
 			_ = l.config.FS.Remove(l.path(segment.SnapshotName(int64(at))))
 		}
 	}
+}
+
+func hasBase(list []*logSegment, base Offset) bool {
+	i := segmentAt(list, base)
+	return i >= 0 && list[i].base == base
 }
 
 func orphanName(n segment.Name) string {

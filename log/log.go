@@ -31,24 +31,25 @@ type Log struct {
 	newNames       atomic.Bool  // a file was made since the directory was synced
 	unsyncedRolled atomic.Int64 // of pending, those whose files have not been synced
 
-	mu          sync.Mutex // guards all below
-	state       state
-	failure     error  // why the log is poisoned
-	closeError  error  // what Close returned
-	next        Offset // offset of the next append
-	epoch       LeaderEpoch
-	writing     bool // somebody has the writer role
-	queue       queue
-	lastGroup   int // how many appends the last write served
-	producers   *producers
-	epochs      epochCache
-	recovered   bool // Open has found epochs and producers
-	counts      counts
-	reads       readCounts
-	duplicates  int64
-	corruptions int64
-	report      RecoveryReport
-	pending     []*rolled // segments that Seal has work for, oldest first
+	mu            sync.Mutex // guards all below
+	state         state
+	failure       error  // why the log is poisoned
+	closeError    error  // what Close returned
+	next          Offset // offset of the next append
+	epoch         LeaderEpoch
+	writing       bool // somebody has the writer role
+	queue         queue
+	lastGroup     int // how many appends the last write served
+	producers     *producers
+	epochs        epochCache
+	recovered     bool   // Open has found epochs and producers
+	closeSnapshot Offset // end that the last close wrote a producer snapshot at
+	counts        counts
+	reads         readCounts
+	duplicates    int64
+	corruptions   int64
+	report        RecoveryReport
+	pending       []*rolled // segments that Seal has work for, oldest first
 
 	writer writer // belongs to whoever has the writer role
 	clockGuard

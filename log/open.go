@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -21,6 +22,7 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	}
 	l := &Log{config: c, clock: c.Clock, epoch: c.LeaderEpoch}
 	l.leases.clock = c.Clock
+	l.writer.epoch = batch.None
 	settings := c.Settings.withDefaults()
 	l.settings.Store(&settings)
 	l.setSegmentsLocked(nil)
@@ -61,8 +63,12 @@ func (l *Log) openClean(d listing) error {
 	end := max(c.CleanEnd, c.LogStart, 0)
 	start := max(c.LogStart, 0)
 	if n := len(d.segments); n > 0 {
-		start = max(start, d.segments[0].base)
 		end = max(end, d.segments[n-1].base)
+		if first := d.segments[0].base; c.CleanEnd < 0 {
+			start = max(start, first)
+		} else if first > start {
+			l.find(Finding{Kind: MissingSegment, Path: l.logPath(d.segments[0]), Offset: start, NextOffset: first, Action: ActionQuarantined, Detail: errMissing.Error()})
+		}
 	} else {
 		if end > start {
 			l.find(Finding{Kind: MissingSegment, Path: c.Dir, Offset: start, NextOffset: end, Action: ActionNone, Detail: "no segment is there"})

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -70,6 +71,10 @@ func (l *Log) seek(from, limit Offset, maxBytes int) (place, error) {
 	limit = min(limit, visible)
 	list := l.segmentList()
 	for i := segmentAt(list, from); from < limit; i++ {
+		if i < 0 && len(list) > 0 && from < list[0].base {
+			// The beginning of the log is not where it was at the clean close.
+			return place{next: from}, &CorruptionError{Path: l.logPath(list[0]), Offset: from, NextOffset: list[0].base, Err: errMissing}
+		}
 		if i < 0 || i == len(list) {
 			break
 		}
@@ -243,7 +248,10 @@ func (l *Log) copyTo(dst []byte, p place) ([]byte, error) {
 	}
 	out := dst[:old+n]
 	if p.mapped == nil {
-		return out, l.readFile(p, out[old:])
+		if err := l.readFile(p, out[old:]); err != nil {
+			return nil, err
+		}
+		return out, checkCopy(p, out[old:])
 	}
 	fault := mmap.Guard(func() { copy(out[old:], p.mapped.Bytes()[p.start:p.end]) })
 	p.mapped.Release()
@@ -251,7 +259,23 @@ func (l *Log) copyTo(dst []byte, p place) ([]byte, error) {
 		p.segment.retireMapping()
 		return nil, &suspicion{segment: p.segment, position: p.start, err: fault}
 	}
-	return out, nil
+	return out, checkCopy(p, out[old:])
+}
+
+// checkCopy checks the batches that were copied, each time: who copies can afford it, and it finds what has happened to the file since
+// it was checked.
+func checkCopy(p place, b []byte) error {
+	for at := 0; at < len(b); {
+		one, err := batch.Peek(b[at:])
+		if err == nil {
+			err = one.CheckCRC()
+		}
+		if err != nil {
+			return &suspicion{segment: p.segment, position: p.start + int64(at), err: err}
+		}
+		at += len(one)
+	}
+	return nil
 }
 
 func (l *Log) countRead(p place) {

@@ -17,9 +17,13 @@ type epochCache struct {
 // loadEpochs reads the checkpoint, or, when it cannot be right, makes it again from the batches.
 func (l *Log) loadEpochs(end Offset) (epochCache, error) {
 	epochs, err := segment.ReadEpochs(l.config.FS, l.config.Dir)
-	latest, ok := epochs.Latest()
-	if err == nil && Offset(latest.Start) <= end && (ok || end == l.Start()) {
-		return epochCache{Epochs: epochs}, nil
+	if err == nil {
+		if err = l.compareEpochs(&epochs, end); err == nil {
+			return epochCache{Epochs: epochs}, nil
+		}
+		if _, wrong := errors.AsType[*segment.CorruptError](err); !wrong {
+			return epochCache{}, err
+		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.find(Finding{Kind: WrongEpochs, Path: l.path(segment.EpochCheckpointName), Action: ActionRebuilt, Detail: err.Error()})
@@ -32,6 +36,65 @@ func (l *Log) loadEpochs(end Offset) (epochCache, error) {
 	return c, err
 }
 
+// compareEpochs says whether the checkpoint, which has no checksum, agrees with the batches. Epochs never fall, so it is enough to
+// look at where each begins and ends.
+func (l *Log) compareEpochs(epochs *segment.Epochs, end Offset) error {
+	entries := epochs.Entries()
+	first := l.Start()
+	if list := l.segmentList(); len(list) > 0 {
+		first = max(first, list[0].base)
+	}
+	if first >= end {
+		return nil
+	}
+	wrong := func(reason string) error {
+		return &segment.CorruptError{Path: l.path(segment.EpochCheckpointName), Reason: reason}
+	}
+	if len(entries) == 0 || Offset(entries[0].Start) > first || Offset(entries[len(entries)-1].Start) > end {
+		return wrong("checkpoint does not cover the log")
+	}
+	for i, e := range entries {
+		last := end
+		if i+1 < len(entries) {
+			last = Offset(entries[i+1].Start)
+		}
+		for _, o := range []Offset{max(Offset(e.Start), first), last - 1} {
+			if o < first || o >= end {
+				continue
+			}
+			epoch, err := l.epochAt(o)
+			if err != nil {
+				return err
+			}
+			if epoch != batch.None && epoch != e.Epoch {
+				return wrong("checkpoint has another epoch than a batch")
+			}
+		}
+	}
+	return nil
+}
+
+// epochAt returns the leader epoch of the batch that holds offset, -1 when it cannot be read.
+func (l *Log) epochAt(offset Offset) (int32, error) {
+	epoch := int32(batch.None)
+	list := l.segmentList()
+	i := segmentAt(list, offset)
+	if i < 0 {
+		return epoch, nil
+	}
+	if err := l.ensure(list[i]); err != nil {
+		return epoch, err
+	}
+	err := l.eachHeader(list[i], offset, offset+1, func(b batch.Batch) bool {
+		epoch = b.LeaderEpoch()
+		return false
+	})
+	if _, bad := errors.AsType[*suspicion](err); bad {
+		return batch.None, nil // a read will say so
+	}
+	return epoch, err
+}
+
 // loadProducers restores the state at end from the newest snapshot that can be believed and the batches behind it.
 func (l *Log) loadProducers(end Offset) (*producers, error) {
 	if end == 0 {
@@ -39,6 +102,7 @@ func (l *Log) loadProducers(end Offset) (*producers, error) {
 	}
 	entries, err := segment.ReadSnapshot(l.config.FS, l.config.Dir, int64(end))
 	if err == nil {
+		l.closeSnapshot = end
 		return restore(entries), nil
 	}
 	d, err := l.list()

@@ -33,7 +33,7 @@ type VerifyOptions struct {
 	Partition int32
 	TopicID   [16]byte // zero: unknown
 	Compacted bool     // gaps between offsets are lawful
-	Start     Offset   // records below it are not expected to be there
+	Start     Offset   // records below it are not expected to be there, those from it on are; -1 unknown
 	End       Offset   // records up to it must be there; -1 unknown
 	Live      bool     // somebody is writing: an unfinished tail is no damage
 }
@@ -79,8 +79,8 @@ func VerifyDir(ctx context.Context, fsys vfs.FS, dir string, o VerifyOptions) (*
 	l.setSegmentsLocked(d.segments)
 	v := &verifier{Log: l, ctx: ctx, end: o.End, live: o.Live, offline: true}
 	v.report = &VerifyReport{Topic: o.Topic, Partition: o.Partition, Dir: dir, Start: o.Start}
-	if len(d.segments) > 0 {
-		v.report.Start = max(o.Start, d.segments[0].base)
+	if len(d.segments) > 0 && o.Start < 0 {
+		v.report.Start = d.segments[0].base
 	}
 	for i, s := range d.segments {
 		if err := v.segment(s, -1, i == len(d.segments)-1); err != nil {
@@ -91,7 +91,7 @@ func VerifyDir(ctx context.Context, fsys vfs.FS, dir string, o VerifyOptions) (*
 		}
 	}
 	v.finish(d.segments)
-	if v.report.End = v.next; len(d.segments) == 0 {
+	if v.report.End = max(v.next, o.Start); len(d.segments) == 0 {
 		v.report.End = max(o.End, o.Start)
 	}
 	for _, name := range d.foreign {
@@ -126,9 +126,9 @@ func (v *verifier) finish(list []*logSegment) {
 	start := v.report.Start
 	if len(list) == 0 && v.end > start {
 		v.add(Finding{Kind: MissingSegment, Path: v.config.Dir, Offset: start, NextOffset: v.end, Detail: "no segment is there"}, true)
-	} else if len(list) > 0 && v.next < v.end {
+	} else if len(list) > 0 && max(v.next, start) < v.end {
 		last := list[len(list)-1]
-		v.add(Finding{Kind: MissingSegment, Path: v.logPath(last), Offset: v.next, NextOffset: v.end, Detail: errMissing.Error()}, true)
+		v.add(Finding{Kind: MissingSegment, Path: v.logPath(last), Offset: max(v.next, start), NextOffset: v.end, Detail: errMissing.Error()}, true)
 	}
 }
 

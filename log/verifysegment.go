@@ -13,8 +13,11 @@ import (
 // segment checks all files of s. size is how much of the file to look at, -1 all.
 func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 	path := v.logPath(s)
-	if v.begun && s.base != v.next && (s.base < v.next || !v.settings.Load().Compacted) && s.base > v.report.Start {
-		v.add(Finding{Kind: MissingSegment, Path: path, Offset: v.next, NextOffset: s.base, Detail: errMissing.Error()}, true)
+	if !v.begun {
+		v.next = v.report.Start
+	}
+	if s.base > max(v.next, v.report.Start) && !(v.begun && v.settings.Load().Compacted) || v.begun && s.base < v.next {
+		v.add(Finding{Kind: MissingSegment, Path: path, Offset: max(v.next, v.report.Start), NextOffset: s.base, Detail: errMissing.Error()}, true)
 	}
 	v.begun, v.next = true, s.base
 	file, err := v.openForRead(s)
@@ -52,10 +55,13 @@ func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 	v.report.Segments++
 	v.next = sc.next
 	for i, d := range sc.damage {
+		if d.next <= v.report.Start {
+			continue // deleted anyway
+		}
 		v.add(Finding{Kind: sc.kinds[i], Path: path, Position: d.position, Offset: d.offset, NextOffset: d.next,
 			Bytes: d.nextPosition - d.position, Detail: d.err.Error()}, true)
 	}
-	if sc.tail != nil {
+	if sc.tail != nil && (last || bound > v.report.Start) {
 		v.tail(sc, path, size, last, bound)
 	}
 	entries.finish(v)
