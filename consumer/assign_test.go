@@ -116,9 +116,10 @@ func TestCloseEndsALoopThatWaits(t *testing.T) {
 	c := assign(t, store, consumer.Config{}, consumer.Assignment{TopicPartition: at("t", 0)})
 	last := make(chan error, 1)
 	go func() {
-		for _, err := range c.Records(context.Background()) {
-			last <- err
+		var err error
+		for _, err = range c.Records(context.Background()) {
 		}
+		last <- err
 	}()
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, <-last, consumer.ErrClosed)
