@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -21,6 +22,9 @@ func (l *Log) ensure(s *logSegment) error {
 	defer s.mu.Unlock()
 	if s.loaded.Load() {
 		return nil
+	}
+	if err := l.identify(); err != nil {
+		return err
 	}
 	last, bound := l.boundOf(s)
 	file, err := l.openForRead(s)
@@ -238,19 +242,39 @@ func (l *Log) touch() error {
 	return nil
 }
 
-// prepareDir makes the directory and its partition.metadata, or checks that they are this topic's.
+// prepareDir makes the directory and its partition.metadata.
 func (l *Log) prepareDir() error {
+	c := &l.config
+	if err := l.identify(); err != nil || c.ReadOnly || l.hasMetadata.Load() {
+		return err
+	}
+	if err := l.makeDir(); err != nil {
+		return err
+	}
+	if c.TopicID != [16]byte{} {
+		if err := segment.WritePartitionMetadata(c.FS, c.Dir, c.TopicID); err != nil {
+			return writeError("write", l.path(segment.PartitionMetadataName), err)
+		}
+	}
+	l.hasMetadata.Store(true)
+	return nil
+}
+
+// identify makes sure that the directory is not another topic's, once.
+func (l *Log) identify() error {
+	if l.identified.Load() {
+		return nil
+	}
 	c := &l.config
 	id, err := segment.ReadPartitionMetadata(c.FS, c.Dir)
 	path := l.path(segment.PartitionMetadataName)
-	if err == nil && (c.TopicID == [16]byte{} || id == c.TopicID) {
-		return nil
-	}
-	if err == nil && distance(segment.FormatUUID(id), segment.FormatUUID(c.TopicID)) > 2 {
-		return storageError(ErrForeign, "open", path, errors.New("topic id is "+segment.FormatUUID(id)+", not "+segment.FormatUUID(c.TopicID)))
-	}
-	missing := errors.Is(err, fs.ErrNotExist)
-	if !missing {
+	unknown := c.TopicID == [16]byte{}
+	switch {
+	case err == nil && (unknown || id == c.TopicID):
+		l.hasMetadata.Store(true)
+	case err == nil && distance(segment.FormatUUID(id), segment.FormatUUID(c.TopicID)) > 2:
+		return storageError(ErrForeign, "open", path, fmt.Errorf("topic id is %s, not %s", segment.FormatUUID(id), segment.FormatUUID(c.TopicID)))
+	case !errors.Is(err, fs.ErrNotExist):
 		// The owner's id is believed: the file has no checksum, and a flipped bit must not take the partition away.
 		detail := "another id"
 		if err != nil {
@@ -258,18 +282,7 @@ func (l *Log) prepareDir() error {
 		}
 		l.find(Finding{Kind: WrongMetadata, Path: path, Action: ActionRebuilt, Detail: detail})
 	}
-	if c.ReadOnly {
-		return nil
-	}
-	if err := l.makeDir(); err != nil {
-		return err
-	}
-	if c.TopicID == [16]byte{} {
-		return nil
-	}
-	if err := segment.WritePartitionMetadata(c.FS, c.Dir, c.TopicID); err != nil {
-		return writeError("write", path, err)
-	}
+	l.identified.Store(true)
 	return nil
 }
 

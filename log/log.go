@@ -28,6 +28,8 @@ type Log struct {
 	loading sync.Mutex // guards the first touch
 	syncing sync.Mutex // one at a time: the sync of rolled segments
 
+	identified     atomic.Bool  // the directory is not another topic's
+	hasMetadata    atomic.Bool  // and has a right partition.metadata
 	newNames       atomic.Bool  // a file was made since the directory was synced
 	unsyncedRolled atomic.Int64 // of pending, those whose files have not been synced
 

@@ -41,6 +41,9 @@ func (l *Log) recover(d listing) error {
 	if len(d.segments) == 0 {
 		return l.recoverNothing(d)
 	}
+	if err := l.identify(); err != nil {
+		return err
+	}
 	l.setEnds(max(c.LogStart, d.segments[0].base), d.segments[len(d.segments)-1].base)
 	first := len(d.segments) - 1
 	for first > 0 && d.segments[first].base > c.RecoveryPoint {
@@ -238,7 +241,7 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 	switch {
 	case kind == Foreign:
 		// Messages of an old format are somebody's records: they stay, and nothing is written behind them.
-		r.closeBehind(s, sc, size, max(sc.next, r.config.RecoveryPoint), cause)
+		r.closeBehind(s, sc, size, max(sc.next, r.config.RecoveryPoint), kind, cause)
 		return nil
 	case complete:
 		r.cut = r.cut || cut
@@ -255,8 +258,10 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 	if cause == nil {
 		cause = errMissing
 	}
-	f.Action, f.NextOffset = ActionQuarantined, next
-	r.closeBehind(s, sc, size, next, cause)
+	if sc.tail == nil {
+		kind = MissingSegment
+	}
+	r.closeBehind(s, sc, size, next, kind, cause)
 	r.lossy()
 	return nil
 }
@@ -264,15 +269,15 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 // short quarantines what a file that ends cleanly lacks below the recovery point.
 func (r *recovery) short(s *logSegment, sc *scanned, size int64, last bool) error {
 	if last && sc.next < r.config.RecoveryPoint {
-		r.closeBehind(s, sc, size, r.config.RecoveryPoint, errMissing)
+		r.closeBehind(s, sc, size, r.config.RecoveryPoint, MissingSegment, errMissing)
 		r.lossy()
 	}
 	return nil
 }
 
 // closeBehind quarantines what is behind the last good batch; the next append begins a segment with offset next.
-func (r *recovery) closeBehind(s *logSegment, sc *scanned, size int64, next Offset, cause error) {
-	r.addDamageLocked(s, MissingSegment, damage{position: sc.position, nextPosition: size, offset: sc.next, next: next, err: cause})
+func (r *recovery) closeBehind(s *logSegment, sc *scanned, size int64, next Offset, kind string, cause error) {
+	r.addDamageLocked(s, kind, damage{position: sc.position, nextPosition: size, offset: sc.next, next: next, err: cause})
 	sc.next = max(sc.next, next)
 }
 
