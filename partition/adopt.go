@@ -29,8 +29,7 @@ type RecoveryReport struct {
 type CatalogueRecovery = journal.Recovery
 
 // RecoveryReport returns what the open found, or nil after a clean close and for a new store. A partition of a cleanly
-// closed store is opened at its first use; Events.Recovered says if that finds something, and records found missing
-// then come into the report. The result is the caller's.
+// closed store is opened at its first use; if that finds something, Events.Recovered says so, and there is a report. The result is the caller's.
 func (s *Store) RecoveryReport() *RecoveryReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +116,7 @@ func (s *Store) recover(dirty []*part) {
 func (s *Store) report(r PartitionRecovery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.recovery == nil && r.Lossy && !s.readOnly {
+	if s.recovery == nil && len(r.Findings) > 0 {
 		s.recovery = &RecoveryReport{Incarnation: s.cat.incarnation} // found by the first use of a clean partition
 	}
 	if s.recovery != nil {

@@ -41,6 +41,7 @@ type catPart struct {
 	logStart      Offset // raised by DeleteRecords
 	recoveryPoint Offset
 	end           Offset // at the clean close; −1 is unknown
+	lastCRC       uint32 // checksum of the last batch at the clean close; 0 if there is none
 }
 
 // catDeleted is a topic whose directories may still be there.
@@ -70,6 +71,7 @@ type mark struct {
 	partition int32
 	offset    Offset
 	start     Offset // only of eventClosed
+	lastCRC   uint32 // only of eventClosed
 }
 
 func newCatalogue() *catalogue {
@@ -128,7 +130,7 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.recoveryPoint = m.offset })
 	case eventClosed:
 		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) {
-			p.end, p.recoveryPoint, p.logStart = m.offset, m.offset, max(p.logStart, m.start)
+			p.end, p.recoveryPoint, p.logStart, p.lastCRC = m.offset, m.offset, max(p.logStart, m.start), m.lastCRC
 		})
 		c.clean = true
 	default:
@@ -146,7 +148,7 @@ func (c *catalogue) raiseEpochs() {
 	for _, t := range c.topics {
 		t.epoch++
 		for i := range t.parts {
-			t.parts[i].end = -1
+			t.parts[i].end, t.parts[i].lastCRC = -1, 0
 		}
 	}
 }

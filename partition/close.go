@@ -153,12 +153,12 @@ func (s *Store) ends() []closedEnd {
 		t := index.byName[name]
 		for i, p := range *t.parts.Load() {
 			p.mu.Lock()
-			end, start := p.last.end, p.last.start
+			last := p.last
 			p.mu.Unlock()
-			if end < 0 {
+			if last.end < 0 {
 				continue // was never opened since an unclean end: it stays unknown
 			}
-			out = append(out, closedEnd{mark{t.id, int32(i), end, start}, name, t.internal && end == 0})
+			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.lastCRC}, name, t.internal && last.end == 0})
 		}
 	}
 	return out

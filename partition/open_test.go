@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/partition/partitiontest"
 	"github.com/stretchr/testify/require"
@@ -307,4 +308,30 @@ func TestMissingFirstSegmentIsReportedAfterACleanClose(t *testing.T) {
 	require.Equal(t, "missing-segment", said[0].Findings[0].Kind)
 	require.NotNil(t, s.RecoveryReport())
 	require.NoError(t, s.Close())
+}
+
+func TestFilesOfTwoPartitionsSwappedAfterACleanCloseAreNoticed(t *testing.T) {
+	dir := t.TempDir()
+	s, err := partition.Open(dir, partition.Config{})
+	require.NoError(t, err)
+	_, err = s.CreateTopic(t.Context(), "t", partition.TopicConfig{Partitions: 2})
+	require.NoError(t, err)
+	for _, v := range []string{"a", "b"} {
+		mustAppend(t, s, "t", 0, v+"0")
+		mustAppend(t, s, "t", 1, v+"1")
+	}
+	require.NoError(t, s.Close())
+	name := func(p string) string { return filepath.Join(dir, "data", p, "00000000000000000000.log") }
+	require.NoError(t, os.Rename(name("t-0"), name("t-0")+"x"))
+	require.NoError(t, os.Rename(name("t-1"), name("t-0")))
+	require.NoError(t, os.Rename(name("t-0")+"x", name("t-1")))
+	s, err = partition.Open(dir, partition.Config{})
+	require.NoError(t, err)
+	for p := range int32(2) {
+		_, _, err = partitiontest.ReadAll(t.Context(), s, partition.TopicPartition{Topic: "t", Partition: p})
+		e, ok := errors.AsType[*log.CorruptionError](err)
+		require.True(t, ok, "%v", err)
+		require.ErrorContains(t, e, "another one")
+	}
+	require.Error(t, s.Close(), "it was not closed cleanly")
 }

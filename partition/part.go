@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/log"
 )
@@ -44,10 +45,14 @@ type partStart struct {
 	recoveryPoint Offset
 	logStart      Offset
 	epoch         LeaderEpoch
+	lastCRC       uint32 // of the last batch at the clean close; 0 if there is none
 }
 
 // partEnd is what there is when a partition has been closed; an end of −1 is unknown.
-type partEnd struct{ end, start Offset }
+type partEnd struct {
+	end, start Offset
+	lastCRC    uint32
+}
 
 func unknownTopic(name string) error {
 	return fmt.Errorf("%w: topic %q", ErrUnknownTopicOrPartition, name)
@@ -101,18 +106,46 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 		p.broken = err
 		return nil, &PartitionRecovery{}, err
 	}
-	if start := l.Start(); p.start.clean && start > p.start.logStart && p.start.end > p.start.logStart {
-		// The catalogue knows where the log began at the clean close: what is before its first file was not dropped.
-		report.Findings = append(report.Findings, log.Finding{Kind: log.MissingSegment, Path: p.dir(),
-			Offset: p.start.logStart, NextOffset: start, Action: log.ActionNone, Detail: "the log began here at its last close"})
-		report.Lossy = true
+	if err := p.checkLast(l); err != nil {
+		l.Abandon()
+		p.broken = err
+		return nil, &PartitionRecovery{}, err
 	}
 	p.log.Store(l)
 	p.s.counters.openPartitions.Add(1)
-	if !p.start.clean || report.Lossy {
+	if !p.start.clean || len(report.Findings) > 0 {
 		p.s.report(*report)
 	}
 	return l, report, nil
+}
+
+// checkLast holds the last batch against what the catalogue knows of it from the clean close. Nothing in a segment that
+// is not sealed yet says whose it is: another partition's file in its place would pass every other check.
+func (p *part) checkLast(l *log.Log) error {
+	if !p.start.clean || p.start.lastCRC == 0 || l.End() != p.start.end {
+		return nil // another end is the log's to report
+	}
+	crc, err := lastCRC(l)
+	if err == nil && crc != p.start.lastCRC {
+		err = fmt.Errorf("open partition %s: %w", p.tp, &log.CorruptionError{Path: p.dir(), Offset: p.start.logStart, NextOffset: p.start.end,
+			Err: fmt.Errorf("the last batch has checksum %08x, and had %08x at the last close: the file is another one", crc, p.start.lastCRC)})
+	} else if errors.Is(err, log.ErrCorrupt) {
+		err = nil // reading it says so
+	}
+	return err
+}
+
+// lastCRC returns the checksum of the last batch, 0 if there is none that could be read.
+func lastCRC(l *log.Log) (uint32, error) {
+	end := l.End()
+	if l.Start() >= end {
+		return 0, nil
+	}
+	b, _, err := l.ReadInto(nil, end-1, end, 1)
+	if err != nil || len(b) < batch.HeaderSize {
+		return 0, err
+	}
+	return batch.Batch(b).CRC(), nil
 }
 
 // goneLocked says why nothing can be done with the partition any more, if so.
@@ -177,13 +210,14 @@ func (p *part) close() error {
 	p.closed = true
 	l := p.log.Load()
 	if l == nil {
-		p.last = partEnd{end: p.start.end, start: p.start.logStart}
+		p.last = partEnd{p.start.end, p.start.logStart, p.start.lastCRC}
 		return p.broken
 	}
+	crc, _ := lastCRC(l) // a last batch that cannot be read has been reported, and is not compared
 	err := l.Close()
 	if err != nil {
 		err = fmt.Errorf("close partition %s: %w", p.tp, err)
 	}
-	p.last = partEnd{end: l.End(), start: l.Start()}
+	p.last = partEnd{l.End(), l.Start(), crc}
 	return err
 }
