@@ -1,0 +1,199 @@
+package log
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/vfs"
+)
+
+var epoch = time.UnixMilli(1_700_000_000_000)
+
+// retained makes a log with a segment an hour, each of two records, the last one active.
+func retained(t *testing.T, s Settings, hours int) (*Log, *clock.Manual, Config) {
+	m := vfs.NewMem()
+	require.NoError(t, m.MkdirAll("/data", 0o700))
+	c := testConfig(m)
+	clk := clock.NewManual(epoch)
+	m.SetClock(clk)
+	c.Clock, c.Settings = clk, s
+	l := open(t, c)
+	for h := range hours {
+		if h > 0 {
+			clk.Advance(time.Hour)
+			require.NoError(t, l.Roll())
+		}
+		_, err := l.Append(make1(clk.Now().UnixMilli(), 2, valueOf(h)), AppendOptions{})
+		require.NoError(t, err)
+	}
+	return l, clk, c
+}
+
+func retain(t *testing.T, l *Log, now time.Time) RetainResult {
+	t.Helper()
+	r, err := l.Retain(now)
+	require.NoError(t, err)
+	return r
+}
+
+func TestOldSegmentsAreDeletedByTime(t *testing.T) {
+	l, clk, _ := retained(t, Settings{RetentionAge: 3 * time.Hour}, 10)
+	v, err := l.Read(0, 100, 1000)
+	require.NoError(t, err)
+	before := string(v.Bytes)
+	clk.Advance(time.Minute)
+	r := retain(t, l, clk.Now())
+	require.Equal(t, RetainResult{Segments: 7, Bytes: r.Bytes, Start: 14}, r)
+	require.Equal(t, before, string(v.Bytes)) // a lease keeps what it shows
+	v.Release()
+	_, err = l.Read(0, 100, 1000)
+	require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	got, _ := values(t, l, 14, 1000, false)
+	require.Len(t, got, 6)
+	require.Equal(t, 3, l.Stats().Segments)
+}
+
+func TestLogIsKeptToItsSize(t *testing.T) {
+	l, clk, _ := retained(t, Settings{}, 10)
+	one := l.Stats().Bytes / 10
+	set := l.Settings()
+	set.RetentionBytes = 3*one + one/2
+	require.NoError(t, l.SetSettings(set))
+	r := retain(t, l, clk.Now())
+	require.Equal(t, 6, r.Segments) // the total stays at or above the limit
+	require.Equal(t, Offset(12), l.Start())
+	set.RetentionBytes = RetainNothing
+	require.NoError(t, l.SetSettings(set))
+	retain(t, l, clk.Now())
+	require.Equal(t, Offset(20), l.Start())
+	r2, err := l.Append(make1(clk.Now().UnixMilli(), 1, "on"), AppendOptions{})
+	require.NoError(t, err)
+	require.Equal(t, Offset(20), r2.Base)
+}
+
+func TestForwardJumpOfTheClockDoesNotDeleteEverything(t *testing.T) {
+	l, clk, _ := retained(t, Settings{RetentionAge: 100 * time.Hour}, 20)
+	clk.Set(epoch.AddDate(10, 0, 0))
+	r := retain(t, l, clk.Now())
+	require.Equal(t, 2, r.Segments) // a tenth
+	require.Equal(t, 18, r.Held)
+	clk.Set(epoch.Add(30 * time.Hour))
+	require.Zero(t, retain(t, l, clk.Now()).Segments)
+	require.Equal(t, Offset(4), l.Start())
+	// When the log really is that old, it goes bit by bit.
+	clk.Set(epoch.AddDate(10, 0, 0))
+	for range 20 {
+		r = retain(t, l, clk.Now())
+	}
+	require.Equal(t, l.End(), l.Start())
+	require.Zero(t, r.Held)
+}
+
+func TestJumpAgainstTheMonotonicClockIsNotBelieved(t *testing.T) {
+	l := &Log{}
+	start := time.Now() // has a monotonic reading
+	require.True(t, l.believe(start).Equal(start))
+	later := start.Add(5 * time.Minute)
+	require.True(t, l.believe(later).Equal(later))
+	// The wall jumps by a year in five minutes of running: the difference of Round(0) shows it, that of Sub does not. Adding to a
+	// reading moves both, so the jump is made by what believe remembers.
+	l.clockGuard.retained = later.Add(-5 * time.Minute)
+	l.clockGuard.skew, l.clockGuard.skewed = 365*24*time.Hour, later
+	require.True(t, l.believe(later).Equal(later.Add(-365*24*time.Hour)))
+	nextDay := later.Add(25 * time.Hour)
+	require.True(t, l.believe(nextDay).Equal(nextDay))
+}
+
+func TestRecordFromTheFutureDoesNotPinItsSegment(t *testing.T) {
+	l, clk, c := retained(t, Settings{RetentionAge: 3 * time.Hour, TimestampAfter: Unlimited, SegmentAge: Unlimited}, 1)
+	_, err := l.Append(make1(epoch.AddDate(100, 0, 0).UnixMilli(), 1, "future"), AppendOptions{})
+	require.NoError(t, err)
+	require.NoError(t, l.Roll())
+	for range 3 {
+		clk.Advance(2 * time.Hour)
+		_, err = l.Append(make1(clk.Now().UnixMilli(), 1, "now"), AppendOptions{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, retain(t, l, clk.Now()).Segments)
+
+	// After a restart the file's time tells.
+	_, err = l.Append(make1(epoch.AddDate(100, 0, 0).UnixMilli(), 1, "future"), AppendOptions{})
+	require.NoError(t, err)
+	require.NoError(t, l.Roll())
+	_, err = l.Append(make1(clk.Now().Add(4*time.Hour).UnixMilli(), 1, "soon"), AppendOptions{})
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	clk.Advance(4 * time.Hour)
+	c.Clean, c.CleanEnd, c.LogStart = true, l.End(), l.Start()
+	l = open(t, c)
+	require.Equal(t, 1, retain(t, l, clk.Now()).Segments)
+}
+
+func TestDeleteRecordsRaisesTheLogStart(t *testing.T) {
+	l, _, c := retained(t, Settings{}, 5)
+	_, err := l.DeleteRecords(11)
+	require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	_, err = l.DeleteRecords(-2)
+	require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	start, err := l.DeleteRecords(5)
+	require.NoError(t, err)
+	require.Equal(t, Offset(5), start)
+	require.Equal(t, 3, l.Stats().Segments)
+	got, offsets := values(t, l, 5, 1000, false)
+	require.Len(t, got, 5)
+	require.Equal(t, Offset(5), offsets[0])
+	start, err = l.DeleteRecords(3) // never lower
+	require.NoError(t, err)
+	require.Equal(t, Offset(5), start)
+	start, err = l.DeleteRecords(-1)
+	require.NoError(t, err)
+	require.Equal(t, Offset(10), start)
+	require.NoError(t, l.Close())
+	c.Clean, c.CleanEnd, c.LogStart = true, 10, 10
+	l = open(t, c)
+	require.Equal(t, Offset(10), l.Start())
+	_, err = l.Append(make1(epoch.UnixMilli(), 1, "on"), AppendOptions{})
+	require.NoError(t, err)
+	got, _ = values(t, l, 10, 1000, false)
+	require.Equal(t, []string{"on"}, got)
+}
+
+// Orphan detection deletes live data [NATS #7556; BookKeeper PR #4607]: what nobody knows of stays.
+func TestUnknownFilesSurviveEverything(t *testing.T) {
+	l, clk, c := retained(t, Settings{RetentionAge: time.Hour}, 5)
+	d := &disk{t: t, fs: c.FS, dir: c.Dir}
+	for _, name := range []string{"notes.txt", "00000000000000000000.log.bak", "00000000000000000003.log.swap", "x.index"} {
+		d.write(name, []byte("mine"))
+	}
+	clk.Advance(time.Minute)
+	retain(t, l, clk.Now())
+	l.Abandon()
+	l = open(t, c)
+	require.NoError(t, l.Close())
+	for _, name := range []string{"notes.txt", "00000000000000000000.log.bak", "00000000000000000003.log.swap", "x.index"} {
+		require.Equal(t, "mine", string(d.read(name)))
+	}
+}
+
+func TestSegmentsRollByAge(t *testing.T) {
+	m := vfs.NewMem()
+	require.NoError(t, m.MkdirAll("/data", 0o700))
+	c := testConfig(m)
+	clk := clock.NewManual(epoch)
+	c.Clock, c.Settings = clk, Settings{SegmentAge: time.Hour, TimestampAfter: Unlimited}
+	l := open(t, c)
+	at := func(ts time.Time) int {
+		_, err := l.Append(make1(ts.UnixMilli(), 1, "x"), AppendOptions{})
+		require.NoError(t, err)
+		return l.Stats().Segments
+	}
+	require.Equal(t, 1, at(epoch))
+	require.Equal(t, 1, at(epoch.Add(time.Hour)))
+	require.Equal(t, 2, at(epoch.Add(time.Hour+time.Millisecond))) // by the records' time
+	require.Equal(t, 2, at(epoch))                                 // older than the first of the segment
+	clk.Advance(2 * time.Hour)
+	require.Equal(t, 3, at(epoch)) // by the clock, where the records do not tell
+}
