@@ -185,12 +185,19 @@ func (l *Log) removeFirst(n int, result *RetainResult) error {
 func (l *Log) removeFiles(s *logSegment) error {
 	base := int64(s.base)
 	for _, name := range []string{segment.LogName(base), segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.TxnIndexName(base), segment.SnapshotName(base)} {
-		if err := l.config.FS.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return storageError(nil, "remove", l.path(name), err)
+		if err := l.removeIfThere(name); err != nil {
+			return err
 		}
 	}
 	if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
 		return storageError(nil, "sync directory", l.config.Dir, err)
+	}
+	return nil
+}
+
+func (l *Log) removeIfThere(name string) error {
+	if err := l.config.FS.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storageError(nil, "remove", l.path(name), err)
 	}
 	return nil
 }
@@ -250,6 +257,3 @@ func (l *Log) expireProducers(now time.Time, s *Settings) {
 		l.producers.expire(milliseconds(now.Add(-s.ProducerExpiry)))
 	}
 }
-
-// TruncateTo removes every record from offset on. For followers.
-func (l *Log) TruncateTo(offset Offset) error { return errors.ErrUnsupported }
