@@ -12,96 +12,107 @@ import (
 )
 
 // Borrowed is a run of records of one partition, read where they lie: in the mapped segment. Nothing is copied and, in
-// uncompressed batches, nothing allocated.
+// uncompressed batches, nothing allocated for a record.
 //
-// The bytes are valid until Release, which must be called, soon: until then the mapping stays, and Store.Close names
-// the lease. Retention and deletion do not disturb them. A file that somebody else truncates faults the goroutine that
-// touches the bytes; All runs its own steps, not the host's loop body, under a guard.
+// The bytes are valid until Release, which must be called, soon, on the goroutine that reads the consumer: until then
+// the mapping stays, a rebalance waits, and Store.Close names the lease. Retention and deletion do not disturb them. A
+// file that somebody else truncates faults the goroutine that touches the bytes; All runs its own steps, not the host's
+// loop body, under a guard.
 type Borrowed struct {
 	partition.TopicPartition
 	consumer *Consumer
 	cursor   *cursor
-	version  int
 	from     partition.Offset
 	next     partition.Offset // behind the last record that All went past
-	result   *partition.FetchResult
-	iterator batch.Iterator
+	epoch    partition.LeaderEpoch
+	bytes    []byte
+	lease    partition.Lease
 	released bool
 }
 
-// PollBorrowed returns the next run of records of one partition, and waits until there is one; it reads nothing ahead.
-// The run before must have been released. Errors are those of Poll. One run exists at a time: it is the consumer's, and
-// used again by the next call.
+// PollBorrowed returns the next run of records of one partition, at most Config.MaxPartitionBytes, and waits until there
+// is one; it reads nothing ahead, and shows interceptors nothing. Until the run is released, the consumer gives nothing
+// else. Errors are those of Poll.
 func (c *Consumer) PollBorrowed(ctx context.Context) (*Borrowed, error) {
 	stop, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer c.finish(stop)
-	if c.borrowed == nil {
-		c.borrowed = &Borrowed{released: true}
-	}
-	b := c.borrowed
-	if !b.released {
-		return nil, errors.New("the run before has not been released")
-	}
+	lent := false
+	defer func() {
+		if lent {
+			c.pause(stop)
+		} else {
+			c.finish(stop)
+		}
+	}()
 	for {
-		k, result, err := c.borrow(ctx)
+		b, err := c.borrow(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if k != nil {
-			b.TopicPartition, b.consumer, b.cursor, b.version = k.tp, c, k, k.version
-			b.from, b.next, b.result, b.released = k.position, k.position, result, false
+		if b != nil {
+			c.borrowed, lent = b, true
 			return b, nil
 		}
 	}
 }
 
 // borrow fetches one partition's batches without copying them. The caller has the turn.
-func (c *Consumer) borrow(ctx context.Context) (*cursor, *partition.FetchResult, error) {
+func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 	if c.signals.Load() != 0 {
 		if err := c.look(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	c.dropFetched()
 	f := c.set
-	if !f.prepare(c.cursors, c.rotation, c.config.MaxPartitionBytes) {
-		return nil, nil, c.idle(true)
+	if !f.prepare(c.cursors, c.first, c.config.MaxPartitionBytes) {
+		return nil, c.idle(true)
 	}
-	c.rotation++
-	c.mu.Lock()
-	wait := c.wait
-	c.mu.Unlock()
+	maxWait := c.config.MaxWait
+	if c.config.MinBytes == 1 {
+		maxWait = waitForRecord
+	}
+	asleep := c.asleep()
 	c.waiting.Store(true)
-	results, err := c.source.Fetch(wait, partition.FetchRequest{
-		Partitions: f.positions, MinBytes: c.config.MinBytes, MaxBytes: 1, MaxWait: waitForRecord, Reuse: f.results,
+	results, err := c.source.Fetch(asleep, partition.FetchRequest{
+		Partitions: f.positions, MinBytes: c.config.MinBytes, MaxBytes: c.config.MaxPartitionBytes, MaxWait: maxWait, Reuse: f.results,
 	})
 	c.waiting.Store(false)
 	c.fetches.Add(1)
 	if err != nil {
-		if c.signals.Load() != 0 && errors.Is(err, context.Canceled) {
-			return nil, nil, nil
+		if asleep.Err() != nil && errors.Is(err, context.Canceled) {
+			c.roused()
+			return nil, nil
 		}
-		return nil, nil, err
+		return nil, err
 	}
 	f.results = results
+	var run *Borrowed
 	for i := range results {
-		r, k := &results[i], f.cursors[i]
+		r, of := &results[i], f.asked[i]
 		if r.Err != nil {
-			if err := c.handle(ctx, fault{cursor: k, version: f.versions[i], err: r.Err, next: r.CorruptNext}); err != nil {
-				return nil, nil, err
+			if err == nil && run == nil {
+				err = c.handle(ctx, fault{of, r.Err, r.CorruptNext})
 			}
 			continue
 		}
-		k.highWatermark.Store(int64(r.HighWatermark))
-		k.logStart.Store(int64(r.LogStart))
-		if len(r.Batches) > 0 {
-			return k, r, nil // MaxBytes 1: no other partition has any
+		of.cursor.saw(r)
+		if len(r.Batches) > 0 && err == nil && run == nil {
+			k := of.cursor
+			run = &Borrowed{
+				TopicPartition: k.tp, consumer: c, cursor: k, from: k.position, next: k.position, epoch: k.epoch,
+				bytes: r.Batches, lease: r.Lease,
+			}
+			r.Batches, r.Lease = nil, partition.Lease{} // moved
+			c.first = of.index + 1
+			continue
 		}
+		r.Lease.Release()
+		r.Batches = nil
 	}
-	return nil, nil, nil
+	return run, err
 }
 
 // dropFetched forgets what other ways of reading have fetched and not yielded.
@@ -115,72 +126,102 @@ func (c *Consumer) dropFetched() {
 			k.jump(k.position)
 		}
 	}
-	c.set.chunks, c.set.faults, c.at = c.set.chunks[:0], c.set.faults[:0], 0
+	c.drop()
 }
 
-// All walks the records of the run. Key, Value and the headers are borrowed until Release. Going on to the next record
-// finishes the one before; leaving the loop early leaves that record and what follows for the next PollBorrowed. It may
-// be called once. A non-nil error comes with a zero Record and is the last pair: *log.CorruptionError or *mmap.FaultError.
+// view is a batch of a run. What its header says is kept, because the bytes may be touched under a guard only.
+type view struct {
+	batch   batch.Batch
+	next    partition.Offset
+	epoch   partition.LeaderEpoch
+	control bool
+}
+
+// All walks the records of the run. Key, Value and the headers are borrowed until Release; the slice of headers until
+// the next record. Going on to the next record finishes the one before; leaving the loop early leaves that record and
+// what follows for the next PollBorrowed, or another All. A non-nil error comes with a zero Record and is the last pair:
+// *log.CorruptionError, which the next PollBorrowed goes behind with Config.OnCorruption Skip. After Release there are
+// no records.
 func (b *Borrowed) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		for rest := b.result.Batches; len(rest) > 0; {
-			current, err := b.open(rest)
+		var rec Record
+		for rest := b.bytes; len(rest) > 0; {
+			v, err := b.open(rest)
 			if err != nil {
-				yield(Record{}, err)
+				yield(Record{}, b.corrupt(v, err))
 				return
 			}
-			rest = rest[len(current):]
-			if !current.IsControl() && !b.walk(current, yield) {
+			rest = rest[len(v.batch):]
+			if !v.control && v.next > b.next && !b.walk(v, &rec, yield) {
 				return
 			}
-			b.next = max(b.next, partition.Offset(current.NextOffset()))
+			if v.next > b.next { // a gap, or control records
+				b.next, b.epoch = v.next, v.epoch
+			}
 		}
 	}
 }
 
-// open begins with the first batch of rest.
-func (b *Borrowed) open(rest []byte) (current batch.Batch, err error) {
+// open looks at the first batch of rest.
+func (b *Borrowed) open(rest []byte) (v view, err error) {
 	fault := mmap.Guard(func() {
-		current, err = batch.Peek(rest)
-		if err == nil && !current.IsControl() {
-			current.Iterate(&b.iterator, maxDecompressed)
+		var first batch.Batch
+		if first, err = batch.Peek(rest); err != nil {
+			return
+		}
+		v = view{first, partition.Offset(first.NextOffset()), partition.LeaderEpoch(first.LeaderEpoch()), first.IsControl()}
+		if !v.control && v.next > b.next {
+			b.consumer.iterator.Detach() // records of the batch before are borrowed until Release
+			first.Iterate(&b.consumer.iterator, maxDecompressed)
 		}
 	})
-	return current, errors.Join(fault, err)
+	return v, errors.Join(fault, err)
 }
 
 // walk yields the records of one batch. It returns false if the walk is over.
-func (b *Borrowed) walk(current batch.Batch, yield func(Record, error) bool) bool {
-	epoch := partition.LeaderEpoch(current.LeaderEpoch())
+func (b *Borrowed) walk(v view, rec *Record, yield func(Record, error) bool) bool {
+	it, until := &b.consumer.iterator, b.cursor.until
 	for {
 		more := false
-		if err := mmap.Guard(func() { more = b.iterator.Next() }); err != nil {
-			yield(Record{}, err)
+		if err := mmap.Guard(func() { more = it.Next() }); err != nil {
+			yield(Record{}, b.corrupt(view{}, err))
 			return false
 		}
 		if !more {
 			break
 		}
-		r := b.iterator.Record()
-		if r.Offset < int64(b.from) {
+		r := it.Record()
+		if r.Offset < int64(b.next) {
 			continue
 		}
-		if until := b.cursor.until; until != noBound && r.Offset >= int64(until) {
-			b.next = until
+		if until != noBound && r.Offset >= int64(until) {
+			b.next, b.bytes = max(b.next, until), nil
 			return false
 		}
-		if !yield(recordOf(b.cursor, epoch, r), nil) {
+		b.consumer.recordOf(b.cursor, v.epoch, r, rec)
+		if !yield(*rec, nil) || b.released {
 			return false
 		}
-		b.next = partition.Offset(r.Offset) + 1
+		b.next, b.epoch = partition.Offset(r.Offset)+1, v.epoch
+		b.consumer.given++
+		b.consumer.givenBytes += int64(len(rec.Key) + len(rec.Value))
 	}
-	if err := b.iterator.Err(); err != nil {
-		yield(Record{}, &log.CorruptionError{
-			Path: b.TopicPartition.String(), Offset: b.next, NextOffset: partition.Offset(current.NextOffset()), Err: err,
-		})
+	if err := it.Err(); err != nil {
+		yield(Record{}, b.corrupt(v, err))
 		return false
 	}
 	return true
+}
+
+// corrupt makes the error of a batch that cannot be walked. With Skip, the run ends behind it.
+func (b *Borrowed) corrupt(v view, cause error) error {
+	err := &log.CorruptionError{Path: b.TopicPartition.String(), Offset: b.next, NextOffset: max(b.next, v.next), Err: cause}
+	if b.consumer.config.OnCorruption == Skip && v.next > b.next {
+		b.consumer.skipped.Add(1)
+		b.next = v.next
+	}
+	b.bytes = nil // the walk is over
+	return err
 }
 
 // Release gives the bytes back and acknowledges the records that All went past. Releasing twice does nothing.
@@ -188,21 +229,17 @@ func (b *Borrowed) Release() {
 	if b.released {
 		return
 	}
-	b.released = true
-	b.iterator.Clear()
-	b.result.Lease.Release()
+	c := b.consumer
+	b.released, b.bytes = true, nil
+	c.iterator.Clear()
+	b.lease.Release()
+	c.tally(b.cursor)
 	if b.next != b.from {
-		b.cursor.finished.Store(int64(b.next))
+		b.cursor.finish(b.next, b.epoch)
+		b.cursor.jump(b.next)
 	}
-}
-
-// settle moves a cursor behind what a released run has read of it, if nothing else has moved it since. The caller has
-// the turn.
-func (c *Consumer) settle() {
-	if b := c.borrowed; b != nil && b.released && b.cursor != nil {
-		if b.cursor.version == b.version {
-			b.cursor.jump(b.next)
-		}
-		b.cursor = nil
+	if c.looping.CompareAndSwap(false, true) { // nothing is in hand any more
+		c.release()
+		c.looping.Store(false)
 	}
 }

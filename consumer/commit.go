@@ -15,42 +15,64 @@ var errNoGroup = errors.New("the consumer has no group")
 // Commit commits what the loops have finished, now, and waits until it is durable. Members do it by themselves every
 // Config.CommitInterval, at Close, and before a partition is revoked. Errors: group.ErrIllegalGeneration and
 // group.ErrUnknownMemberID if the group has moved on (the next generation begins at the last commit),
-// *group.CommitError, partition.ErrClosed, ctx's; an error for consumers without a group.
+// *group.CommitError, ErrClosed, *ExpelledError, ctx's (the offsets may have been committed); an error for consumers
+// without a group.
 func (c *Consumer) Commit(ctx context.Context) error {
 	if c.member == nil {
 		return fmt.Errorf("commit: %w", errNoGroup)
 	}
+	c.mu.Lock()
+	closed, failure := c.closed, c.failure
+	c.mu.Unlock()
+	switch {
+	case closed:
+		return fmt.Errorf("commit: %w", ErrClosed)
+	case failure != nil:
+		return fmt.Errorf("commit: %w", failure)
+	}
 	return c.member.commit(ctx)
+}
+
+// pending is what a commit carries of one cursor.
+type pending struct {
+	cursor *cursor
+	offset partition.Offset
 }
 
 // commit commits what is finished and not yet committed of the current generation.
 func (m *member) commit(ctx context.Context) error {
-	m.commitMu.Lock()
-	defer m.commitMu.Unlock()
+	select { // one at a time, so that offsets do not go back
+	case m.commits <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("commit: %w", ctx.Err())
+	}
+	offsets, err := m.commitFinished(ctx)
+	<-m.commits
+	if tell := m.consumer.config.Events.Committed; tell != nil && len(offsets) > 0 {
+		event(func() { tell(offsets, err) })
+	}
+	return err
+}
+
+func (m *member) commitFinished(ctx context.Context) (map[partition.TopicPartition]group.CommittedOffset, error) {
 	c := m.consumer
 	c.mu.Lock()
-	cursors := c.assigned
+	// Invariant: these two are of one generation. An old generation's offsets under the next one's name would be
+	// accepted, although another member has the partition.
+	cursors, membership := c.assigned, c.membership
 	c.mu.Unlock()
-	m.mu.Lock()
-	membership, left := m.joined.Membership, m.left
-	m.mu.Unlock()
-	if left {
-		return nil
-	}
 	offsets := make(map[partition.TopicPartition]group.CommittedOffset)
-	pending := make(map[*cursor]int64)
+	var tried []pending
 	for _, k := range cursors {
-		finished := k.finished.Load()
-		if finished < 0 || finished == k.committed.Load() || k.gone {
+		finished, epoch, id := k.ledger()
+		if finished < 0 || int64(finished) == k.committed.Load() || k.gone.Load() {
 			continue
 		}
-		pending[k] = finished
-		offsets[k.tp] = group.CommittedOffset{
-			Offset: partition.Offset(finished), LeaderEpoch: partition.LeaderEpoch(k.epoch.Load()), TopicID: k.id,
-		}
+		tried = append(tried, pending{k, finished})
+		offsets[k.tp] = group.CommittedOffset{Offset: finished, LeaderEpoch: epoch, TopicID: id}
 	}
-	if len(offsets) == 0 {
-		return nil
+	if len(tried) == 0 {
+		return nil, nil
 	}
 	begin := c.clock.Now()
 	err := m.coordinator.Commit(ctx, group.CommitRequest{Membership: membership, Offsets: offsets})
@@ -60,15 +82,12 @@ func (m *member) commit(ctx context.Context) error {
 		c.commitErrors.Add(1)
 	}
 	refused, partial := errors.AsType[*group.CommitError](err)
-	for k, offset := range pending {
-		if err == nil || partial && refused.Partitions[k.tp] == nil {
-			k.committed.Store(offset)
+	for _, p := range tried {
+		if err == nil || partial && refused.Partitions[p.cursor.tp] == nil {
+			p.cursor.committed.Store(int64(p.offset))
 		}
 	}
-	if tell := c.config.Events.Committed; tell != nil {
-		tell(offsets, err)
-	}
-	return err
+	return offsets, err
 }
 
 // generationOver reports whether a commit came too late: its partitions belong to others.

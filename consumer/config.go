@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/partlog/partlog/partition"
@@ -56,7 +58,8 @@ type Config struct {
 	MetadataMaxAge time.Duration
 
 	// Interceptors see, and may change, every record before it is yielded, in this order
-	// (interceptor.classes, ConsumerInterceptor.onConsume). They run on the loop's goroutine.
+	// (interceptor.classes, ConsumerInterceptor.onConsume). They run on the loop's goroutine; the pointer is theirs
+	// for the call.
 	Interceptors []func(*Record)
 
 	// Events are told what happens. The zero value tells nobody.
@@ -141,6 +144,35 @@ func (c Config) validate() error {
 	}
 	if c.OnCorruption > Skip {
 		return &partition.ConfigError{Key: "OnCorruption", Value: strconv.Itoa(int(c.OnCorruption)), Range: "Stop or Skip"}
+	}
+	for i, f := range c.Interceptors {
+		if f == nil {
+			return &partition.ConfigError{Key: "interceptor.classes", Value: "nil at " + strconv.Itoa(i), Range: "functions"}
+		}
+	}
+	return nil
+}
+
+// validateTopics is for Join.
+func (c Config) validateTopics() error {
+	if len(c.Topics) == 0 {
+		return &partition.ConfigError{Key: "Topics", Value: "none", Range: "one topic or more"}
+	}
+	for i, t := range c.Topics {
+		if slices.Contains(c.Topics[:i], t) {
+			return &partition.ConfigError{Key: "Topics", Value: t, Range: "each topic once"}
+		}
+	}
+	return nil
+}
+
+// validateAlone is for Assign, which has no group.
+func (c Config) validateAlone() error {
+	if len(c.Topics) > 0 {
+		return &partition.ConfigError{Key: "Topics", Value: strings.Join(c.Topics, ","), Range: "none: Assign is told the partitions"}
+	}
+	if c.Until != (Bound{}) {
+		return &partition.ConfigError{Key: "Until", Value: c.Until.String(), Range: "none: each Assignment has its own"}
 	}
 	return nil
 }

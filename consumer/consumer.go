@@ -3,10 +3,13 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
@@ -25,16 +28,14 @@ type Consumer struct {
 	end  context.CancelFunc
 	work sync.WaitGroup
 
-	// turn is held by whoever may touch cursors, sets and the iterator: the loop from its first step to its last, also
-	// while the host's loop body runs; the member while it moves from one generation to the next. It holds one token.
-	//
-	// The loop gives the turn up only where it looks at signals: between two records. So a change of assignment waits
-	// for the record in hand, and for nothing else.
-	turn    chan struct{}
-	looping atomic.Bool
-	held    bool // the loop has the turn; the loop's own
-	// signals tell the loop to look around: bit 0 that mu's fields changed, the rest how many wait for the turn.
-	signals atomic.Uint32
+	closing   sync.Once
+	closeDone chan struct{} // closed when Close is through; closeErr is written before
+	closeErr  error
+
+	turn    chan struct{} // holds one token; see turn.go
+	looping atomic.Bool   // somebody is in Records, Poll or PollBorrowed
+	held    bool          // the loop has the turn; the loop's own
+	signals atomic.Uint32 // that the loop is to look around
 
 	// Below: owned by the turn.
 	cursors  []*cursor
@@ -43,36 +44,49 @@ type Consumer struct {
 	spare    *fetch
 	ahead    *fetch // filled in the background; nil if none is
 	at       int    // the chunk of set under way
-	rotation int
-	hand     *cursor // whose record the loop body has; nil between records
-	handNext partition.Offset
-	handFrom partition.Offset
-	pollFrom map[*cursor]partition.Offset // what the last Poll gave, to be finished by the next
+	first    int    // the cursor that the next fetch asks for first
+
+	hand               *cursor // whose record the loop body has; nil between records
+	handFrom, handNext partition.Offset
+	handEpoch          partition.LeaderEpoch
+
+	lent     []*cursor // of which the last Poll has returned records
+	polled   []Record  // of the Poll under way
 	borrowed *Borrowed
 	late     error // of a Poll that had records to return first
+	passed   bool  // the last damage was gone behind
 
-	given, givenBytes int64 // records yielded since the last fetch, of the chunk's cursor
+	headers      []partition.Header // a block to give pieces of
+	shown        Record             // to interceptors
+	milliseconds int64              // that timestamp is made of
+	timestamp    time.Time
+	given        int64 // records of the chunk's cursor since the last tally
+	givenBytes   int64
 
-	mu       sync.Mutex // guards what follows; never held over I/O or a caller's function
-	closed   bool
-	failure  error
-	commands []command
-	wait     context.Context // of the fetch that waits; cancelled by a signal, made anew by the loop
-	wake     context.CancelFunc
-	assigned []*cursor // a copy of cursors for those without the turn
+	mu         sync.Mutex // guards what follows; never held over I/O or a caller's function
+	closed     bool
+	failure    error
+	told       bool // failure has been some loop's last pair
+	commands   []command
+	wait       context.Context // of a wait that a signal ends
+	wake       context.CancelFunc
+	assigned   []*cursor        // a copy of cursors for those without the turn
+	membership group.Membership // of the generation that assigned them
 
 	waiting atomic.Bool // the loop waits for records: it is not late
 	counters
 }
 
-const changed = 1 // bit 0 of signals
-
 // Assign returns a consumer of these partitions, without a group. Positions and bounds are resolved before it returns.
 // Nothing is committed; where the reader was is the caller's to keep (Position).
-// Errors: partition.ErrUnknownTopicOrPartition, *partition.ConfigError, partition.ErrClosed, ctx's.
+// Errors: partition.ErrUnknownTopicOrPartition, partition.ErrOffsetOutOfRange (a negative one), *partition.ConfigError,
+// partition.ErrClosed, ctx's.
 func Assign(ctx context.Context, s Source, assignments []Assignment, c Config) (*Consumer, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("assign: %w", err)
+	}
+	if err := c.validateAlone(); err != nil {
 		return nil, fmt.Errorf("assign: %w", err)
 	}
 	cursors, err := place(ctx, s, assignments)
@@ -88,7 +102,7 @@ func newConsumer(s Source, c Config) *Consumer {
 	life, end := context.WithCancel(context.Background())
 	consumer := &Consumer{
 		source: s, config: c, clock: c.Clock, life: life, end: end,
-		turn: make(chan struct{}, 1), set: new(fetch), spare: new(fetch), pollFrom: make(map[*cursor]partition.Offset),
+		turn: make(chan struct{}, 1), set: new(fetch), spare: new(fetch), closeDone: make(chan struct{}), milliseconds: -1,
 	}
 	if consumer.clock == nil {
 		consumer.clock = clock.System
@@ -99,24 +113,18 @@ func newConsumer(s Source, c Config) *Consumer {
 
 // place makes a cursor for each assignment.
 func place(ctx context.Context, s Source, assignments []Assignment) ([]*cursor, error) {
-	var topics []string
-	for _, a := range assignments {
-		if !slices.Contains(topics, a.Topic) {
-			topics = append(topics, a.Topic)
+	tps := make([]partition.TopicPartition, len(assignments))
+	for i, a := range assignments {
+		if tps[i] = a.TopicPartition; slices.Contains(tps[:i], tps[i]) {
+			return nil, &partition.ConfigError{Key: "assignments", Value: tps[i].String(), Range: "each partition once"}
 		}
 	}
-	if len(topics) == 0 {
-		return nil, nil
-	}
-	metadata, err := s.Metadata(ctx, topics)
+	metadata, err := topicsOf(ctx, s, tps)
 	if err != nil {
 		return nil, err
 	}
-	var cursors []*cursor
-	for _, a := range assignments {
-		if slices.ContainsFunc(cursors, func(c *cursor) bool { return c.tp == a.TopicPartition }) {
-			return nil, &partition.ConfigError{Key: "assignments", Value: a.TopicPartition.String(), Range: "each partition once"}
-		}
+	cursors := make([]*cursor, len(assignments))
+	for i, a := range assignments {
 		m, err := topicOf(metadata, a.TopicPartition)
 		if err != nil {
 			return nil, err
@@ -129,9 +137,21 @@ func place(ctx context.Context, s Source, assignments []Assignment) ([]*cursor, 
 		if err != nil {
 			return nil, err
 		}
-		cursors = append(cursors, newCursor(a.TopicPartition, m.ID, from, until))
+		cursors[i] = newCursor(a.TopicPartition, m.ID, from, until)
 	}
 	return cursors, nil
+}
+
+// topicsOf returns the metadata of the partitions' topics.
+func topicsOf(ctx context.Context, s Source, tps []partition.TopicPartition) ([]partition.Metadata, error) {
+	topics := make(map[string]bool)
+	for _, tp := range tps {
+		topics[tp.Topic] = true
+	}
+	if len(topics) == 0 {
+		return nil, nil // a nil list would mean all
+	}
+	return s.Metadata(ctx, slices.Sorted(maps.Keys(topics)))
 }
 
 // topicOf returns the metadata of a partition's topic, or why the partition cannot be read.
@@ -150,76 +170,6 @@ func topicOf(metadata []partition.Metadata, tp partition.TopicPartition) (*parti
 		return m, nil
 	}
 	return nil, fmt.Errorf("%s: %w", tp, partition.ErrUnknownTopicOrPartition)
-}
-
-// Close ends the consumer: a loop under way gets ErrClosed in place of its next record, what loops have finished is
-// committed, and a member leaves its group. A record that a loop body still has is not acknowledged. It waits for the
-// commit, not for the loop, so it may be called inside one. It returns the first failure and may be called again.
-func (c *Consumer) Close() error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		c.work.Wait()
-		return nil
-	}
-	c.closed = true
-	c.mu.Unlock()
-	c.signal()
-	var err error
-	if c.member != nil {
-		err = c.member.close()
-	}
-	c.end()
-	c.work.Wait()
-	return err
-}
-
-// signal makes the loop look at what changed under mu.
-func (c *Consumer) signal() {
-	c.signals.Or(changed)
-	c.mu.Lock()
-	wake := c.wake
-	c.mu.Unlock()
-	wake()
-}
-
-// fail ends the iteration with err as its last pair. The first failure stays.
-func (c *Consumer) fail(err error) {
-	c.mu.Lock()
-	if c.failure == nil {
-		c.failure = err
-	}
-	c.mu.Unlock()
-	c.signal()
-}
-
-// wantTurn makes a loop that holds the turn give it up after the record in hand. Whoever calls it must then take the turn
-// or give up, and subtract 2 from signals.
-func (c *Consumer) wantTurn() {
-	c.signals.Add(2)
-	c.mu.Lock()
-	wake := c.wake
-	c.mu.Unlock()
-	wake()
-}
-
-func (c *Consumer) returnTurn() { <-c.turn }
-
-// install replaces the cursors. The caller has the turn.
-func (c *Consumer) install(cursors []*cursor) {
-	for _, old := range c.cursors {
-		old.version++ // a fetch under way must not bring anything
-	}
-	c.cursors, c.at, c.hand = cursors, 0, nil
-	c.set.chunks, c.set.faults = c.set.chunks[:0], c.set.faults[:0]
-	clear(c.pollFrom)
-	c.iterator.Clear()
-	c.mu.Lock()
-	c.assigned = slices.Clone(cursors)
-	c.commands = slices.DeleteFunc(c.commands, func(k command) bool {
-		return !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.tp == k.tp })
-	})
-	c.mu.Unlock()
 }
 
 // Assignment returns the partitions that the consumer reads now.

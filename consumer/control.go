@@ -1,7 +1,9 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/partlog/partlog/partition"
 )
@@ -35,8 +37,12 @@ func (c *Consumer) Resume(tps ...partition.TopicPartition) error {
 
 // Seek goes to another place in a partition: the loop's next record of it comes from there. What was read ahead is
 // dropped. In a group, what follows is committed from there on; it ends when the assignment is lost. An offset that is
-// out of range is for Config.Reset to decide. Errors as for Pause.
+// out of range is for Config.Reset to decide, but a negative one is partition.ErrOffsetOutOfRange. Other errors as for
+// Pause.
 func (c *Consumer) Seek(tp partition.TopicPartition, to Position) error {
+	if err := to.check(tp); err != nil {
+		return err
+	}
 	return c.order(seek, to, []partition.TopicPartition{tp})
 }
 
@@ -69,9 +75,10 @@ func findCursor(cursors []*cursor, tp partition.TopicPartition) *cursor {
 	return nil
 }
 
-// obey carries the commands out. The caller has the turn.
-func (c *Consumer) obey(commands []command) error {
-	for _, k := range commands {
+// obey carries the commands out. What could not be done is tried again by the next loop. The caller has the turn, and
+// nothing is in hand.
+func (c *Consumer) obey(ctx context.Context, commands []command) error {
+	for i, k := range commands {
 		cursor := findCursor(c.cursors, k.tp)
 		if cursor == nil {
 			continue // lost since
@@ -83,15 +90,14 @@ func (c *Consumer) obey(commands []command) error {
 		case resume:
 			cursor.paused = false
 		case seek:
-			to, err := k.to.resolve(c.life, c.source, k.tp)
+			to, err := k.to.resolve(ctx, c.source, k.tp)
 			if err != nil {
+				c.mu.Lock()
+				c.commands = slices.Concat(commands[i:], c.commands)
+				c.mu.Unlock()
 				return err
 			}
 			cursor.begin(to)
-			if c.hand == cursor {
-				c.hand = nil // the record in hand lies behind: its end means nothing any more
-			}
-			delete(c.pollFrom, cursor)
 		}
 	}
 	return nil

@@ -1,17 +1,16 @@
 package consumer
 
 import (
+	"sync"
 	"sync/atomic"
 
-	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
 )
 
-// cursor is the place in one assigned partition. Whoever has the turn (see Consumer) owns its plain fields; the atomics
+// cursor is the place in one assigned partition. Whoever has the turn (see turn.go) owns its plain fields; the atomics
 // are for everybody.
 type cursor struct {
 	tp    partition.TopicPartition
-	id    partition.TopicID
 	until partition.Offset // noBound, or the offset to stop before
 
 	// position is the next offset to yield, fetch the next one to ask the source for: fetched and not yet yielded is
@@ -20,15 +19,23 @@ type cursor struct {
 	// version counts the jumps of the cursor. A fetch that began before a jump is dropped by it.
 	version int
 	paused  bool
-	gone    bool // the topic is not there any more
+	// lentFrom and lentNext are what the last Poll returned, not finished yet; −1 if nothing. lentEpoch is the last's.
+	lentFrom, lentNext partition.Offset
+	lentEpoch          partition.LeaderEpoch
 
+	// What is committed is offset, leader epoch and topic id, and they belong together. So mu is held by who changes
+	// epoch or id, with finished, and by who reads all three; the holder of the turn may read without it. finished
+	// alone moves without mu: that is the hot path.
+	mu    sync.Mutex
+	id    partition.TopicID
+	epoch partition.LeaderEpoch
+	// finished is the next offset to commit: one behind the last record whose loop body was left by the next
+	// iteration; −1 while there is none.
+	finished atomic.Int64
+
+	gone atomic.Bool // the topic is not there any more
 	// start is where reading began: at first, or after a Seek or reset.
 	start atomic.Int64
-	// finished is the next offset to commit: one behind the last record whose loop body was left by the next
-	// iteration; −1 while there is none. epoch is that record's, written before finished. It may only be ahead of its
-	// offset, and then only while a fetch crosses a change of leader.
-	finished atomic.Int64
-	epoch    atomic.Int32
 	// committed is the last offset that was committed of it, −1 if none was since the assignment.
 	committed atomic.Int64
 
@@ -37,11 +44,10 @@ type cursor struct {
 }
 
 func newCursor(tp partition.TopicPartition, id partition.TopicID, from, until partition.Offset) *cursor {
-	c := &cursor{tp: tp, id: id, until: until, position: from, fetch: from}
+	c := &cursor{tp: tp, id: id, until: until, position: from, fetch: from, epoch: partition.LeaderEpochUnknown, lentFrom: -1, lentNext: -1}
 	c.start.Store(int64(from))
 	c.finished.Store(-1)
 	c.committed.Store(-1)
-	c.epoch.Store(int32(partition.LeaderEpochUnknown))
 	c.highWatermark.Store(-1)
 	return c
 }
@@ -58,8 +64,49 @@ func (c *cursor) jump(to partition.Offset) {
 // begin moves the cursor to a place that has nothing to do with what was read before.
 func (c *cursor) begin(at partition.Offset) {
 	c.jump(at)
+	c.lentFrom, c.lentNext = -1, -1
 	c.start.Store(int64(at))
 	c.finished.Store(-1)
+}
+
+// adopt makes c the cursor of another topic, of the same name: nothing of the old one's offsets holds.
+func (c *cursor) adopt(id partition.TopicID) {
+	c.mu.Lock()
+	c.id, c.epoch = id, partition.LeaderEpochUnknown
+	c.finished.Store(-1)
+	c.mu.Unlock()
+	c.committed.Store(-1)
+	c.gone.Store(false)
+}
+
+// finish acknowledges all records before next, whose last one has this leader epoch.
+func (c *cursor) finish(next partition.Offset, epoch partition.LeaderEpoch) {
+	if epoch == c.epoch {
+		c.finished.Store(int64(next))
+		return
+	}
+	c.mu.Lock()
+	c.epoch = epoch
+	c.finished.Store(int64(next))
+	c.mu.Unlock()
+}
+
+// pass acknowledges what lies between the last record and the position, when that record has been left: a gap that
+// compaction left, or control records.
+func (c *cursor) pass(epoch partition.LeaderEpoch) {
+	switch {
+	case c.lentNext >= 0:
+		c.lentNext, c.lentEpoch = max(c.lentNext, c.position), epoch
+	case c.position > c.place():
+		c.finish(c.position, epoch)
+	}
+}
+
+// ledger returns what would be committed of it now.
+func (c *cursor) ledger() (finished partition.Offset, epoch partition.LeaderEpoch, id partition.TopicID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return partition.Offset(c.finished.Load()), c.epoch, c.id
 }
 
 // place is the offset behind the last finished record, or where reading began.
@@ -68,50 +115,4 @@ func (c *cursor) place() partition.Offset {
 		return partition.Offset(f)
 	}
 	return partition.Offset(c.start.Load())
-}
-
-// chunk is what one fetch brought of one partition: whole batches in a buffer of their own.
-type chunk struct {
-	cursor  *cursor
-	version int
-	rest    []byte // batches not yet walked
-	current batch.Batch
-}
-
-// maxDecompressed bounds the records of one compressed batch. A batch is at most 2 GiB on the wire; one that grows
-// beyond this is a decompression bomb.
-const maxDecompressed = 1 << 30
-
-// next goes to the chunk's next record at or behind the cursor's position. It returns nil at the end of the chunk.
-func (k *chunk) next(it *batch.Iterator) (*batch.Record, error) {
-	for {
-		if k.current != nil {
-			for it.Next() {
-				if r := it.Record(); r.Offset >= int64(k.cursor.position) {
-					return r, nil
-				}
-			}
-			if err := it.Err(); err != nil {
-				return nil, err
-			}
-			// The batch may end in a gap, that of compaction or of a control batch.
-			k.cursor.position = max(k.cursor.position, partition.Offset(k.current.NextOffset()))
-			k.current = nil
-		}
-		if len(k.rest) == 0 {
-			return nil, nil
-		}
-		b, err := batch.Peek(k.rest)
-		if err != nil {
-			return nil, err
-		}
-		k.rest = k.rest[len(b):]
-		if b.IsControl() || b.NextOffset() <= int64(k.cursor.position) {
-			k.cursor.position = max(k.cursor.position, partition.Offset(b.NextOffset()))
-			continue
-		}
-		it.Detach() // records of the batch before have been given away
-		b.Iterate(it, maxDecompressed)
-		k.current = b
-	}
 }

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -68,12 +67,9 @@ func JSON[T any](src []byte, _ *Envelope) (v T, err error) {
 	if src == nil {
 		return v, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(src))
-	if err := d.Decode(&v); err != nil {
-		return v, err
-	}
-	if d.More() {
-		return v, fmt.Errorf("bytes after the JSON text at %d", d.InputOffset())
+	if err := json.Unmarshal(src, &v); err != nil {
+		var zero T
+		return zero, err
 	}
 	return v, nil
 }

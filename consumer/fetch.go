@@ -6,6 +6,7 @@ import (
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
+	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -13,36 +14,40 @@ import (
 // filled in the background while the loop walks the other.
 type fetch struct {
 	positions []partition.FetchPosition
-	cursors   []*cursor // beside positions
-	versions  []int
+	asked     []asked // beside positions
 	results   []partition.FetchResult
 
-	chunks []chunk // beside results, where they have data
+	chunks []chunk // of the results that have data
 	faults []fault
 	bytes  int
 	err    error // of the whole call
 	done   chan struct{}
 }
 
-// fault is one partition's error.
-type fault struct {
+// asked is whose data a fetch position asks for.
+type asked struct {
 	cursor  *cursor
 	version int
-	err     error
-	next    partition.Offset // where to go on after a *log.CorruptionError
+	index   int // among the consumer's cursors
 }
 
-// prepare asks for every cursor that wants data, beginning with another one each time, so that no partition is always
-// the last. It returns whether there is any.
+// fault is one partition's error.
+type fault struct {
+	asked
+	err  error
+	next partition.Offset // where to go on after a *log.CorruptionError
+}
+
+// prepare asks for every cursor that wants data, beginning with the one at first. It returns whether there is any.
 func (f *fetch) prepare(cursors []*cursor, first, maxPartitionBytes int) bool {
-	f.positions, f.cursors, f.versions = f.positions[:0], f.cursors[:0], f.versions[:0]
+	f.positions, f.asked = f.positions[:0], f.asked[:0]
 	for i := range cursors {
-		c := cursors[(first+i)%len(cursors)]
-		if c.paused || c.gone || c.until != noBound && c.fetch >= c.until {
+		index := (first + i) % len(cursors)
+		c := cursors[index]
+		if c.paused || c.gone.Load() || c.until != noBound && c.fetch >= c.until {
 			continue
 		}
-		f.cursors = append(f.cursors, c)
-		f.versions = append(f.versions, c.version)
+		f.asked = append(f.asked, asked{c, c.version, index})
 		f.positions = append(f.positions, partition.FetchPosition{
 			TopicPartition: c.tp, TopicID: c.id, Offset: c.fetch,
 			LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: maxPartitionBytes,
@@ -54,6 +59,7 @@ func (f *fetch) prepare(cursors []*cursor, first, maxPartitionBytes int) bool {
 // run does the request that prepare made and copies the answer. It touches nothing but f and the source, so it may run in
 // the background.
 func (f *fetch) run(ctx context.Context, s Source, minBytes, maxBytes int, maxWait time.Duration) {
+	clear(f.chunks) // the records that they gave keep their buffers alive, or nobody does
 	f.chunks, f.faults, f.bytes, f.err = f.chunks[:0], f.faults[:0], 0, nil
 	results, err := s.Fetch(ctx, partition.FetchRequest{
 		Partitions: f.positions, MinBytes: minBytes, MaxBytes: maxBytes, MaxWait: maxWait, Reuse: f.results,
@@ -70,27 +76,40 @@ func (f *fetch) run(ctx context.Context, s Source, minBytes, maxBytes int, maxWa
 
 // take copies one partition's batches and gives its lease back.
 func (f *fetch) take(i int) {
-	r, c := &f.results[i], f.cursors[i]
+	r, of := &f.results[i], f.asked[i]
 	defer r.Lease.Release()
-	err := r.Err
-	if err == nil {
-		c.highWatermark.Store(int64(r.HighWatermark))
-		c.logStart.Store(int64(r.LogStart))
-		if len(r.Batches) == 0 {
-			return
-		}
-		copied := make([]byte, len(r.Batches))
-		if err = mmap.Guard(func() { copy(copied, r.Batches) }); err == nil {
-			f.chunks = append(f.chunks, chunk{cursor: c, version: f.versions[i], rest: copied})
-			f.bytes += len(copied)
-			return
-		}
+	if r.Err != nil {
+		f.faults = append(f.faults, fault{of, r.Err, r.CorruptNext})
+		return
 	}
-	f.faults = append(f.faults, fault{cursor: c, version: f.versions[i], err: err, next: r.CorruptNext})
+	of.cursor.saw(r)
+	if len(r.Batches) == 0 {
+		return
+	}
+	var copied []byte
+	if err := mmap.Guard(func() { copied = append([]byte(nil), r.Batches...) }); err != nil { // not zeroed first
+		f.faults = append(f.faults, fault{of, faulted(f.positions[i], err), 0})
+		return
+	}
+	f.chunks = append(f.chunks, chunk{cursor: of.cursor, version: of.version, index: of.index, rest: copied})
+	f.bytes += len(copied)
 }
 
-// accept moves the fetch positions behind what has come and drops what belongs to a place that a cursor has left.
-func (f *fetch) accept() {
+// saw keeps the figures of a fetch's result.
+func (c *cursor) saw(r *partition.FetchResult) {
+	c.highWatermark.Store(int64(r.HighWatermark))
+	c.logStart.Store(int64(r.LogStart))
+}
+
+// faulted makes the error of mapped bytes that cannot be touched any more. Where the damage ends is not known.
+func faulted(at partition.FetchPosition, err error) error {
+	return &log.CorruptionError{Path: at.TopicPartition.String(), Offset: at.Offset, NextOffset: at.Offset, Err: err}
+}
+
+// accept moves the fetch positions behind what has come and drops what belongs to a place that a cursor has left. It
+// returns the index of the last cursor that has got something, −1 if none has.
+func (f *fetch) accept() int {
+	last := -1
 	kept := f.chunks[:0]
 	for _, k := range f.chunks {
 		if k.version != k.cursor.version {
@@ -106,7 +125,9 @@ func (f *fetch) accept() {
 		}
 		k.cursor.fetch = max(k.cursor.fetch, end)
 		kept = append(kept, k)
+		last = k.index
 	}
 	clear(f.chunks[len(kept):])
 	f.chunks = kept
+	return last
 }

@@ -3,9 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"runtime"
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -13,98 +11,23 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// begin takes the turn for a loop; end gives it back. stop is called when ctx is done, to end a wait.
-func (c *Consumer) begin(ctx context.Context) (stop func() bool, err error) {
-	if !c.looping.CompareAndSwap(false, true) {
-		return nil, ErrConcurrentUse
-	}
-	if err := c.take(ctx); err != nil {
-		c.looping.Store(false)
-		return nil, err
-	}
-	c.signals.Or(changed) // a failure or a Close before this loop ends it as well
-	c.settle()
-	c.finishPoll()
-	return context.AfterFunc(ctx, c.signal), nil
-}
-
-func (c *Consumer) finish(stop func() bool) {
-	stop()
-	c.release()
-	c.looping.Store(false)
-}
-
-// release gives the turn up. A record that the loop body did not come back from is not acknowledged: it is yielded
-// again by the next loop.
-func (c *Consumer) release() {
-	if !c.held {
-		return
-	}
-	if k := c.hand; k != nil {
-		c.hand = nil
-		k.jump(c.handFrom)
-	}
-	c.held = false
-	c.returnTurn()
-}
-
-// take waits for the turn.
-func (c *Consumer) take(ctx context.Context) error {
-	select {
-	case c.turn <- struct{}{}:
-		c.held = true
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.life.Done():
-		return fmt.Errorf("consumer: %w", ErrClosed)
-	}
-	return nil
-}
-
-// look lets others have the turn and does what they asked for. It returns why the loop must end, if it must.
-func (c *Consumer) look(ctx context.Context) error {
-	for c.signals.Load() >= 2 { // others wait for the turn: the channel hands it over in order
-		c.held = false
-		c.returnTurn()
-		runtime.Gosched()
-		if err := c.take(ctx); err != nil {
-			return err
-		}
-	}
-	c.signals.And(^uint32(changed))
-	c.mu.Lock()
-	commands := c.commands
-	c.commands = nil
-	closed, failure := c.closed, c.failure
-	if c.wait.Err() != nil && c.life.Err() == nil {
-		c.wait, c.wake = context.WithCancel(c.life)
-	}
-	c.mu.Unlock()
-	switch {
-	case failure != nil:
-		return failure
-	case closed:
-		return fmt.Errorf("consumer: %w", ErrClosed)
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	return c.obey(commands)
-}
-
 // acknowledge finishes the record in hand.
 func (c *Consumer) acknowledge() {
 	if k := c.hand; k != nil {
-		k.finished.Store(int64(c.handNext))
 		c.hand = nil
+		k.finish(c.handNext, c.handEpoch)
 	}
 }
 
 // next returns the next record, waiting for it if wait is true; nil and no error if there is none at hand and wait is
-// false; io.EOF when every bound is reached. The record is valid until the next call. A *log.CorruptionError with
-// Config.OnCorruption Skip does not end the iteration, any other error does.
-func (c *Consumer) next(ctx context.Context, wait bool) (*cursor, *batch.Record, error) {
+// false; io.EOF when every bound is reached. The record is valid until the next call. A *log.CorruptionError that was
+// passed (see skippable) does not end the iteration, any other error does. With wait, nothing may be in hand or lent.
+func (c *Consumer) next(ctx context.Context, wait bool) (*chunk, *batch.Record, error) {
 	for {
 		if c.signals.Load() != 0 {
+			if !wait {
+				return nil, nil, nil // somebody may want the turn, and records are lent
+			}
 			if err := c.look(ctx); err != nil {
 				return nil, nil, err
 			}
@@ -112,15 +35,18 @@ func (c *Consumer) next(ctx context.Context, wait bool) (*cursor, *batch.Record,
 		for c.at < len(c.set.chunks) {
 			k := &c.set.chunks[c.at]
 			if k.version != k.cursor.version {
+				c.tally(k.cursor)
 				c.at++
 				continue
 			}
 			r, err := k.next(&c.iterator)
 			if err != nil {
+				c.tally(k.cursor)
 				c.at++
 				return nil, nil, c.corrupt(k, err)
 			}
 			if r == nil {
+				k.cursor.pass(k.epoch)
 				c.tally(k.cursor)
 				c.at++
 				continue
@@ -129,7 +55,7 @@ func (c *Consumer) next(ctx context.Context, wait bool) (*cursor, *batch.Record,
 				k.cursor.jump(k.cursor.until)
 				continue
 			}
-			return k.cursor, r, nil
+			return k, r, nil
 		}
 		if err := c.refill(ctx, wait); err != nil || !wait && len(c.set.chunks) == 0 {
 			return nil, nil, err
@@ -139,14 +65,15 @@ func (c *Consumer) next(ctx context.Context, wait bool) (*cursor, *batch.Record,
 
 // corrupt makes the error of a batch that cannot be walked, and goes behind it if that is wanted.
 func (c *Consumer) corrupt(k *chunk, cause error) error {
-	next := partition.Offset(k.current.NextOffset())
+	next := k.damaged()
 	return c.damage(k.cursor, &log.CorruptionError{
 		Path: k.cursor.tp.String(), Offset: k.cursor.position, NextOffset: next, Err: cause,
 	}, next)
 }
 
+// damage goes behind damaged records if that is wanted and possible, and returns err.
 func (c *Consumer) damage(k *cursor, err error, next partition.Offset) error {
-	if c.config.OnCorruption == Skip && next > k.position {
+	if c.passed = c.config.OnCorruption == Skip && next > k.position; c.passed {
 		k.jump(next)
 		c.skipped.Add(1)
 	} else {
@@ -155,9 +82,9 @@ func (c *Consumer) damage(k *cursor, err error, next partition.Offset) error {
 	return err
 }
 
-// skippable reports whether err, of next, leaves the iteration going.
+// skippable reports whether err, of next, leaves the iteration going: damage that was gone behind.
 func (c *Consumer) skippable(err error) bool {
-	if c.config.OnCorruption != Skip {
+	if !c.passed {
 		return false
 	}
 	_, ok := errors.AsType[*log.CorruptionError](err)
@@ -189,17 +116,18 @@ const waitForRecord = time.Hour
 
 func (c *Consumer) bring(wait bool) error {
 	c.at = 0
+	c.headers = nil
+	asleep := c.life
 	if f := c.ahead; f != nil {
 		c.ahead = nil
 		<-f.done // it does not wait for records, and ends with the consumer
 		c.set, c.spare = f, c.set
 	} else {
 		f := c.set
-		if !f.prepare(c.cursors, c.rotation, c.config.MaxPartitionBytes) {
+		if !f.prepare(c.cursors, c.first, c.config.MaxPartitionBytes) {
 			f.chunks, f.faults = f.chunks[:0], f.faults[:0]
 			return c.idle(wait)
 		}
-		c.rotation++
 		maxWait := c.config.MaxWait
 		if c.config.MinBytes == 1 {
 			maxWait = waitForRecord
@@ -207,22 +135,23 @@ func (c *Consumer) bring(wait bool) error {
 		if !wait {
 			maxWait = 0
 		}
-		c.mu.Lock()
-		ctx := c.wait
-		c.mu.Unlock()
+		asleep = c.asleep()
 		c.waiting.Store(true)
-		c.run(ctx, f, c.config.MinBytes, c.config.MaxBytes, maxWait)
+		c.run(asleep, f, c.config.MinBytes, c.config.MaxBytes, maxWait)
 		c.waiting.Store(false)
 	}
 	f := c.set
 	if err := f.err; err != nil {
 		f.err = nil
-		if c.signals.Load() != 0 && errors.Is(err, context.Canceled) {
-			return nil // look says what it was
+		if asleep.Err() != nil && errors.Is(err, context.Canceled) {
+			c.roused() // look says what it was
+			return nil
 		}
 		return err
 	}
-	f.accept()
+	if last := f.accept(); last >= 0 {
+		c.first = last + 1 // so that one with much to read does not always come before the others
+	}
 	c.readAhead(f.bytes)
 	return nil
 }
@@ -233,7 +162,7 @@ func (c *Consumer) run(ctx context.Context, f *fetch, minBytes, maxBytes int, ma
 	took := int64(c.clock.Now().Sub(begin))
 	c.fetches.Add(1)
 	c.fetchTime.Add(took)
-	if took > c.maxFetchTime.Load() {
+	if took > c.maxFetchTime.Load() { // one fetch at a time
 		c.maxFetchTime.Store(took)
 	}
 }
@@ -247,15 +176,14 @@ func (c *Consumer) readAhead(got int) {
 		return
 	}
 	f := c.spare
-	if !f.prepare(c.cursors, c.rotation, c.config.MaxPartitionBytes) {
+	if !f.prepare(c.cursors, c.first, c.config.MaxPartitionBytes) {
 		return
 	}
-	c.rotation++
 	f.done = make(chan struct{})
 	c.mu.Lock()
 	closed := c.closed
 	if !closed {
-		c.work.Add(1)
+		c.work.Add(1) // before Close waits: it has mu between
 	}
 	c.mu.Unlock()
 	if closed {
@@ -274,7 +202,7 @@ func (c *Consumer) idle(wait bool) error {
 	bounded := c.member == nil || c.member.bounded()
 	finished := bounded && (c.member == nil || !c.member.rebalancing())
 	for _, k := range c.cursors {
-		finished = finished && (k.done() || k.gone)
+		finished = finished && (k.done() || k.gone.Load())
 	}
 	if finished {
 		return io.EOF
@@ -282,11 +210,10 @@ func (c *Consumer) idle(wait bool) error {
 	if !wait {
 		return nil
 	}
-	c.mu.Lock()
-	ctx := c.wait
-	c.mu.Unlock()
+	asleep := c.asleep()
 	c.waiting.Store(true)
-	<-ctx.Done() // a signal: resume, an assignment, the end
+	<-asleep.Done() // a signal: resume, an assignment, the end
 	c.waiting.Store(false)
+	c.roused()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ type member struct {
 	consumer    *Consumer
 	group       *group.ConsumerGroup
 	coordinator group.Coordinator
-	ends        map[partition.TopicPartition]partition.Offset // of Config.Until; nil if there is none
+	ends        map[partition.TopicPartition]end // of Config.Until; nil if there is none
 
 	stop context.CancelFunc // ends run
 	done chan struct{}      // closed when run has ended
@@ -27,7 +28,7 @@ type member struct {
 	committing, refreshing, beating *ticker
 	held                            *watch
 
-	commitMu sync.Mutex // one commit at a time, so that offsets do not go back; held over the coordinator's call
+	commits chan struct{} // has a token while a commit is under way
 
 	mu         sync.Mutex // guards what follows
 	joined     group.JoinResult
@@ -35,16 +36,24 @@ type member struct {
 	left       bool
 }
 
+// end is where a bounded member stops in a partition of a topic.
+type end struct {
+	topic  partition.TopicID
+	offset partition.Offset
+}
+
 // Join makes a member of the group and waits for its first assignment. From then on a goroutine takes part in rebalances,
-// also while nobody reads; a rebalance waits for the record that a loop body has in hand. Topics may not exist yet.
-// Errors: *partition.ConfigError, partition.ErrClosed, ctx's, and those of group.Coordinator's Join.
+// also while nobody reads; a rebalance waits for the record that a loop body has in hand, or for those that a Poll has
+// returned. Topics may not exist yet. After an error the group has no member of it.
+// Errors: *partition.ConfigError, partition.ErrInvalidTopic, ErrNoOffset, partition.ErrClosed, ctx's, and those of
+// group.Coordinator's Join.
 func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
-	if len(c.Topics) == 0 {
-		return nil, fmt.Errorf("join group %q: %w", g.ID(), &partition.ConfigError{Key: "Topics", Value: "none", Range: "one topic or more"})
+	if err := c.validateTopics(); err != nil {
+		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
 	c.Topics = slices.Clone(c.Topics)
 	coordinator, err := g.Coordinator(ctx)
@@ -52,7 +61,7 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
 	consumer := newConsumer(g.Backend(), c)
-	m := &member{consumer: consumer, group: g, coordinator: coordinator, done: make(chan struct{})}
+	m := &member{consumer: consumer, group: g, coordinator: coordinator, done: make(chan struct{}), commits: make(chan struct{}, 1)}
 	consumer.member = m
 	if m.ends, err = ends(ctx, consumer.source, c); err == nil {
 		consumer.turn <- struct{}{}
@@ -60,8 +69,8 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 		consumer.returnTurn()
 	}
 	if err != nil {
+		_ = m.leave() // whatever ctx says: a member that nobody speaks for would keep its partitions
 		consumer.end()
-		m.leave()
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
 	running, stop := context.WithCancel(consumer.life)
@@ -74,22 +83,29 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 	return consumer, nil
 }
 
-// ends resolves the bound for every partition of the topics.
-func ends(ctx context.Context, s Source, c Config) (map[partition.TopicPartition]partition.Offset, error) {
-	if c.Until == (Bound{}) {
-		return nil, nil
-	}
+// ends resolves the bound for every partition of the topics, and refuses topics that can never be.
+func ends(ctx context.Context, s Source, c Config) (map[partition.TopicPartition]end, error) {
 	metadata, err := s.Metadata(ctx, c.Topics)
 	if err != nil {
 		return nil, err
 	}
-	ends := make(map[partition.TopicPartition]partition.Offset)
+	for _, t := range metadata {
+		if errors.Is(t.Err, partition.ErrInvalidTopic) {
+			return nil, t.Err
+		}
+	}
+	if c.Until == (Bound{}) {
+		return nil, nil
+	}
+	ends := make(map[partition.TopicPartition]end)
 	for _, t := range metadata {
 		for _, p := range t.Partitions {
 			tp := partition.TopicPartition{Topic: t.Topic, Partition: p.Partition}
-			if ends[tp], err = c.Until.resolve(ctx, s, tp); err != nil {
+			offset, err := c.Until.resolve(ctx, s, tp)
+			if err != nil {
 				return nil, err
 			}
+			ends[tp] = end{t.ID, offset}
 		}
 	}
 	return ends, nil
@@ -120,42 +136,27 @@ func (m *member) run(ctx context.Context) {
 	defer held.ticker.stop()
 
 	over := m.current().Rebalance // closed when the generation is
-	var turn chan<- struct{}      // c.turn while we want it
+	var turn chan<- struct{}      // c.turn while we want it; nothing else is done then
 	for {
 		select {
 		case <-ctx.Done():
-			if turn != nil {
-				c.signals.Add(^uint32(1)) // minus 2
-			}
+			m.give(turn)
 			return
-		case <-commit.c:
-			_ = m.commit(ctx) // Events tell of it; what was not committed is tried again
-			commit.again()
-			continue
 		case <-held.ticker.c:
 			if held.late() {
+				m.give(turn)
 				m.expel(held.interval)
 				return
 			}
 			continue
-		case <-refresh.c:
-			refresh.again()
-			if turn != nil || !m.outdated(ctx) {
-				continue
-			}
-		case <-heartbeat.c:
-			heartbeat.again()
-			if turn != nil || m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
-				continue
-			}
-		case <-over:
 		case turn <- struct{}{}:
-			c.signals.Add(^uint32(1)) // minus 2
+			m.give(turn)
 			turn = nil
 			err := m.rejoin(ctx)
 			c.returnTurn()
 			if err != nil {
 				if ctx.Err() == nil {
+					_ = m.leave() // the others need not wait for it
 					c.fail(fmt.Errorf("group %q: %w", m.group.ID(), err))
 				}
 				return
@@ -163,11 +164,41 @@ func (m *member) run(ctx context.Context) {
 			c.signal()
 			over = m.current().Rebalance
 			continue
+		case <-unless(turn, commit.c):
+			_ = m.commit(ctx) // Events tell of it; what was not committed is tried again
+			commit.again()
+			continue
+		case <-unless(turn, refresh.c):
+			refresh.again()
+			if !m.outdated(ctx) {
+				continue
+			}
+		case <-unless(turn, heartbeat.c):
+			heartbeat.again()
+			if m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
+				continue
+			}
+		case <-over:
 		}
 		// The generation is over: get the turn, however long the record in hand takes.
 		over, turn = nil, c.turn
 		c.wantTurn()
 	}
+}
+
+// give ends wanting the turn, if that was so: it has been got, or is not needed any more.
+func (m *member) give(turn chan<- struct{}) {
+	if turn != nil {
+		m.consumer.wanted()
+	}
+}
+
+// unless returns ticks if the turn is not wanted, and nothing to wait for if it is.
+func unless(turn chan<- struct{}, ticks <-chan struct{}) <-chan struct{} {
+	if turn != nil {
+		return nil
+	}
+	return ticks
 }
 
 func (m *member) current() group.JoinResult {
@@ -176,44 +207,78 @@ func (m *member) current() group.JoinResult {
 	return m.joined
 }
 
-// outdated reports whether this member leads and the topics' partitions are not those that it assigned.
+// outdated reports whether this member leads and the topics' partitions are not those that it assigned, or whether a
+// topic of its own that was gone is there again.
 func (m *member) outdated(ctx context.Context) bool {
+	c := m.consumer
 	m.mu.Lock()
 	leads, partitions := m.joined.IsLeader(), m.partitions
 	m.mu.Unlock()
-	if !leads {
+	c.mu.Lock()
+	gone := slices.DeleteFunc(slices.Clone(c.assigned), func(k *cursor) bool { return !k.gone.Load() })
+	c.mu.Unlock()
+	var topics []string
+	if leads {
+		topics = slices.Collect(maps.Keys(partitions))
+	}
+	for _, k := range gone {
+		if !slices.Contains(topics, k.tp.Topic) {
+			topics = append(topics, k.tp.Topic)
+		}
+	}
+	if len(topics) == 0 {
 		return false
 	}
-	var topics []string
-	for t := range partitions {
-		topics = append(topics, t)
-	}
-	metadata, err := m.consumer.source.Metadata(ctx, topics)
+	metadata, err := c.source.Metadata(ctx, topics)
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(metadata, func(t partition.Metadata) bool { return partitions[t.Topic] != int32(len(t.Partitions)) })
+	if leads && slices.ContainsFunc(metadata, func(t partition.Metadata) bool { return partitions[t.Topic] != int32(len(t.Partitions)) }) {
+		return true
+	}
+	return !m.bounded() && slices.ContainsFunc(gone, func(k *cursor) bool {
+		_, err := topicOf(metadata, k.tp)
+		return err == nil
+	})
 }
 
 // expel ends a member whose loop does not come back.
 func (m *member) expel(held time.Duration) {
-	_ = m.commit(m.consumer.life) // what was finished before
+	c := m.consumer
+	_ = m.commit(c.life) // what was finished before
+	c.revoked(c.Assignment())
 	err := &ExpelledError{Group: m.group.ID(), MemberID: m.current().MemberID, Held: held}
-	m.leave()
-	m.consumer.fail(err)
+	_ = m.leave()
+	c.fail(err)
 }
+
+// closeTimeout bounds the commit of a Close.
+const closeTimeout = 30 * time.Second
 
 // close ends the member: what its loop has finished is committed, and the others get its partitions.
 func (m *member) close() error {
+	c := m.consumer
 	m.stop()
 	<-m.done
-	ctx, cancel := context.WithTimeout(m.consumer.life, 30*time.Second)
+	if m.hasLeft() {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(c.life)
 	defer cancel()
+	stop := c.clock.AfterFunc(closeTimeout, cancel)
 	err := m.commit(ctx)
+	stop()
 	if generationOver(err) {
 		err = nil // others have the partitions: they read again what was not committed
 	}
+	c.revoked(c.Assignment())
 	return errors.Join(err, m.leave())
+}
+
+func (m *member) hasLeft() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left
 }
 
 // leave leaves the group, once.

@@ -49,13 +49,18 @@ func (p Position) String() string {
 	return "earliest"
 }
 
+// check refuses what can be no place in any partition.
+func (p Position) check(tp partition.TopicPartition) error {
+	if p.kind == atOffset && p.at < 0 {
+		return fmt.Errorf("position of %s: %w: %d", tp, partition.ErrOffsetOutOfRange, p.at)
+	}
+	return nil
+}
+
 // resolve asks the source for the offset that p means.
 func (p Position) resolve(ctx context.Context, s Source, tp partition.TopicPartition) (partition.Offset, error) {
 	if p.kind == atOffset {
-		if p.at < 0 {
-			return 0, fmt.Errorf("position of %s: %w: %d", tp, partition.ErrOffsetOutOfRange, p.at)
-		}
-		return partition.Offset(p.at), nil
+		return partition.Offset(p.at), p.check(tp)
 	}
 	timestamp := partition.TimestampEarliest
 	switch p.kind {
@@ -104,13 +109,29 @@ func UntilEnd() Bound { return Bound{kind: untilEnd} }
 // as it is when the consumer is made.
 func UntilTime(t time.Time) Bound { return Bound{kind: untilTime, at: t.UnixMilli()} }
 
+// String is for people.
+func (b Bound) String() string {
+	switch b.kind {
+	case untilOffset:
+		return "until offset " + strconv.FormatInt(b.at, 10)
+	case untilEnd:
+		return "until the end"
+	case untilTime:
+		return "until " + time.UnixMilli(b.at).UTC().Format(time.RFC3339Nano)
+	}
+	return "unbounded"
+}
+
 // noBound is the resolved Bound of a partition that never stops.
 const noBound partition.Offset = -1
 
 func (b Bound) resolve(ctx context.Context, s Source, tp partition.TopicPartition) (partition.Offset, error) {
 	switch b.kind {
 	case untilOffset:
-		return max(partition.Offset(b.at), 0), nil
+		if b.at < 0 {
+			return 0, fmt.Errorf("bound of %s: %w: %d", tp, partition.ErrOffsetOutOfRange, b.at)
+		}
+		return partition.Offset(b.at), nil
 	case untilEnd:
 		return listOffset(ctx, s, tp, partition.TimestampLatest)
 	case untilTime:

@@ -35,19 +35,22 @@ func (c *Consumer) reset(ctx context.Context, k *cursor, cause error) error {
 	}
 	offset, err := to.resolve(ctx, c.source, k.tp)
 	if err != nil {
+		if c.member != nil && errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+			return nil // deleted just now: the next fetch meets it
+		}
 		return err
 	}
 	from := k.fetch
 	k.begin(offset)
 	if tell := c.config.Events.Reset; tell != nil {
-		tell(k.tp, from, offset)
+		event(func() { tell(k.tp, from, offset) })
 	}
 	return nil
 }
 
-// follow looks what became of a topic. One that was created again is read from its beginning: nothing of the old one's
-// offsets holds. One that is gone ends an assignment's iteration; a group's member stops reading it, and its leader will
-// assign anew.
+// follow looks what became of a topic. One that was created again is read from where Config.Reset says: nothing of the
+// old one's offsets holds, also not a bound, so that a bounded iteration has no part in it. One that is gone ends an
+// assignment's iteration; a group's member stops reading it until it is assigned anew.
 func (c *Consumer) follow(ctx context.Context, k *cursor, cause error) error {
 	metadata, err := c.source.Metadata(ctx, []string{k.tp.Topic})
 	if err != nil {
@@ -57,14 +60,14 @@ func (c *Consumer) follow(ctx context.Context, k *cursor, cause error) error {
 	if err == nil && m.ID == k.id {
 		return fmt.Errorf("fetch %s: %w", k.tp, cause)
 	}
-	if err == nil {
-		k.id = m.ID
+	if err == nil && k.until == noBound {
+		k.adopt(m.ID)
 		return c.reset(ctx, k, cause)
 	}
 	if c.member == nil {
 		return fmt.Errorf("fetch %s: %w", k.tp, cause)
 	}
 	k.begin(0)
-	k.gone = true
+	k.gone.Store(true)
 	return nil
 }

@@ -16,20 +16,17 @@ func (m *member) rejoin(ctx context.Context) error {
 	if len(c.cursors) > 0 {
 		_ = m.commit(ctx) // Events tell; what was not committed is read again by whoever gets it
 		revoked := partitionsOf(c.cursors)
-		c.install(nil)
-		if tell := c.config.Events.Revoked; tell != nil {
-			tell(revoked)
-		}
+		c.install(nil, group.Membership{})
+		c.revoked(revoked)
 	}
-	c.install(nil)
 	for {
 		cursors, err := m.generation(ctx)
 		switch {
 		case err == nil:
-			c.install(cursors)
+			c.install(cursors, m.current().Membership)
 			c.rebalances.Add(1)
 			if tell := c.config.Events.Assigned; tell != nil {
-				tell(partitionsOf(cursors))
+				event(func() { tell(partitionsOf(cursors)) })
 			}
 			return nil
 		case errors.Is(err, group.ErrUnknownMemberID):
@@ -43,6 +40,13 @@ func (m *member) rejoin(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+	}
+}
+
+// revoked tells the event.
+func (c *Consumer) revoked(tps []partition.TopicPartition) {
+	if tell := c.config.Events.Revoked; tell != nil && len(tps) > 0 {
+		event(func() { tell(tps) })
 	}
 }
 
@@ -93,36 +97,59 @@ func (m *member) place(ctx context.Context, tps []partition.TopicPartition) ([]*
 	if err != nil {
 		return nil, err
 	}
-	assignments := make([]Assignment, len(tps))
-	for i, tp := range tps {
-		assignments[i].TopicPartition = tp
-		if assignments[i].From, err = m.from(tp, committed); err != nil {
-			return nil, err
-		}
-	}
-	cursors, err := place(ctx, m.consumer.source, assignments)
-	if errors.Is(err, partition.ErrUnknownTopicOrPartition) {
-		// Deleted between the leader's look and ours: a generation without it follows.
-		return nil, fmt.Errorf("%w: %w", group.ErrRebalanceInProgress, err)
-	}
+	metadata, err := topicsOf(ctx, m.consumer.source, tps)
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range cursors {
-		if m.ends != nil {
-			k.until = m.ends[k.tp] // a partition that was not there at the Join has nothing before the bound
+	cursors := make([]*cursor, len(tps))
+	for i, tp := range tps {
+		k, err := m.cursor(ctx, metadata, tp, committed)
+		if errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+			// Deleted between the leader's look and ours: as if it had been there and were deleted now.
+			k, err = newCursor(tp, partition.TopicID{}, 0, noBound), nil
+			k.gone.Store(true)
 		}
-		if o, ok := committed[k.tp]; ok {
-			k.committed.Store(int64(o.Offset))
+		if err != nil {
+			return nil, err
 		}
+		cursors[i] = k
 	}
 	return cursors, nil
 }
 
-func (m *member) from(tp partition.TopicPartition, committed map[partition.TopicPartition]group.CommittedOffset) (Position, error) {
-	if o, ok := committed[tp]; ok {
-		return AtOffset(o.Offset), nil
+func (m *member) cursor(ctx context.Context, metadata []partition.Metadata, tp partition.TopicPartition,
+	committed map[partition.TopicPartition]group.CommittedOffset) (*cursor, error) {
+	topic, err := topicOf(metadata, tp)
+	if err != nil {
+		return nil, err
 	}
+	last, ok := committed[tp]
+	ok = ok && last.TopicID == topic.ID // another topic of the name has come between the two looks
+	from := AtOffset(last.Offset)
+	if !ok {
+		if from, err = m.from(tp); err != nil {
+			return nil, err
+		}
+	}
+	at, err := from.resolve(ctx, m.consumer.source, tp)
+	if err != nil {
+		return nil, err
+	}
+	k := newCursor(tp, topic.ID, at, noBound)
+	if ok {
+		k.committed.Store(int64(last.Offset))
+	}
+	if m.ends != nil {
+		k.until = 0 // a topic or partition that was not there at the Join has nothing before the bound
+		if end := m.ends[tp]; end.topic == topic.ID {
+			k.until = end.offset
+		}
+	}
+	return k, nil
+}
+
+// from is where to begin without a committed offset.
+func (m *member) from(tp partition.TopicPartition) (Position, error) {
 	switch m.consumer.config.Reset {
 	case ResetLatest:
 		return Latest(), nil

@@ -45,7 +45,7 @@ type PartitionStats struct {
 	Lead           int64            // Position − LogStart, −1 before the first fetch (records-lead)
 }
 
-// Stats returns a snapshot. It takes no lock that a loop could wait for.
+// Stats returns a snapshot. Figures that belong together may be of moments that lie a little apart.
 func (c *Consumer) Stats() Stats {
 	s := Stats{
 		Fetches: c.fetches.Load(), FetchTime: time.Duration(c.fetchTime.Load()), MaxFetchTime: time.Duration(c.maxFetchTime.Load()),
