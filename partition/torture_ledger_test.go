@@ -33,7 +33,8 @@ type ledgerBatch struct {
 type ledgerPart struct {
 	start, maybeStart partition.Offset // the log start offset is neither below the one nor above the other
 	batches           []ledgerBatch    // in order; the slice only grows, so that copies share it
-	pending           *ledgerBatch     // being appended: all of it is there, or nothing
+	doubtStart        partition.Offset // of a DeleteRecords that failed
+	pending           []ledgerBatch    // being appended, or failed: one of them is there as a whole, or none
 	written           partition.Offset // batches below survive a kill
 	durable           partition.Offset // and these a power loss
 }
@@ -87,7 +88,9 @@ func (l *ledger) fingerprint(lost loss) uint64 {
 	mix := func(n int64) { h = (h ^ uint64(n)) * 1099511628211 }
 	for _, name := range slices.Sorted(maps.Keys(l.topics)) {
 		t := l.topics[name]
-		mix(int64(len(name)))
+		for _, c := range []byte(name) {
+			mix(int64(c))
+		}
 		mix(int64(len(t.parts)))
 		if t.doubt {
 			mix(int64(t.least))
@@ -97,9 +100,7 @@ func (l *ledger) fingerprint(lost loss) uint64 {
 			for _, n := range []partition.Offset{p.start, p.maybeStart, p.end(), p.promised(lost)} {
 				mix(int64(n))
 			}
-			if p.pending != nil {
-				mix(-7)
-			}
+			mix(-int64(len(p.pending)))
 		}
 	}
 	mix(l.producerID)
@@ -110,6 +111,7 @@ func (l *ledger) fingerprint(lost loss) uint64 {
 type found struct {
 	start, end partition.Offset
 	batches    int // of the ledger's, and the pending one
+	pending    int // which of them; −1: none
 }
 
 // reader reads partitions into one buffer.
@@ -172,7 +174,7 @@ func (r *reader) checkPart(p *partition.Partition, want *ledgerPart, lost loss) 
 	if err != nil {
 		return found{}, err
 	}
-	f := found{start: start, end: start}
+	f := found{start: start, end: start, pending: -1}
 	expected := want.batches
 	for len(expected) > 0 && expected[0].next <= start {
 		expected = expected[1:]
@@ -198,8 +200,10 @@ func (r *reader) checkPart(p *partition.Partition, want *ledgerPart, lost loss) 
 			switch {
 			case len(expected) > 0:
 				is, expected = &expected[0], expected[1:]
-			case pending != nil:
-				is, pending = pending, nil
+			case len(pending) > 0:
+				i := max(slices.IndexFunc(pending, func(x ledgerBatch) bool { return same(b, &x) == nil }), 0)
+				is, pending = &pending[i], nil
+				f.pending = i
 			default:
 				return found{}, fmt.Errorf("batch [%d,%d] was invented", b.BaseOffset(), b.LastOffset())
 			}
@@ -250,8 +254,8 @@ func (l *ledger) settle(s *partition.Store, all map[partition.TopicPartition]fou
 			f := all[partition.TopicPartition{Topic: d.Name, Partition: int32(i)}]
 			p := before.parts[i]
 			batches := p.batches
-			if p.pending != nil {
-				batches = append(slices.Clip(batches), *p.pending)
+			if f.pending >= 0 {
+				batches = append(slices.Clip(batches), p.pending[f.pending])
 			}
 			t.parts[i] = ledgerPart{start: f.start, maybeStart: f.start, batches: slices.Clip(batches[:f.batches])}
 			t.parts[i].written = t.parts[i].end()

@@ -72,6 +72,9 @@ func (g *rig) crash(after *vfs.Mem, lost loss) error {
 	_ = g.store.Close() // what it still does is done to another disk
 	g.clock = clock.NewManual(g.clock.Now())
 	g.mem = after
+	if lost {
+		g.change(func() { g.eachPart(func(_ partition.TopicPartition, p *ledgerPart) { p.written = p.durable }) })
+	}
 	if err := g.open(); err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func (g *rig) crash(after *vfs.Mem, lost loss) error {
 
 // markVisibleLocked notes that in SyncAlways what readers may have seen must not go away any more.
 func (g *rig) markVisibleLocked() {
-	if g.mode == partition.SyncAlways {
+	if g.mode == partition.SyncAlways && g.fault.Failed(vfs.AnyOp) == 0 {
 		g.eachPart(func(tp partition.TopicPartition, p *ledgerPart) { p.durable = p.written })
 	}
 }
@@ -149,7 +152,7 @@ func (g *rig) append(tp partition.TopicPartition, b []byte, acks partition.Acks)
 	}
 	sent := ledgerBatch{base: p.end(), bytes: slices.Clone(b)}
 	sent.next = sent.base + partition.Offset(batch.Batch(b).Count())
-	g.change(func() { p.pending = &sent })
+	g.change(func() { p.pending = append(slices.Clip(p.pending), sent) })
 	r, err := g.store.Append(bg, partition.AppendRequest{TopicPartition: tp, Batch: b, Acks: acks})
 	if err != nil {
 		return fmt.Errorf("append to %s: %w", tp, err)
@@ -162,8 +165,9 @@ func (g *rig) append(tp partition.TopicPartition, b []byte, acks partition.Acks)
 }
 
 func (g *rig) acknowledgeLocked(p *ledgerPart, acks partition.Acks) {
-	p.batches = append(p.batches, *p.pending)
-	p.written, p.pending = p.pending.next, nil
+	sent := p.pending[len(p.pending)-1]
+	p.batches = append(p.batches, sent)
+	p.written, p.pending = sent.next, nil
 	if g.mode == partition.SyncAlways && acks == partition.AcksAll {
 		p.durable = p.written
 	}
@@ -178,9 +182,10 @@ func (g *rig) deleteRecords(tp partition.TopicPartition, before partition.Offset
 	g.change(func() { p.maybeStart = max(p.maybeStart, before) })
 	start, err := g.store.DeleteRecords(bg, tp, before)
 	if err != nil {
+		p.doubtStart = max(p.doubtStart, before)
 		return fmt.Errorf("delete records of %s: %w", tp, err)
 	}
-	g.change(func() { p.start = max(p.start, before); p.maybeStart = max(p.start, start) })
+	g.change(func() { p.start = max(p.start, before); p.maybeStart = max(p.start, start, p.doubtStart) })
 	return nil
 }
 
@@ -228,18 +233,28 @@ func (g *rig) grow(name string) error {
 func (g *rig) advance(d time.Duration) error {
 	g.change(func() { g.eachPart(func(_ partition.TopicPartition, p *ledgerPart) { p.maybeStart = p.end() }) })
 	g.clock.Advance(d)
+	starts := map[partition.TopicPartition]partition.Offset{}
 	var err error
+	g.eachPart(func(tp partition.TopicPartition, p *ledgerPart) {
+		if t := g.ledger.topics[tp.Topic]; t.doubt || int(tp.Partition) >= t.least {
+			starts[tp] = p.maybeStart
+			return
+		}
+		start, e := g.store.ListOffsets(bg, tp, partition.TimestampEarliest)
+		starts[tp], err = start, errors.Join(err, e)
+	})
+	if err != nil {
+		return err
+	}
 	g.change(func() {
 		g.eachPart(func(tp partition.TopicPartition, p *ledgerPart) {
-			if i := g.mode.Interval(); i > 0 && d >= i {
+			if i := g.mode.Interval(); i > 0 && d >= i && g.fault.Failed(vfs.AnyOp) == 0 {
 				p.durable = p.written
 			}
-			start, e := g.store.ListOffsets(bg, tp, partition.TimestampEarliest)
-			err = errors.Join(err, e)
-			p.maybeStart = start // of retention, a crash may undo some
+			p.maybeStart = max(starts[tp], p.doubtStart) // of retention, a crash may undo some
 		})
 	})
-	return err
+	return nil
 }
 
 func (g *rig) reopen() error {
