@@ -28,10 +28,11 @@ type Log struct {
 	loading sync.Mutex // guards the first touch
 	syncing sync.Mutex // one at a time: the sync of rolled segments
 
-	identified     atomic.Bool  // the directory is not another topic's
-	hasMetadata    atomic.Bool  // and has a right partition.metadata
-	newNames       atomic.Bool  // a file was made since the directory was synced
-	unsyncedRolled atomic.Int64 // of pending, those whose files have not been synced
+	identified     atomic.Bool   // the directory is not another topic's
+	hasMetadata    atomic.Bool   // and has a right partition.metadata
+	newNames       atomic.Bool   // a file was made since the directory was synced
+	unsynced       []*logSegment // that recovery has found and not synced, oldest first; guarded by syncing
+	unsyncedRolled atomic.Int64  // those, and of pending those whose files have not been synced
 
 	mu            sync.Mutex // guards all below
 	state         state

@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 // touched for the first time.
 type mapped struct {
 	*mmap.Mapping
+	size int64           // of the mapping; its bytes may be looked at with a reference only
 	warm []atomic.Uint32 // bits, as in checks
 }
 
@@ -21,13 +23,13 @@ const populateAhead = 1 << 20
 
 // acquireMapping returns a reference to a mapping that shows the first end bytes of s, nil where reads have to do without.
 func (l *Log) acquireMapping(s *logSegment, end int64) *mapped {
-	if m := s.mapping.Load(); m != nil && int64(len(m.Bytes())) >= end && m.Acquire() {
+	if m := s.mapping.Load(); m != nil && m.size >= end && m.Acquire() {
 		return m
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.mapping.Load(); m != nil {
-		if int64(len(m.Bytes())) >= end && m.Acquire() {
+		if m.size >= end && m.Acquire() {
 			return m
 		}
 		s.mapping.Store(nil)
@@ -55,11 +57,13 @@ func (l *Log) mapSegment(s *logSegment, end int64) *mapped {
 	if budget != nil && !budget.Reserve() {
 		return nil
 	}
-	length := end
+	length, flag := end, os.O_RDONLY
 	if list := l.segmentList(); strconv.IntSize == 64 && len(list) > 0 && list[len(list)-1] == s && !l.config.ReadOnly {
-		length = max(end, l.settings.Load().SegmentBytes)
+		// Opened for writing: on an overlay file system the first such open moves the file, and a mapping made before does not show
+		// what is written later.
+		length, flag = max(end, l.settings.Load().SegmentBytes), os.O_RDWR
 	}
-	file, err := l.openForRead(s)
+	file, err := l.config.FS.OpenFile(l.logPath(s), flag, 0)
 	var region mmap.Region
 	if err == nil {
 		region, err = file.Map(length)
@@ -76,7 +80,7 @@ func (l *Log) mapSegment(s *logSegment, end int64) *mapped {
 		}
 		return nil
 	}
-	m := &mapped{Mapping: mmap.NewMapping(region), warm: make([]atomic.Uint32, (len(region.Bytes())+32*checkBlock-1)/(32*checkBlock))}
+	m := &mapped{Mapping: mmap.NewMapping(region), size: int64(len(region.Bytes())), warm: make([]atomic.Uint32, (len(region.Bytes())+32*checkBlock-1)/(32*checkBlock))}
 	if budget != nil {
 		m.AfterUnmap(budget.Return)
 	}

@@ -98,21 +98,6 @@ func (l *Log) setEnds(start, end Offset) {
 	l.visible.Store(int64(end))
 }
 
-// makeDir makes the partition's directory, durably.
-func (l *Log) makeDir() error {
-	c := &l.config
-	if _, err := c.FS.Stat(c.Dir); err == nil {
-		return nil
-	}
-	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
-		return writeError("make directory", c.Dir, err)
-	}
-	if err := c.FS.SyncDir(filepath.Dir(c.Dir)); err != nil {
-		return storageError(nil, "sync directory", filepath.Dir(c.Dir), err)
-	}
-	return nil
-}
-
 // Delete removes a partition's directory and all that is in it. The log must be closed.
 func Delete(fsys vfs.FS, dir string) error {
 	if err := fsys.RemoveAll(dir); err != nil {

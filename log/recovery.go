@@ -319,8 +319,19 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 	l.setEnds(max(c.LogStart, list[0].base), end)
 	l.sweep(d, end)
 	if !c.ReadOnly {
-		if err := r.syncKept(list); err != nil {
-			return err
+		if err := c.FS.SyncDir(c.Dir); err != nil {
+			return storageError(nil, "sync directory", c.Dir, err)
+		}
+		if l.settings.Load().Sync == SyncNever {
+			// What was read came from the page cache, which may hold all of it. The next sync, Seal's at the latest, reaches it; it
+			// is as little durable until then as it was before the crash.
+			l.durable.Store(int64(min(max(c.RecoveryPoint, l.Start()), end)))
+			for _, s := range list[:len(list)-1] {
+				if s.loaded.Load() {
+					l.unsynced = append(l.unsynced, s)
+				}
+			}
+			l.unsyncedRolled.Add(int64(len(l.unsynced)))
 		}
 	}
 	l.mu.Lock()
@@ -330,24 +341,6 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 	}
 	l.recovered = true
 	l.mu.Unlock()
-	return nil
-}
-
-// syncKept makes what recovery keeps durable, so that the end is a recovery point.
-func (r *recovery) syncKept(list []*logSegment) error {
-	if r.settings.Load().Sync == SyncNever {
-		for _, s := range list {
-			if !s.loaded.Load() {
-				continue
-			}
-			if err := syncFile(r.config.FS, r.logPath(s)); err != nil {
-				return storageError(nil, "sync", r.logPath(s), err)
-			}
-		}
-	}
-	if err := r.config.FS.SyncDir(r.config.Dir); err != nil {
-		return storageError(nil, "sync directory", r.config.Dir, err)
-	}
 	return nil
 }
 

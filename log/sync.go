@@ -83,6 +83,19 @@ func (l *Log) Sync() error {
 func (l *Log) syncRolled() error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
+	for len(l.unsynced) > 0 {
+		if err := l.failureError(); err != nil {
+			return err
+		}
+		s := l.unsynced[0]
+		if err := syncFile(l.config.FS, l.logPath(s)); err != nil && !s.removed.Load() {
+			return l.poison(err)
+		}
+		l.unsynced = l.unsynced[1:]
+		l.unsyncedRolled.Add(-1)
+		next, _ := s.writtenEnd()
+		l.advanceDurable(next)
+	}
 	for {
 		l.mu.Lock()
 		var r *rolled
