@@ -114,6 +114,24 @@ func BenchmarkAppendSync16(b *testing.B)  { benchSync(b, 16) }
 func BenchmarkAppendSync64(b *testing.B)  { benchSync(b, 64) }
 func BenchmarkAppendSync256(b *testing.B) { benchSync(b, 256) }
 
+// One batch of a thousand records at a time.
+func BenchmarkAppendSyncBig(b *testing.B) {
+	l := benchLog(b, SyncAlways)
+	s := l.Settings()
+	s.MaxMessageBytes = 2 << 20
+	if err := l.SetSettings(s); err != nil {
+		b.Fatal(err)
+	}
+	bt := make1(1000, 1, string(make([]byte, 1<<20)))
+	b.SetBytes(int64(len(bt)))
+	for b.Loop() {
+		batch.Batch(bt).SetBaseOffset(0)
+		if _, err := l.Append(bt, AppendOptions{Durable: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkReadBorrowed(b *testing.B) {
 	l := benchLog(b, SyncNever)
 	bt := make1(1000, 1, string(make([]byte, 1024-71)))

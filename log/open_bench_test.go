@@ -2,6 +2,8 @@ package log
 
 import (
 	"fmt"
+	"hash/crc32"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -87,5 +89,34 @@ func BenchmarkOpenTail(b *testing.B) {
 			b.Fatal(err)
 		}
 		l.Abandon()
+	}
+}
+
+// The limit of the last one: the same bytes read and summed.
+func BenchmarkRawReadAndCRC(b *testing.B) {
+	name := filepath.Join(b.TempDir(), "raw")
+	f, err := vfs.OS.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	const size = 256 << 20
+	buf := make([]byte, 1<<20)
+	for at := int64(0); at < size; at += int64(len(buf)) {
+		if _, err := f.WriteAt(buf, at); err != nil {
+			b.Fatal(err)
+		}
+	}
+	table := crc32.MakeTable(crc32.Castagnoli)
+	b.SetBytes(size)
+	for b.Loop() {
+		sum := uint32(0)
+		for at := int64(0); at < size; at += int64(len(buf)) {
+			if _, err := f.ReadAt(buf, at); err != nil {
+				b.Fatal(err)
+			}
+			sum = crc32.Update(sum, table, buf)
+		}
+		_ = sum
 	}
 }

@@ -8,13 +8,15 @@ var zeros [256 << 10]byte
 const (
 	firstZeroFill = 64 << 10
 	maxZeroFill   = 16 << 20
+	// noZeroFill is the size of a write for which it does not pay: writing the zeros takes as long as the metadata (measured).
+	noZeroFill = 128 << 10
 )
 
 // preallocate has the file reach at least to need, zero-filled from there on: a sync of bytes within the file writes no metadata.
 // What the batch itself will cover is not filled first. It may fail for lack of space; then the batch decides.
 func (l *Log) preallocate(need int64, s *Settings) {
 	w := &l.writer
-	if need <= w.zeroed {
+	if need <= w.zeroed || need-w.tail > noZeroFill {
 		return
 	}
 	w.step = min(max(2*w.step, firstZeroFill), maxZeroFill)
