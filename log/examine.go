@@ -92,7 +92,7 @@ type badBlock struct {
 
 // badBlocks compares the file with its sum, if there is one.
 func (l *Log) badBlocks(s *logSegment, file io.ReaderAt, size int64) (bad []badBlock, err error) {
-	if !s.hasSum {
+	if !s.hasSum.Load() {
 		return nil, nil
 	}
 	sum, err := segment.LoadSum(l.config.FS, l.config.Dir, l.sumID(s))
@@ -154,11 +154,11 @@ func (l *Log) scanLocked(s *logSegment, file vfs.File, size int64, last bool, bo
 
 // rewriteIndex replaces the index files of a finished segment. Its sum is of the old ones: Seal makes another.
 func (l *Log) rewriteIndex(s *logSegment, index *segment.Index) error {
-	if s.hasSum {
+	if s.hasSum.Load() {
 		if err := l.config.FS.Remove(l.path(segment.SumName(int64(s.base)))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		s.hasSum = false
+		s.hasSum.Store(false)
 	}
 	index.Close()
 	return index.Write(l.config.FS, l.config.Dir)

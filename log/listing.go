@@ -64,7 +64,7 @@ func (l *Log) list() (listing, error) {
 		if i < 0 || int64(d.segments[i].base) != n.Base {
 			d.orphans = append(d.orphans, n)
 		} else if n.Kind == segment.KindSum {
-			d.segments[i].hasSum = true
+			d.segments[i].hasSum.Store(true)
 		}
 	}
 	return d, nil

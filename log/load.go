@@ -122,12 +122,12 @@ func (l *Log) reconcile(s *logSegment, next Offset, position int64) {
 
 // loadSum reads the sidecar, if there is one, and compares the indexes with it. s.mu is held.
 func (l *Log) loadSum(s *logSegment, index *segment.Index) error {
-	if !s.hasSum {
+	if !s.hasSum.Load() {
 		return nil
 	}
 	sum, err := segment.LoadSum(l.config.FS, l.config.Dir, l.sumID(s))
 	if err != nil {
-		s.hasSum = false
+		s.hasSum.Store(false)
 		l.find(Finding{Kind: WrongSum, Path: l.path(segment.SumName(int64(s.base))), Offset: s.base, NextOffset: s.base, Action: ActionKept, Detail: err.Error()})
 		return nil
 	}

@@ -27,9 +27,9 @@ type logSegment struct {
 	size     int64      // of the file when it was listed or sealed
 	modified int64      // milliseconds: of the file, when it was listed; of the roll
 	seen     int64      // milliseconds: when this process saw the segment finished
-	hasSum   bool
-	noSum    bool // damaged: a sum would call it right
-	noMap    bool // this file system has no mappings
+	hasSum   atomic.Bool
+	noSum    atomic.Bool // damaged: a sum would call it right
+	noMap    bool        // this file system has no mappings
 	damage   []damage
 	damaged  atomic.Bool // damage is not empty
 }

@@ -213,12 +213,12 @@ func (r *recovery) segment(s *logSegment, last bool) error {
 // hasGoodIndex says that the index files are those that the segment was sealed with. They may differ from what a scan makes of the
 // batches, by the entries that a close in between has added.
 func (r *recovery) hasGoodIndex(s *logSegment) bool {
-	if !s.hasSum || len(s.damage) > 0 {
+	if !s.hasSum.Load() || len(s.damage) > 0 {
 		return false
 	}
 	_, bound := r.boundOf(s)
 	index := segment.NewIndex(int64(s.base), r.Log.settings.Load().index())
-	return index.Load(r.config.FS, r.config.Dir, s.size, int64(bound)) == nil && r.loadSum(s, index) == nil && s.hasSum
+	return index.Load(r.config.FS, r.config.Dir, s.size, int64(bound)) == nil && r.loadSum(s, index) == nil && s.hasSum.Load()
 }
 
 // tail decides about what is behind the last good batch of s.

@@ -98,10 +98,7 @@ func (l *Log) sumNext() (done bool, err error) {
 	list := l.segmentList()
 	for i := range len(list) - 1 {
 		s := list[i]
-		s.mu.Lock()
-		skip := s.hasSum || s.noSum
-		s.mu.Unlock()
-		if skip || s.removed.Load() {
+		if s.hasSum.Load() || s.noSum.Load() || s.removed.Load() {
 			continue
 		}
 		if err := l.ensure(s); err != nil {
@@ -125,9 +122,7 @@ func (l *Log) sumSegment(s *logSegment) error {
 		}
 	}
 	if s.damaged.Load() {
-		s.mu.Lock()
-		s.noSum = true
-		s.mu.Unlock()
+		s.noSum.Store(true)
 		return nil
 	}
 	if err := l.indexFiles(s); err != nil {
@@ -140,9 +135,7 @@ func (l *Log) sumSegment(s *logSegment) error {
 	if err != nil {
 		return writeError("write sum of", l.logPath(s), err)
 	}
-	s.mu.Lock()
-	s.hasSum = true
-	s.mu.Unlock()
+	s.hasSum.Store(true)
 	return nil
 }
 

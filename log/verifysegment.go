@@ -90,7 +90,7 @@ func (v *verifier) tail(sc *scanned, path string, size int64, last bool, bound O
 
 // sum compares all files of s with its sidecar. The .log file's blocks have been compared by the scan.
 func (v *verifier) sum(s *logSegment) error {
-	if !s.hasSum {
+	if !s.hasSum.Load() {
 		return nil
 	}
 	path := v.path(segment.SumName(int64(s.base)))
