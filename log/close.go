@@ -13,6 +13,10 @@ import (
 func (l *Log) Close() error {
 	l.admin.Lock()
 	defer l.admin.Unlock()
+	var untouched error
+	if l.recovered && !l.config.ReadOnly {
+		untouched = l.touch() // what recovery has found and nobody used since is closed like the rest
+	}
 	l.loading.Lock()
 	defer l.loading.Unlock()
 	l.mu.Lock()
@@ -25,6 +29,9 @@ func (l *Log) Close() error {
 	l.mu.Unlock()
 	l.acquire() // behind everything that is queued
 	err := l.failureError()
+	if err == nil && state != stateClosed && untouched != nil {
+		err = untouched
+	}
 	if err == nil && state == stateReady && !l.config.ReadOnly {
 		err = l.finishFiles()
 	}

@@ -59,6 +59,9 @@ func (l *Log) recover(d listing) error {
 	kept := first
 	for i := first; i < len(d.segments) && !r.cut; i++ {
 		s := d.segments[i]
+		if s.base > r.ends && s.base <= c.LogStart {
+			r.ends = s.base // what is missing was deleted anyway
+		}
 		if s.base != r.ends {
 			if l.mayCutAt(r.ends) && s.base > r.ends && l.settings.Load().Sync != SyncAlways {
 				r.cut = true // the end of the segment before was not written, its size included
@@ -227,7 +230,7 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 	var cause error
 	switch {
 	case cut:
-	case sc.tail == nil && (last || sc.next == bound):
+	case sc.tail == nil && (last || max(sc.next, r.config.LogStart) >= bound):
 		return r.short(s, sc, size, last)
 	case sc.tail != nil:
 		kind = map[segment.ScanKind]string{segment.TornTail: TornTail, segment.ZeroTail: ZeroTail, segment.StaleTail: StaleTail, segment.ForeignTail: Foreign}[sc.tail.Kind]
@@ -237,7 +240,7 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 	if cause != nil {
 		f.Detail = cause.Error()
 	}
-	complete := !last && sc.next >= bound || last && sc.next >= r.config.RecoveryPoint // no record is missing
+	complete := !last && max(sc.next, r.config.LogStart) >= bound || last && sc.next >= r.config.RecoveryPoint // no record is missing
 	switch {
 	case kind == Foreign:
 		// Messages of an old format are somebody's records: they stay, and nothing is written behind them.
@@ -326,7 +329,7 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 			// What was read came from the page cache, which may hold all of it. The next sync, Seal's at the latest, reaches it; it
 			// is as little durable until then as it was before the crash.
 			l.durable.Store(int64(min(max(c.RecoveryPoint, l.Start()), end)))
-			for _, s := range list[:len(list)-1] {
+			for _, s := range list {
 				if s.loaded.Load() {
 					l.unsynced = append(l.unsynced, s)
 				}

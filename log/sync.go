@@ -42,8 +42,10 @@ func (l *Log) Sync() error {
 		return err
 	case state == stateClosed:
 		return ErrClosed
-	case state == stateCold || l.Durable() >= l.Written() && l.unsyncedRolled.Load() == 0:
+	case l.unsyncedRolled.Load() == 0 && (state == stateCold || l.Durable() >= l.Written()):
 		return nil
+	case state == stateCold:
+		return l.syncRolled() // what recovery has found
 	}
 	if l.settings.Load().Sync == SyncAlways {
 		// Rarely needed: after a change of the mode, or beside a writer that is about to do the same.
