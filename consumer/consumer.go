@@ -46,7 +46,8 @@ type Consumer struct {
 	at       int    // the chunk of set under way
 	first    int    // the cursor that the next fetch asks for first
 
-	hand               *cursor // whose record the loop body has; nil between records
+	inHand             bool    // the loop body has a record
+	hand               *cursor // of which, or of which it had the last one: rarely written, for it is a pointer
 	handFrom, handNext partition.Offset
 	handEpoch          partition.LeaderEpoch
 

@@ -13,9 +13,9 @@ import (
 
 // acknowledge finishes the record in hand.
 func (c *Consumer) acknowledge() {
-	if k := c.hand; k != nil {
-		c.hand = nil
-		k.finish(c.handNext, c.handEpoch)
+	if c.inHand {
+		c.inHand = false
+		c.hand.finish(c.handNext, c.handEpoch)
 	}
 }
 

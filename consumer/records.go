@@ -39,7 +39,10 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 				continue
 			}
 			c.give(k, r, &rec)
-			c.hand, c.handFrom, c.handNext, c.handEpoch = k.cursor, rec.Offset, rec.Offset+1, k.epoch
+			if c.hand != k.cursor {
+				c.hand = k.cursor
+			}
+			c.inHand, c.handFrom, c.handNext, c.handEpoch = true, rec.Offset, rec.Offset+1, k.epoch
 			if len(c.config.Interceptors) > 0 {
 				c.intercept(&rec)
 			}

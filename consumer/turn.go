@@ -64,9 +64,9 @@ func (c *Consumer) release() {
 	if !c.held {
 		return
 	}
-	if k := c.hand; k != nil {
-		c.hand = nil
-		k.jump(c.handFrom)
+	if c.inHand {
+		c.inHand = false
+		c.hand.jump(c.handFrom)
 	}
 	c.held = false
 	c.returnTurn()
@@ -178,7 +178,7 @@ func (c *Consumer) install(cursors []*cursor, of group.Membership) {
 	for _, old := range c.cursors {
 		old.version++ // a fetch under way must not bring anything
 	}
-	c.cursors, c.first, c.hand, c.late = cursors, 0, nil, nil
+	c.cursors, c.first, c.inHand, c.hand, c.late = cursors, 0, false, nil, nil
 	c.lent = c.lent[:0] // what Poll gave is for the next owner of its partition
 	c.mu.Lock()
 	c.assigned, c.membership = slices.Clone(cursors), of
