@@ -45,23 +45,32 @@ func bases(t *testing.T, sc script) (all []*base) {
 
 func TestNothingPromisedIsLostInAnyCrashOfAnyShortScript(t *testing.T) {
 	alphabet, depth, each, deep := "piLtdbcx", 3, 1, 0
+	began, limit := time.Now(), soak(t)
 	switch {
 	case testing.Short():
 		depth = 2
-	case soak(t) > 0:
-		alphabet, each, deep = "pilLtrdbagckx", 16, 1
+	case limit > 0:
+		alphabet, each, deep = "pilLtrdbagckx", 8, 1
 	}
 	s := newStates(t, deep)
 	for i, b := range bases(t, "apiL") {
 		for n := 1; n <= depth; n++ {
-			if n == 3 && i >= len(tortureModes) && soak(t) == 0 {
+			if n == 3 && i >= len(tortureModes) && limit == 0 {
 				break // what POSIX allows, ext4 does
 			}
-			eachScript(alphabet, n, func(sc script) bool {
+			on := eachScript(alphabet, n, func(sc script) bool {
 				err := s.runScript(b, sc, 1, each, false)
 				require.NoError(t, err)
+				if limit > 0 && time.Since(began) > limit {
+					t.Logf("stopped by PARTLOG_SOAK in scripts of %d steps, %s, sync %s", n, b.name, b.mode)
+					return false
+				}
 				return s.failed.Load() == nil
 			})
+			if !on {
+				s.finish()
+				return
+			}
 		}
 	}
 	s.finish()

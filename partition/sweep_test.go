@@ -155,8 +155,9 @@ func TestFilesCutUnderAnOpenStoreCostTheirOwnRecordsOnly(t *testing.T) {
 	}
 }
 
-// bound reports whether something ties a file to its partition. A batch does not say whose it is, so that only a sum does;
-// the segment that is still appended to has none.
+// bound reports whether something ties a file to its partition. A batch does not say whose it is: a sum does. Of the
+// segment that is still appended to a clean close remembers the last batch, which another partition's file, if it is
+// shorter, looks as if it had lost; and a killed process has remembered nothing.
 func (b *damageBase) bound(name string) bool {
 	return path.Ext(name) != ".log" || slices.Contains(b.files, name[:len(name)-len(".log")]+".sum")
 }

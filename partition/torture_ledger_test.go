@@ -91,6 +91,9 @@ func (l *ledger) fingerprint(lost loss) uint64 {
 		for _, c := range []byte(name) {
 			mix(int64(c))
 		}
+		for _, c := range t.id {
+			mix(int64(c))
+		}
 		mix(int64(len(t.parts)))
 		if t.doubt {
 			mix(int64(t.least))
