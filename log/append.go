@@ -75,7 +75,7 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	}
 
 	// Alone, or first after a group that was alone: nobody else is to be expected, so no queue and no waiter from the pool.
-	alone := !l.writing && (l.lastGroup <= 1 || s.Sync != SyncAlways)
+	alone := !l.writing && (l.appenders <= 1 || s.Sync != SyncAlways)
 	w := &l.writer.solo
 	if !alone {
 		w = getWaiter()

@@ -42,7 +42,7 @@ type Log struct {
 	epoch         LeaderEpoch
 	writing       bool // somebody has the writer role
 	queue         queue
-	lastGroup     int // how many appends the last write served
+	appenders     int // of the last write, and those who queued up meanwhile: how many are at it
 	producers     *producers
 	epochs        epochCache
 	recovered     bool   // Open has found epochs and producers

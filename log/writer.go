@@ -55,7 +55,7 @@ func (l *Log) acquire() {
 // release gives the writer role to the first in the queue, or to nobody.
 func (l *Log) release() {
 	l.mu.Lock()
-	l.counts, l.lastGroup = l.writer.counts, l.writer.group
+	l.counts, l.appenders = l.writer.counts, l.writer.group+l.queue.n
 	first := l.queue.first
 	switch {
 	case first == nil:
@@ -101,18 +101,18 @@ func (l *Log) enqueue(w *waiter) error {
 	return err
 }
 
-// gatherGroup lets those run whose group has just been written, as long as that makes the queue longer: what they append next is in
-// this group then. Without it two halves of the appenders take turns, and every sync serves one half.
+// gatherGroup lets those run whose group has just been written, until they are back in the queue or nobody comes any more: what they
+// append next is in this group then. Without it two halves of the appenders take turns, and every sync serves one half.
 func (l *Log) gatherGroup() {
 	for before := 0; ; {
-		runtime.Gosched()
 		l.mu.Lock()
-		n := l.queue.n
+		n, expected := l.queue.n, l.appenders
 		l.mu.Unlock()
-		if n <= before {
+		if n <= before || n >= expected {
 			return
 		}
 		before = n
+		runtime.Gosched()
 	}
 }
 
