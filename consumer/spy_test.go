@@ -18,6 +18,16 @@ type spy struct {
 	fetched func(partition.FetchRequest, []partition.FetchResult)
 	commit  func(group.CommitRequest)
 	synced  func(group.SyncRequest, group.SyncResult)
+	list    func() error
+}
+
+func (s *spy) ListOffsets(ctx context.Context, tp partition.TopicPartition, timestamp int64) (partition.Offset, error) {
+	if s.list != nil {
+		if err := s.list(); err != nil {
+			return 0, err
+		}
+	}
+	return s.Store.ListOffsets(ctx, tp, timestamp)
 }
 
 func (s *spy) Fetch(ctx context.Context, r partition.FetchRequest) ([]partition.FetchResult, error) {
