@@ -3,8 +3,6 @@ package log
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"github.com/partlog/partlog/internal/batch"
 )
@@ -78,7 +76,7 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	alone := !l.writing && (l.appenders <= 1 || s.Sync != SyncAlways)
 	w := &l.writer.solo
 	if !alone {
-		w = getWaiter()
+		w = l.waiters.get()
 	}
 	if duplicate != nil {
 		// Its first one may be unwritten yet: the answer means what acks promise, so it waits in line.
@@ -200,12 +198,4 @@ func (l *Log) placeLocked(b batch.Batch, origin Origin) (duplicate *sentBatch, e
 	b.SetBaseOffset(int64(l.next))
 	b.SetLeaderEpoch(int32(l.epoch))
 	return nil, nil
-}
-
-// clockGuard remembers what the log has seen of time; see retention.go for the use of the rest.
-type clockGuard struct {
-	retained time.Time     // last Retain
-	skew     time.Duration // by how much the wall clock jumped ahead and is not believed yet
-	skewed   time.Time     // when the last jump was seen
-	lastNow  atomic.Int64  // last reading of the clock by checkTime, milliseconds
 }

@@ -17,6 +17,7 @@ type Log struct {
 	config   Config
 	clock    clock.Clock
 	leases   leases
+	waiters  waiterPool
 	settings atomic.Pointer[Settings]
 	segments atomic.Pointer[[]*logSegment] // by base, ascending; the slice is never changed, only replaced, with mu held
 

@@ -32,7 +32,9 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	seen := milliseconds(c.Clock.Now())
+	now := c.Clock.Now()
+	l.clockGuard.believe(c.Clock, now)
+	seen := milliseconds(now)
 	for _, s := range d.segments {
 		s.seen = seen
 	}

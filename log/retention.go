@@ -24,7 +24,7 @@ type RetainResult struct {
 // Clocks jump, and what retention deletes is gone, so three things differ from Apache Kafka:
 //   - A record from the future would keep its segment for ever. A segment whose newest timestamp was in the future when this process
 //     saw the segment finished counts from its file's time, or from that moment.
-//   - A jump of the wall clock while the process runs (against its monotonic clock) is not believed for a day of running.
+//   - A jump ahead of the wall clock while the process runs is not believed for a day of running, see clockGuard.
 //   - When even the newest record is old, the log has been idle for long or the clock has jumped while nobody looked: nothing tells
 //     which. Then one call deletes at most a tenth of the segments, at least one; Held counts the rest, and later calls go on.
 func (l *Log) Retain(now time.Time) (RetainResult, error) {
@@ -41,7 +41,7 @@ func (l *Log) Retain(now time.Time) (RetainResult, error) {
 		return result, err
 	}
 	s := l.settings.Load()
-	believed := l.believe(now)
+	believed := l.clockGuard.believe(l.clock, now)
 	l.expireProducers(believed, s)
 
 	list := l.segmentList()
@@ -224,26 +224,6 @@ func (l *Log) DeleteRecords(before Offset) (Offset, error) {
 	var result RetainResult
 	err := l.removeFirst(l.belowStart(l.segmentList()), &result)
 	return l.Start(), err
-}
-
-// believe returns the time that retention may act on: now, less the jumps of the wall clock that are not a day old.
-func (l *Log) believe(now time.Time) time.Time {
-	const tolerance, patience = time.Minute, 24 * time.Hour
-	g := &l.clockGuard
-	if !g.retained.IsZero() {
-		elapsed := now.Sub(g.retained) // monotonic, where both readings have it
-		jump := now.Round(0).Sub(g.retained.Round(0)) - elapsed
-		if jump > tolerance {
-			g.skew, g.skewed = g.skew+jump, now
-		} else if jump < -tolerance {
-			g.skew = max(g.skew+jump, 0)
-		}
-		if g.skew > 0 && now.Sub(g.skewed) >= patience {
-			g.skew = 0
-		}
-	}
-	g.retained = now
-	return now.Add(-g.skew)
 }
 
 // expireProducers forgets idempotent producers that have not written for long (producer.id.expiration.ms).

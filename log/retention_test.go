@@ -74,37 +74,60 @@ func TestLogIsKeptToItsSize(t *testing.T) {
 	require.Equal(t, Offset(20), r2.Base)
 }
 
-func TestForwardJumpOfTheClockDoesNotDeleteEverything(t *testing.T) {
-	l, clk, _ := retained(t, Settings{RetentionAge: 100 * time.Hour}, 20)
+// jumpingClock has a wall clock that is set and elapsed time that is not.
+type jumpingClock struct {
+	*clock.Manual
+	elapsed time.Duration
+}
+
+func (c *jumpingClock) Elapsed() time.Duration { return c.elapsed }
+
+func (c *jumpingClock) pass(d time.Duration) {
+	c.Advance(d)
+	c.elapsed += d
+}
+
+func TestForwardJumpOfTheClockIsNotBelievedForADay(t *testing.T) {
+	c := &jumpingClock{Manual: clock.NewManual(epoch)}
+	var g clockGuard
+	believes := func(want time.Time) {
+		t.Helper()
+		require.Equal(t, want.UnixMilli(), g.believe(c, c.Now()).UnixMilli())
+	}
+	believes(epoch)
+	c.pass(time.Hour)
+	believes(epoch.Add(time.Hour))
+	c.Set(c.Now().AddDate(10, 0, 0))
+	c.pass(5 * time.Minute)
+	believes(epoch.Add(time.Hour + 5*time.Minute))
+	c.Set(c.Now().Add(3 * time.Hour)) // another one
+	believes(epoch.Add(time.Hour + 5*time.Minute))
+	c.Set(c.Now().Add(-2 * time.Hour)) // part of which is taken back
+	believes(epoch.Add(time.Hour + 5*time.Minute))
+	c.pass(jumpPatience - time.Minute)
+	believes(epoch.Add(time.Hour + 4*time.Minute + jumpPatience))
+	c.pass(time.Minute)
+	believes(c.Now())
+	c.Set(c.Now().AddDate(-1, 0, 0)) // back: what is old looks young, and stays
+	believes(c.Now())
+}
+
+// A jump that nobody saw, because the log was closed, may be the truth: then the log goes bit by bit.
+func TestClockThatIsFarAheadDeletesATenthAtATime(t *testing.T) {
+	l, clk, c := retained(t, Settings{RetentionAge: 100 * time.Hour}, 20)
+	require.NoError(t, l.Close())
 	clk.Set(epoch.AddDate(10, 0, 0))
+	c.Clean, c.CleanEnd = true, l.End()
+	l = open(t, c)
 	r := retain(t, l, clk.Now())
-	require.Equal(t, 2, r.Segments) // a tenth
+	require.Equal(t, 2, r.Segments)
 	require.Equal(t, 18, r.Held)
-	clk.Set(epoch.Add(30 * time.Hour))
-	require.Zero(t, retain(t, l, clk.Now()).Segments)
 	require.Equal(t, Offset(4), l.Start())
-	// When the log really is that old, it goes bit by bit.
-	clk.Set(epoch.AddDate(10, 0, 0))
 	for range 20 {
 		r = retain(t, l, clk.Now())
 	}
 	require.Equal(t, l.End(), l.Start())
 	require.Zero(t, r.Held)
-}
-
-func TestJumpAgainstTheMonotonicClockIsNotBelieved(t *testing.T) {
-	l := &Log{}
-	start := time.Now() // has a monotonic reading
-	require.True(t, l.believe(start).Equal(start))
-	later := start.Add(5 * time.Minute)
-	require.True(t, l.believe(later).Equal(later))
-	// The wall jumps by a year in five minutes of running: the difference of Round(0) shows it, that of Sub does not. Adding to a
-	// reading moves both, so the jump is made by what believe remembers.
-	l.clockGuard.retained = later.Add(-5 * time.Minute)
-	l.clockGuard.skew, l.clockGuard.skewed = 365*24*time.Hour, later
-	require.True(t, l.believe(later).Equal(later.Add(-365*24*time.Hour)))
-	nextDay := later.Add(25 * time.Hour)
-	require.True(t, l.believe(nextDay).Equal(nextDay))
 }
 
 func TestRecordFromTheFutureDoesNotPinItsSegment(t *testing.T) {

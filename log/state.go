@@ -74,6 +74,24 @@ func (l *Log) compareEpochs(epochs *segment.Epochs, end Offset) error {
 	return nil
 }
 
+// knownEpochs returns what is known of the epochs without the batches: with it a scan can tell a new epoch from a flipped bit.
+func (l *Log) knownEpochs() *segment.Epochs {
+	l.mu.Lock()
+	var known segment.Epochs
+	for _, e := range l.epochs.Entries() {
+		known.Assign(e.Epoch, e.Start)
+	}
+	l.mu.Unlock()
+	if known.Len() > 0 {
+		return &known
+	}
+	read, err := segment.ReadEpochs(l.config.FS, l.config.Dir)
+	if err != nil {
+		return nil
+	}
+	return &read
+}
+
 // epochAt returns the leader epoch of the batch that holds offset, -1 when it cannot be read.
 func (l *Log) epochAt(offset Offset) (int32, error) {
 	epoch := int32(batch.None)

@@ -21,14 +21,20 @@ type waiter struct {
 	wake    chan struct{} // capacity 1: whoever wakes never waits
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
+// waiterPool belongs to one log: a channel that was made in a testing/synctest bubble must not be met outside of it.
+type waiterPool struct{ pool sync.Pool }
 
-func getWaiter() *waiter { return waiters.Get().(*waiter) }
+func (p *waiterPool) get() *waiter {
+	if w, ok := p.pool.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{wake: make(chan struct{}, 1)}
+}
 
-// putWaiter gives w back, emptied, so that the pool keeps no batch alive.
-func putWaiter(w *waiter) {
+// put gives w back, emptied, so that the pool keeps no batch alive.
+func (p *waiterPool) put(w *waiter) {
 	*w = waiter{wake: w.wake}
-	waiters.Put(w)
+	p.pool.Put(w)
 }
 
 // queue is a list of waiters in the order of their offsets.

@@ -44,12 +44,12 @@ func (l *Log) acquire() {
 		l.mu.Unlock()
 		return
 	}
-	w := getWaiter()
+	w := l.waiters.get()
 	w.take = true
 	l.queue.push(w)
 	l.mu.Unlock()
 	<-w.wake
-	putWaiter(w)
+	l.waiters.put(w)
 }
 
 // release gives the writer role to the first in the queue, or to nobody.
@@ -83,7 +83,7 @@ func (l *Log) enqueue(w *waiter) error {
 		l.mu.Unlock()
 		<-w.wake
 		if err := w.err; !w.lead {
-			putWaiter(w)
+			l.waiters.put(w)
 			return err
 		}
 	} else {
@@ -97,7 +97,7 @@ func (l *Log) enqueue(w *waiter) error {
 	head := l.queue.takeRun()
 	l.mu.Unlock()
 	err := l.lead(head, w)
-	putWaiter(w)
+	l.waiters.put(w)
 	return err
 }
 
