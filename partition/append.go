@@ -30,8 +30,9 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 	st := p.t.settings.Load()
 	if o != (appendOptions{acks: o.acks}) || o.acks > AcksNone || p.t.internal || st.inspects {
 		if b, err = p.inspect(b, st, o); err != nil {
+			p.counters.failedAppends.Add(1)
 			p.counters.rejectedBytes.Add(int64(len(b)))
-			return AppendResult{}, err
+			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
 		}
 	}
 	if !o.foreign && len(b) >= batch.HeaderSize {
@@ -58,6 +59,7 @@ func (p *part) appendFailed(n int, err error) error {
 	switch {
 	case errors.Is(err, ErrMessageTooLarge), errors.Is(err, ErrInvalidRecord), errors.Is(err, ErrInvalidTimestamp):
 		p.counters.rejectedBytes.Add(int64(n))
+		err = fmt.Errorf("append to %s: %w", p.tp, err)
 	case errors.Is(err, ErrStorage):
 		p.s.partitionFailed(p, err)
 	case errors.Is(err, ErrNoSpace):

@@ -15,8 +15,9 @@ import (
 // ends; all partitions are synced and closed; Kafka's checkpoints and, last, the marker of a clean shutdown are
 // written. What can hang is bounded by Config.CloseTimeout. Later calls return the result of the first.
 //
-// *OpenLeasesError names borrowed bytes that were not given back; the store is closed and clean nevertheless. After
-// any other error the next open goes through recovery.
+// *OpenLeasesError names borrowed bytes that were not given back; the store is closed and clean nevertheless. Those that
+// somebody is reading at this very moment are among them: end the readers first. After any other error the next open
+// goes through recovery.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() { s.closeErr = s.close() })
 	return s.closeErr
@@ -33,19 +34,12 @@ func (s *Store) close() error {
 
 	var mu sync.Mutex
 	var errs []error
-	var leases []OpenLease
-	inParallel(s.config.OpenConcurrency, s.allParts(), func(p *part) {
-		err := p.close()
-		l := p.log.Load()
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
+	parts := s.allParts()
+	inParallel(s.config.OpenConcurrency, parts, func(p *part) {
+		if err := p.close(); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
 			errs = append(errs, err)
-		}
-		if l != nil {
-			if n := l.Leases(); n.Count > 0 {
-				leases = append(leases, OpenLease{p.tp, n.Count, n.OldestAge})
-			}
 		}
 	})
 	err := errors.Join(errs...)
@@ -65,10 +59,22 @@ func (s *Store) close() error {
 			err = fmt.Errorf("unlock store: %w", cerr)
 		}
 	}
-	if len(leases) > 0 && err == nil && serviceErr == nil {
+	// Last, so that whoever was just copying has given its bytes back.
+	if leases := openLeases(parts); len(leases) > 0 && err == nil && serviceErr == nil {
 		return &OpenLeasesError{Leases: leases}
 	}
 	return errors.Join(err, serviceErr)
+}
+
+func openLeases(parts []*part) (leases []OpenLease) {
+	for _, p := range parts {
+		if l := p.log.Load(); l != nil {
+			if n := l.Leases(); n.Count > 0 {
+				leases = append(leases, OpenLease{p.tp, n.Count, n.OldestAge})
+			}
+		}
+	}
+	return leases
 }
 
 // closeServices ends all services, or reports those that did not end in time.
