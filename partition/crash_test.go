@@ -47,7 +47,7 @@ func TestNothingPromisedIsLostInAnyCrashOfAnyShortScript(t *testing.T) {
 	alphabet, depth, each, deep := "piLtdbcx", 3, 1, 0
 	began, limit := time.Now(), soak(t)
 	switch {
-	case testing.Short():
+	case testing.Short() || raceEnabled:
 		depth = 2
 	case limit > 0:
 		alphabet, each, deep = "pilLtrdbagckx", 8, 1
@@ -82,7 +82,7 @@ func TestNothingPromisedIsLostInAnyCrashOfARandomScript(t *testing.T) {
 	empty, used := bases(t, ""), bases(t, "apiLbo")
 	began := time.Now()
 	for seed := uint64(1); s.failed.Load() == nil; seed++ {
-		if limit == 0 && seed > 40 || limit > 0 && time.Since(began) > limit || testing.Short() && seed > 12 {
+		if limit == 0 && seed > 40 || limit > 0 && time.Since(began) > limit || (testing.Short() || raceEnabled) && seed > 12 {
 			break
 		}
 		rng := rand.New(rand.NewPCG(seed, 3))

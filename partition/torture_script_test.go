@@ -3,8 +3,10 @@ package partition_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
+	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -159,4 +161,58 @@ func randomScript(rng *rand.Rand, n int) script {
 		b[i] = letters[rng.IntN(len(letters))]
 	}
 	return script(b)
+}
+
+// base is a disk that scripts begin with.
+type base struct {
+	name     string
+	mode     partition.SyncMode
+	disk     *vfs.Mem
+	ledger   *ledger
+	n        int
+	producer int64
+	sequence int32
+}
+
+// newBase makes a cleanly closed store with a topic that has some records; with no step at all an empty disk.
+func newBase(profile vfs.Profile, mode partition.SyncMode, sc script) (*base, error) {
+	g := newRig(vfs.NewCrashMem(profile), mode, newLedger())
+	b := &base{name: map[vfs.Profile]string{vfs.Strict: "POSIX", vfs.Ext4Like: "ext4"}[profile], mode: mode, producer: -1}
+	if sc != "" {
+		if err := g.open(); err != nil {
+			return nil, err
+		}
+		state := newScriptState(0)
+		for i := range len(sc) {
+			if err := steps[sc[i]].run(g, state); err != nil {
+				return nil, err
+			}
+		}
+		if err := g.store.Close(); err != nil {
+			return nil, err
+		}
+		g.eachPart(func(_ partition.TopicPartition, p *ledgerPart) { p.durable = p.written })
+		b.producer, b.sequence = state.producer, state.sequence
+	}
+	b.disk, b.ledger, b.n = g.mem, g.ledger, g.n
+	return b, nil
+}
+
+// seeded is where topic ids come from while states are counted.
+type seeded struct {
+	mu  sync.Mutex
+	rng *rand.ChaCha8
+}
+
+func (s *seeded) reseed(seed uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rng = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)})
+}
+
+// Read implements io.Reader.
+func (s *seeded) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.Read(b)
 }

@@ -1,6 +1,7 @@
 package partition_test
 
 import (
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/cryptotest"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
@@ -23,6 +23,7 @@ type states struct {
 	t    *testing.T
 	deep int // crashes within the recovery of one state, and within those
 
+	ids     seeded
 	work    chan crashState
 	workers sync.WaitGroup
 	failed  atomic.Pointer[string]
@@ -46,6 +47,10 @@ type crashState struct {
 
 func newStates(t *testing.T, deep int) *states {
 	s := &states{t: t, deep: deep, work: make(chan crashState, 256), distinct: map[uint64]struct{}{}, seen: map[uint64]struct{}{}}
+	s.ids.reseed(0)
+	system := cryptorand.Reader
+	cryptorand.Reader = &s.ids
+	t.Cleanup(func() { cryptorand.Reader = system })
 	for range runtime.GOMAXPROCS(0) {
 		s.workers.Go(func() {
 			var r reader
@@ -254,7 +259,7 @@ func (g *rig) use() error {
 // runScript runs a script from a disk on. Before every operation of its last step it hands out the disk as a kill
 // leaves it, and as a loss of power may, in up to each ways; if all, before those of the other steps too.
 func (s *states) runScript(base *base, sc script, seed uint64, each int, all bool) error {
-	cryptotest.SetGlobalRandom(s.t, seed) // topic ids: equal scripts shall leave equal disks
+	s.ids.reseed(seed) // equal scripts shall leave equal disks
 	g := newRig(base.disk.KillClone(), base.mode, base.ledger.clone())
 	g.n = base.n
 	rng := rand.New(rand.NewPCG(seed, uint64(len(sc))))
@@ -305,39 +310,4 @@ func (s *states) runScript(base *base, sc script, seed uint64, each int, all boo
 	}
 	g.fault.OnOp(nil)
 	return g.store.Close()
-}
-
-// base is a disk that scripts begin with.
-type base struct {
-	name     string
-	mode     partition.SyncMode
-	disk     *vfs.Mem
-	ledger   *ledger
-	n        int
-	producer int64
-	sequence int32
-}
-
-// newBase makes a cleanly closed store with a topic that has some records; with no step at all an empty disk.
-func newBase(profile vfs.Profile, mode partition.SyncMode, sc script) (*base, error) {
-	g := newRig(vfs.NewCrashMem(profile), mode, newLedger())
-	b := &base{name: map[vfs.Profile]string{vfs.Strict: "POSIX", vfs.Ext4Like: "ext4"}[profile], mode: mode, producer: -1}
-	if sc != "" {
-		if err := g.open(); err != nil {
-			return nil, err
-		}
-		state := newScriptState(0)
-		for i := range len(sc) {
-			if err := steps[sc[i]].run(g, state); err != nil {
-				return nil, err
-			}
-		}
-		if err := g.store.Close(); err != nil {
-			return nil, err
-		}
-		g.eachPart(func(_ partition.TopicPartition, p *ledgerPart) { p.durable = p.written })
-		b.producer, b.sequence = state.producer, state.sequence
-	}
-	b.disk, b.ledger, b.n = g.mem, g.ledger, g.n
-	return b, nil
 }
