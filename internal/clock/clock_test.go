@@ -80,3 +80,11 @@ func TestSystemFollowsTheRuntimesClock(t *testing.T) {
 		require.True(t, stop())
 	})
 }
+
+func TestElapsedTimeKnowsNoJumpOfTheWallClock(t *testing.T) {
+	m := clock.NewManual(time.UnixMilli(0))
+	m.Advance(time.Minute)
+	m.Set(time.UnixMilli(1e12))
+	m.Advance(time.Second)
+	require.Equal(t, time.Minute+time.Second, m.Elapsed())
+}

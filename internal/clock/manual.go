@@ -80,6 +80,15 @@ func (m *Manual) Set(t time.Time) {
 	m.wall = t.Round(0)
 }
 
+// Elapsed returns the time that has elapsed since NewManual: what Advance added up, and no Set. A reading of the system's
+// clock carries the like of it (time.Time's monotonic part); this clock's readings do not, so who must tell a jump of the
+// wall clock from time that passed asks for it.
+func (m *Manual) Elapsed() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.elapsed
+}
+
 // Waiting returns how many functions have neither been called nor stopped.
 func (m *Manual) Waiting() int {
 	m.mu.Lock()
