@@ -113,6 +113,12 @@ func (c CoordinatorConfig) validate() error {
 	if err := checkDuration("group.min.session.timeout.ms", c.MinSessionTimeout, time.Millisecond, c.MaxSessionTimeout); err != nil {
 		return err
 	}
+	if err := checkDuration("NewMemberTimeout", c.NewMemberTimeout, time.Millisecond, 24*time.Hour); err != nil {
+		return err
+	}
+	if err := checkDuration("RetryInterval", c.RetryInterval, time.Millisecond, time.Hour); err != nil {
+		return err
+	}
 	if c.MaxSize < 0 {
 		return &partition.ConfigError{Key: "group.max.size", Value: strconv.Itoa(c.MaxSize), Range: "0 (no bound) or more"}
 	}
