@@ -107,55 +107,53 @@ func (s *states) look(r *reader, c crashState) {
 		}
 	}()
 	s.checked.Add(1)
-	if c.depth < s.deep {
-		s.crashRecovery(r, c)
-	}
 	fault := vfs.NewFault(c.disk)
+	inner := func() []crashState { return nil }
+	if c.depth < s.deep {
+		inner = s.crashes(&c, fault)
+	}
 	now := clock.NewManual(tortureEpoch)
 	store, err := partition.Open("/store", tortureConfig(fault, c.mode, now))
+	more := inner()
 	if err == nil {
 		err = s.compare(r, &c, store, now)
 	}
 	if err != nil {
 		s.fail(&c, err)
+		return
+	}
+	for _, x := range more {
+		if s.isNew(&x) {
+			s.look(r, x)
+		}
 	}
 }
 
-// crashRecovery opens a copy of a state, and crashes the open at an operation that the hash of the state chooses.
-func (s *states) crashRecovery(r *reader, c crashState) {
+// crashes takes, while a state is opened, the disk as losses of power may leave it at operations that the hash of the state
+// chooses. The function that it returns ends that and returns them.
+func (s *states) crashes(c *crashState, fault *vfs.Fault) (end func() []crashState) {
 	rng := rand.New(rand.NewPCG(c.hash, uint64(c.depth)))
-	disk := c.disk.KillClone()
-	fault := vfs.NewFault(disk)
-	at := rng.IntN(12)
-	var after []*vfs.Mem
-	var ops []vfs.Op
 	var mu sync.Mutex // leftovers are removed in the background
-	n := 0
+	var inner []crashState
+	n, at, wanted := 0, rng.IntN(10), 3
 	fault.OnOp(func(op vfs.Op) {
 		mu.Lock()
 		defer mu.Unlock()
-		if n++; n > at && len(after) < 2 {
-			at += 1 + rng.IntN(12)
-			after, ops = append(after, disk.CrashClone(rng)), append(ops, op)
+		if n++; n <= at || len(inner) >= wanted {
+			return
 		}
+		at += 1 + rng.IntN(10)
+		x := *c
+		x.disk, x.depth = c.disk.CrashClone(rng), c.depth+1
+		x.where = func() string { return c.where() + fmt.Sprintf("; opened, and power lost in that before %s", op) }
+		x.lost = powerLost // a killed process has promised more than is left when power is lost after that
+		inner = append(inner, x)
 	})
-	if _, err := partition.Open("/store", tortureConfig(fault, c.mode, clock.NewManual(tortureEpoch))); err != nil {
-		return // look says it
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	fault.OnOp(nil)
-	for i, m := range after {
-		inner := c
-		inner.disk, inner.depth = m, c.depth+1
-		inner.where = func() string {
-			return c.where() + fmt.Sprintf("; opened, and power lost in that before %s", ops[i])
-		}
-		// A killed process has promised less than one that lost power, but what it promised is only in the page cache.
-		inner.lost = powerLost
-		if s.isNew(&inner) {
-			s.look(r, inner)
-		}
+	return func() []crashState {
+		mu.Lock()
+		defer mu.Unlock()
+		wanted = 0
+		return inner
 	}
 }
 
