@@ -293,36 +293,6 @@ func TestBorrowedRecordsAreAcknowledgedByRelease(t *testing.T) {
 	require.Equal(t, texts(2, 5), got)
 }
 
-func TestRecreatedTopicIsReadFromItsBeginning(t *testing.T) {
-	store := newStore(t, "t", 1)
-	write(t, store, "t", 0, 0, 5)
-	c := assign(t, store, consumer.Config{}, consumer.Assignment{TopicPartition: at("t", 0)})
-	next := func() string {
-		records, err := c.Poll(t.Context())
-		require.NoError(t, err)
-		return string(records[0].Value)
-	}
-	require.Equal(t, "0", next())
-	require.NoError(t, store.DeleteTopic(t.Context(), "t"))
-	_, err := store.CreateTopic(t.Context(), "t", partition.TopicConfig{Partitions: 1})
-	require.NoError(t, err)
-	write(t, store, "t", 0, 50, 1)
-	require.Equal(t, "50", next())
-}
-
-func TestDeletedTopicEndsTheIteration(t *testing.T) {
-	store := newStore(t, "t", 1)
-	c := assign(t, store, consumer.Config{}, consumer.Assignment{TopicPartition: at("t", 0)})
-	last := make(chan error, 1)
-	go func() {
-		_, err := c.Poll(context.Background())
-		last <- err
-	}()
-	require.NoError(t, store.DeleteTopic(t.Context(), "t"))
-	err := <-last
-	require.True(t, errors.Is(err, partition.ErrUnknownTopicOrPartition) || errors.Is(err, partition.ErrUnknownTopicID), "%v", err)
-}
-
 func TestAssignOfWhatIsNotThereIsRefused(t *testing.T) {
 	store := newStore(t, "t", 1)
 	for _, a := range []consumer.Assignment{

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -132,4 +135,59 @@ func BenchmarkPollBorrowed(b *testing.B) {
 			run.Release()
 		}
 	})
+}
+
+// What a record costs in allocations is its share of what a fetch costs: one buffer for each partition of it, and a few
+// small things.
+func TestRecordsAllocateByTheFetch(t *testing.T) {
+	store := newStore(t, "t", 1)
+	const records = 40_000
+	for i := 0; i < records; i += 100 {
+		writeAt(t, store, "t", 0, timeZero, slices.Repeat([]string{strings.Repeat("x", 100)}, 100)...)
+	}
+	read := map[string]func(*consumer.Consumer) (n int){
+		"records": func(c *consumer.Consumer) (n int) {
+			for _, err := range c.Records(t.Context()) {
+				require.NoError(t, err)
+				n++
+			}
+			return n
+		},
+		"intercepted": func(c *consumer.Consumer) (n int) {
+			for _, err := range c.Records(t.Context()) {
+				require.NoError(t, err)
+				n++
+			}
+			return n
+		},
+		"borrowed": func(c *consumer.Consumer) (n int) {
+			for {
+				run, err := c.PollBorrowed(t.Context())
+				if err == io.EOF {
+					return n
+				}
+				require.NoError(t, err)
+				for _, err := range run.All() {
+					require.NoError(t, err)
+					n++
+				}
+				run.Release()
+			}
+		},
+	}
+	for name, f := range read {
+		t.Run(name, func(t *testing.T) {
+			var config consumer.Config
+			if name == "intercepted" {
+				config.Interceptors = []func(*consumer.Record){func(r *consumer.Record) { r.Headers = nil }}
+			}
+			c := assign(t, store, config, consumer.Assignment{TopicPartition: at("t", 0), Until: consumer.UntilEnd()})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			require.Equal(t, records, f(c))
+			runtime.ReadMemStats(&after)
+			// Each record has a header, as write makes them: a block of them is allocated for every 128.
+			require.Less(t, float64(after.Mallocs-before.Mallocs)/records, 0.03)
+		})
+	}
 }

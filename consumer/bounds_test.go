@@ -2,6 +2,8 @@ package consumer_test
 
 import (
 	"io"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -157,12 +159,12 @@ func TestHotPartitionDoesNotStarveTheOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const partitions = 50
 			store := newStore(t, "t", partitions)
-			batches := 20_000
-			if config.MaxPartitionBytes == 0 {
-				batches = 500
+			value := strings.Repeat("x", 10)
+			if config.MaxPartitionBytes > 0 {
+				value = strings.Repeat("x", 1000)
 			}
-			for i := 0; i < batches; i += 100 {
-				write(t, store, "t", 0, i, 100)
+			for range 100 {
+				writeAt(t, store, "t", 0, timeZero, slices.Repeat([]string{value}, 100)...)
 			}
 			var assignments []consumer.Assignment
 			for p := range int32(partitions) {

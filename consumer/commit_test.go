@@ -258,3 +258,34 @@ func TestCommitDoesNotOutlastItsContext(t *testing.T) {
 	require.NoError(t, <-first)
 	backend.commit = nil
 }
+
+// A Close that comes while a rebalance commits what is finished does not cut that commit off.
+func TestCloseDuringARebalanceLosesNoAcknowledgement(t *testing.T) {
+	store := newStore(t, "t", 1)
+	write(t, store, "t", 0, 0, 5)
+	begun, goOn := make(chan struct{}, 8), make(chan struct{})
+	backend := &spy{Store: store, commit: func(group.CommitRequest) {
+		begun <- struct{}{}
+		<-goOn
+	}}
+	g := backend.group(t, group.Config{})
+	c := join(t, g, consumer.Config{Until: consumer.UntilEnd(), CommitInterval: consumer.NoInterval})
+	require.Len(t, all(t, c), 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		if b, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}}); err == nil {
+			_ = b.Close()
+		}
+	}()
+	<-begun // of the rebalance
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	until(t, func() bool { return c.Stopped() })
+	close(goOn)
+	require.NoError(t, <-closed)
+	cancel()
+	<-joined
+	require.EqualValues(t, 5, committed(t, g)[at("t", 0)])
+}

@@ -21,8 +21,9 @@ type member struct {
 	coordinator group.Coordinator
 	ends        map[partition.TopicPartition]end // of Config.Until; nil if there is none
 
-	stop context.CancelFunc // ends run
-	done chan struct{}      // closed when run has ended
+	stopped context.Context    // in which run lives
+	stop    context.CancelFunc // ends it
+	done    chan struct{}      // closed when run has ended
 
 	// The timers of run; they go from the Join on.
 	committing, refreshing, beating *ticker
@@ -73,13 +74,12 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 		consumer.end()
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
-	running, stop := context.WithCancel(consumer.life)
-	m.stop = stop
+	m.stopped, m.stop = context.WithCancel(consumer.life)
 	m.committing = newTicker(consumer.clock, max(c.CommitInterval, 0))
 	m.refreshing = newTicker(consumer.clock, c.MetadataMaxAge)
 	m.beating = newTicker(consumer.clock, m.joined.HeartbeatInterval)
 	m.held = newWatch(m)
-	go m.run(running)
+	go m.run(m.stopped)
 	return consumer, nil
 }
 
@@ -245,15 +245,24 @@ func (m *member) outdated(ctx context.Context) bool {
 // expel ends a member whose loop does not come back.
 func (m *member) expel(held time.Duration) {
 	c := m.consumer
-	_ = m.commit(c.life) // what was finished before
+	_ = m.lastCommit() // what was finished before
 	c.revoked(c.Assignment())
 	err := &ExpelledError{Group: m.group.ID(), MemberID: m.current().MemberID, Held: held}
 	_ = m.leave()
 	c.fail(err)
 }
 
-// closeTimeout bounds the commit of a Close.
-const closeTimeout = 30 * time.Second
+// lastTimeout bounds the last commit of an assignment.
+const lastTimeout = 30 * time.Second
+
+// lastCommit is the commit before partitions are given up. A Close that comes meanwhile waits for it.
+func (m *member) lastCommit() error {
+	c := m.consumer
+	ctx, cancel := context.WithCancel(c.life)
+	defer cancel()
+	defer c.clock.AfterFunc(lastTimeout, cancel)()
+	return m.commit(ctx)
+}
 
 // close ends the member: what its loop has finished is committed, and the others get its partitions.
 func (m *member) close() error {
@@ -263,11 +272,7 @@ func (m *member) close() error {
 	if m.hasLeft() {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(c.life)
-	defer cancel()
-	stop := c.clock.AfterFunc(closeTimeout, cancel)
-	err := m.commit(ctx)
-	stop()
+	err := m.lastCommit()
 	if generationOver(err) {
 		err = nil // others have the partitions: they read again what was not committed
 	}

@@ -23,7 +23,9 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 			c.pause(stop)
 			return
 		}
-		c.takeBack()
+		if c.held { // else it was lost in a look, when nothing was lent
+			c.takeBack()
+		}
 		c.finish(stop)
 	}()
 	for len(c.polled) < c.config.MaxPollRecords {

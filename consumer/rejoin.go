@@ -14,7 +14,7 @@ import (
 func (m *member) rejoin(ctx context.Context) error {
 	c := m.consumer
 	if len(c.cursors) > 0 {
-		_ = m.commit(ctx) // Events tell; what was not committed is read again by whoever gets it
+		_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
 		revoked := partitionsOf(c.cursors)
 		c.install(nil, group.Membership{})
 		c.revoked(revoked)
