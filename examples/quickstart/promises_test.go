@@ -237,7 +237,8 @@ func TestFullDiskStopsSendersAndNobodyElse(t *testing.T) {
 	for range 5 {
 		require.NoError(t, send(100))
 	}
-	g, err := group.Open(store, "g", group.Config{Coordinator: group.CoordinatorConfig{Clock: clock}})
+	retries := partitiontest.NewClock(time.Now())
+	g, err := group.Open(store, "g", group.Config{Coordinator: group.CoordinatorConfig{Clock: retries}})
 	require.NoError(t, err)
 	c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}, Clock: clock, MaxPollRecords: 1})
 	require.NoError(t, err)
@@ -263,7 +264,7 @@ func TestFullDiskStopsSendersAndNobodyElse(t *testing.T) {
 	disk.SetFree(-1)
 	require.NoError(t, send(100))
 	for g.Stats().Unwritten > 0 {
-		clock.Advance(time.Second)
+		retries.Advance(time.Second)
 	}
 	require.NoError(t, c.Close())
 	require.NoError(t, p.Close())
