@@ -23,9 +23,11 @@
 // # Rebalances
 //
 // A member's own goroutine takes part in rebalances, whether or not anybody reads; it waits for the record that a loop
-// body has in hand, commits, and drops what was read ahead, so a record of a partition that has gone to another member is
-// never yielded. A member whose loop keeps the same records longer than max.poll.interval is expelled: its last pair is
-// *ExpelledError. Time in which the process was suspended does not count.
+// body has in hand, for those that a Poll has returned until the next call, and for a borrowed run until its Release;
+// then it commits, and drops what was read ahead, so a record of a partition that has gone to another member is never
+// yielded. A goroutine that holds records of one member must not wait for another member to join. A member whose loop
+// keeps the same records longer than max.poll.interval is expelled: its last pair is *ExpelledError. Time in which the
+// process was suspended does not count.
 //
 // # Bytes
 //
@@ -35,8 +37,8 @@
 // # Goroutines
 //
 // A consumer is read by one goroutine at a time (ErrConcurrentUse); for parallel reading make one consumer a goroutine.
-// Pause, Resume, Seek, Commit, Stats, Position, Assignment and Close may be called from any, also inside the loop. One
-// goroutine belongs to each member of a group; reading ahead starts one while there is something to read ahead. Close
+// Pause, Resume, Seek, Commit, Stats, Position, Assignment and Close may be called from any, also inside the loop and in
+// the functions of Config.Events, where Close only begins. One goroutine belongs to each member of a group; reading ahead starts one while there is something to read ahead. Close
 // waits for them.
 //
 // Nothing is polled: at the end of a partition the loop sleeps until an append wakes it.
