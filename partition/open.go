@@ -115,7 +115,8 @@ func (s *Store) begin() error {
 		return err
 	}
 	s.lock = lock
-	if err := s.fs.MkdirAll(filepath.Join(s.root, dataDirName), dirMode); err == nil {
+	err = s.fs.MkdirAll(filepath.Join(s.root, dataDirName), dirMode)
+	if err == nil {
 		err = s.fs.SyncDir(s.root)
 	}
 	if err != nil {

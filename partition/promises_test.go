@@ -366,3 +366,23 @@ func TestDeletionNeverDisturbsALease(t *testing.T) {
 	r.Lease.Release()
 	require.NoError(t, s.Close())
 }
+
+// The names of a new store's directories are durable before Open returns, or it fails: each sync of a directory in turn.
+func TestOpenFailsIfADirectoryCannotBeSynced(t *testing.T) {
+	for nth := 1; ; nth++ {
+		disk := partitiontest.NewDisk()
+		rule := disk.Fail(partitiontest.Rule{Op: partitiontest.OpSyncDir, Nth: nth})
+		s, err := partition.Open("store", partition.Config{FS: disk})
+		if rule.Hits() == 0 {
+			rule.Lift()
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			require.Greater(t, nth, 3)
+			return
+		}
+		require.Error(t, err, "sync %d", nth)
+		s, err = partition.Open("store", partition.Config{FS: disk})
+		require.NoError(t, err, "and the next one does it again")
+		require.NoError(t, s.Close())
+	}
+}

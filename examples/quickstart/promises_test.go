@@ -222,8 +222,9 @@ func TestMembersOfAKilledProcessDelayNobodyWhoJoins(t *testing.T) {
 func TestFullDiskStopsSendersAndNobodyElse(t *testing.T) {
 	ctx := t.Context()
 	clock := partitiontest.NewClock(time.Now()) // stands still: nothing waits for a timeout
+	retries := partitiontest.NewClock(time.Now())
 	disk := partitiontest.NewDisk()
-	config := partition.Config{FS: disk, Clock: clock}
+	config := partition.Config{FS: disk, Clock: retries}
 	store, err := partition.Open("store", config)
 	require.NoError(t, err)
 	_, err = store.CreateTopic(ctx, "t", partition.TopicConfig{})
@@ -237,7 +238,6 @@ func TestFullDiskStopsSendersAndNobodyElse(t *testing.T) {
 	for range 5 {
 		require.NoError(t, send(100))
 	}
-	retries := partitiontest.NewClock(time.Now())
 	g, err := group.Open(store, "g", group.Config{Coordinator: group.CoordinatorConfig{Clock: retries}})
 	require.NoError(t, err)
 	c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}, Clock: clock, MaxPollRecords: 1})
