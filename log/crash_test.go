@@ -157,7 +157,7 @@ func (r *crashRun) check(after *vfs.Mem, where string) {
 		r.failf("%s: close after recovery: %v", where, err)
 	}
 	c.FS, c.Clean, c.CleanEnd, c.LogStart = after.CrashClone(r.rng), true, next, l.Start()
-	l, report, err = Open(c)
+	l, _, err = Open(c)
 	if err != nil {
 		r.failf("%s: open after clean close: %v", where, err)
 	}

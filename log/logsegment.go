@@ -41,10 +41,8 @@ type damage struct {
 	err                    error
 }
 
-// A mark is an offset and the position that belongs to it, in one word so that readers see both or neither: the offset's
+// mark puts an offset and the position that belongs to it into one word, so that readers see both or neither: the offset's
 // distance from base in the upper half, the position in the lower. Both fit: a segment's offsets span 31 bits, and so do its bytes.
-type mark uint64
-
 func (s *logSegment) mark(offset Offset, position int64) uint64 {
 	return uint64(offset-s.base)<<32 | uint64(position)
 }

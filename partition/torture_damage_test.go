@@ -289,11 +289,8 @@ func (d *damages) open(r *damageReader, disk *vfs.Mem, rounds int) error {
 	return nil
 }
 
-var allocatedSample = sync.Pool{New: func() any { return []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}} }}
-
 func allocated() uint64 {
-	s := allocatedSample.Get().([]metrics.Sample)
-	defer allocatedSample.Put(s)
-	metrics.Read(s)
+	s := [1]metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s[:])
 	return s[0].Value.Uint64()
 }

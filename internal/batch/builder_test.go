@@ -80,10 +80,7 @@ func requireWritten(t require.TestingT, w *Builder, all []Record, o Options) {
 
 func TestBuilderWritesWhatFranzGoWrites(t *testing.T) {
 	// Sizes and times around every change of a varint's length.
-	var sizes []int
-	for _, n := range []int{0, 1, 62, 63, 64, 65, 8191, 8192, 8193} {
-		sizes = append(sizes, n)
-	}
+	sizes := []int{0, 1, 62, 63, 64, 65, 8191, 8192, 8193}
 	var all []Record
 	for _, n := range sizes {
 		for _, d := range []int64{0, 1, -1, 63, 64, -64, -65, 8191, 8192, 1 << 20, 1 << 27, 1 << 31, 1 << 34, 1 << 41, 1 << 48, 1 << 55} {
