@@ -45,8 +45,10 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	}
 	result := AppendResult{LogAppendTime: -1}
 	if o.Origin != OriginReplica {
-		if err := l.checkTime(bt, s); err != nil {
-			return AppendResult{}, err
+		if o.Origin == OriginClient {
+			if err := l.checkTime(bt, s); err != nil {
+				return AppendResult{}, err
+			}
 		}
 		if s.LogAppendTime {
 			result.LogAppendTime = milliseconds(l.clock.Now())

@@ -237,3 +237,11 @@ func TestBadBatchesAreRefusedAndChangeNothing(t *testing.T) {
 	_, err = l.Read(1, 10, 10)
 	require.ErrorIs(t, err, ErrOffsetOutOfRange)
 }
+
+// A clock that is set back must not refuse commits that were made before: they are written late on a full disk.
+func TestCoordinatorsRecordsKeepTheirTimestampsWhateverTheClockSays(t *testing.T) {
+	_, c := memConfig(t)
+	l := open(t, c)
+	_, err := l.Append(make1(1<<60, 1, "v"), AppendOptions{Origin: OriginCoordinator})
+	require.NoError(t, err)
+}
