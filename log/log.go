@@ -29,6 +29,8 @@ type Log struct {
 	loading sync.Mutex // guards the first touch
 	syncing sync.Mutex // one at a time: the sync of rolled segments
 
+	syncingOpen sync.Mutex // one at a time: the sync of the active segment beside its writer; taken last but for mu
+
 	identified     atomic.Bool   // the directory is not another topic's
 	hasMetadata    atomic.Bool   // and has a right partition.metadata
 	newNames       atomic.Bool   // a file was made since the directory was synced

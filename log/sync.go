@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"github.com/partlog/partlog/internal/vfs"
 )
 
 // syncActive makes all that has been written durable, by whoever has the writer role.
@@ -70,15 +72,30 @@ func (l *Log) Sync() error {
 		return err
 	}
 	start := l.clock.Now()
-	if err := file.Sync(); err != nil {
+	if err := l.syncOpen(file); err != nil {
 		if errors.Is(err, fs.ErrClosed) {
 			return nil // parked or closed in between, which has synced it
 		}
-		return l.poison(err)
+		return err
 	}
 	l.countSync(l.clock.Now().Sub(start))
 	l.advanceDurable(next)
 	return nil
+}
+
+// syncOpen syncs the active segment's file without the writer role. Of two syncs at once, one can get the error and the other, after
+// it, a false success: so there is one at a time, and none after a failed one.
+func (l *Log) syncOpen(file vfs.File) error {
+	l.syncingOpen.Lock()
+	defer l.syncingOpen.Unlock()
+	if err := l.failureError(); err != nil {
+		return err
+	}
+	err := file.Sync()
+	if err != nil && !errors.Is(err, fs.ErrClosed) {
+		return l.poison(err)
+	}
+	return err
 }
 
 // syncRolled syncs the files of rolled segments that have not been, oldest first.

@@ -31,6 +31,7 @@ type shell struct {
 	round   int64                   // checkpoints so far
 	warm    map[*part]int64         // partitions with an open file, and the round in which they were last appended to
 	unsync  map[SyncMode]*syncRound // by interval
+	syncing chan struct{}           // a token for each partition that a round syncs at this moment
 	retains bool                    // retention is on its way
 	doomed  []string                // directories to be removed
 	low     bool                    // free space is below the threshold
@@ -45,6 +46,7 @@ func (h *shell) init(s *Store) {
 	h.idle.L = &h.mu
 	h.timers = map[int]func() bool{}
 	h.unsync = map[SyncMode]*syncRound{}
+	h.syncing = make(chan struct{}, s.config.SyncConcurrency)
 	h.warm = map[*part]int64{}
 }
 
@@ -141,6 +143,8 @@ func (h *shell) syncAll(mode SyncMode) {
 	delete(h.unsync, mode)
 	h.mu.Unlock()
 	inParallel(h.s.config.SyncConcurrency, r.parts, func(p *part) {
+		h.syncing <- struct{}{} // rounds overlap where the disk is slower than the interval
+		defer func() { <-h.syncing }()
 		p.unsynced.Store(false) // before the sync: an append after this is for the next round
 		if l := p.log.Load(); l != nil {
 			h.failed(p, l.Sync())
