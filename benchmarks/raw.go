@@ -56,8 +56,12 @@ func (r *rawStore) append(w int, _ [][]byte) error {
 	return nil
 }
 
-// prepare zero-fills ahead as partlog does for synced partitions: steps that double from 64 KiB to 16 MiB.
+// prepare zero-fills ahead as partlog does for synced partitions: steps that double from 64 KiB to 16 MiB, and none before
+// writes so large that it does not pay.
 func (l *rawLane) prepare() error {
+	if len(l.ready) > 128<<10 {
+		return nil
+	}
 	for l.position+int64(len(l.ready)) > l.prepared {
 		if _, err := unix.Pwrite(int(l.f.Fd()), make([]byte, l.step), l.prepared); err != nil {
 			return err
