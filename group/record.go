@@ -163,8 +163,12 @@ func (r *reader) offsetCommit(version int16) *CommittedOffset {
 		r.int64() // expireTimestamp: Kafka has not written it since 2.1 unless a client asked for it
 	}
 	r.tags(func(tag uint64, b []byte) {
-		if tag == tagTopicID && len(b) == len(c.TopicID) {
+		switch {
+		case tag != tagTopicID:
+		case len(b) == len(c.TopicID):
 			c.TopicID = partition.TopicID(b)
+		default:
+			r.failed = true
 		}
 	})
 	return c

@@ -13,6 +13,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		f.Add(fromHex(f, goldenOffsetKey), fromHex(f, v))
 	}
 	f.Add(fromHex(f, goldenGroupKey), fromHex(f, goldenGroup))
+	f.Add([]byte("\x00\x01\x00\x0200\x00\x02000000"), []byte("\x00\x04000000000000\x02000000000\x01\x00\x00")) // a topic id of no bytes
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		r, ok, err := decodeRecord(key, value)
 		switch {
