@@ -11,8 +11,8 @@ import (
 // Log is one partition's records on disk. All methods may be called from any goroutine. It starts none itself: Sync, Seal and
 // Retain are calls that the owner makes.
 //
-// Lock order: admin, loading, the writer role (see writer.go), syncing, logSegment.mu, mu, leases.mu. admin, loading, syncing and,
-// while it is loaded or mapped, a segment's mu are held during I/O; mu never is.
+// Lock order: admin, loading, the writer role (see writer.go), syncing, logSegment.mu, syncingOpen, mu, leases.mu. admin, loading,
+// syncing, syncingOpen and, while it is loaded or mapped, a segment's mu are held during I/O; mu never is.
 type Log struct {
 	config   Config
 	clock    clock.Clock
