@@ -188,8 +188,12 @@ func (s *Store) retire(id TopicID, name string, parts int32, present map[string]
 		if err == nil && TopicID(found) != id {
 			continue
 		}
-		to := filepath.Join(data, segment.DirName{Topic: name, Partition: i}.WithState(segment.DirDelete, newUUID()).String())
-		if err := s.fs.Rename(from, to); errors.Is(err, fs.ErrNotExist) {
+		var to string
+		for err = fs.ErrExist; errors.Is(err, fs.ErrExist); { // random numbers that repeat, as seeded ones do, find the name taken
+			to = filepath.Join(data, segment.DirName{Topic: name, Partition: i}.WithState(segment.DirDelete, newUUID()).String())
+			err = s.fs.Rename(from, to)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return fmt.Errorf("delete topic %q: %w", name, err)
