@@ -2,21 +2,37 @@ package group
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/partlog/partlog/partition"
 )
 
-// Assignor divides partitions between the members of a group. It runs in the group's leader and must be a function of
-// its arguments alone.
+// Assignor divides partitions between the members of a group (Kafka's ConsumerPartitionAssignor). Range, RoundRobin,
+// Sticky and CooperativeSticky are Kafka's; a host may have its own. It runs in the group's leader, must be a function
+// of its arguments alone, and is safe for concurrent use.
 type Assignor interface {
 	// Name is the protocol name, the same in all members ("range").
 	Name() string
+	// Cooperative reports whether members may keep their partitions while they join a generation (KIP-429), because
+	// Assign never gives one to a new owner while another member still has it. A group rebalances this way if all of
+	// its configured assignors do.
+	Cooperative() bool
+	// UserData is what a member tells this assignor about itself besides its subscription: owned is what it was last
+	// assigned, as of generation g (NoGeneration if it never was). Nil if there is nothing to tell.
+	UserData(owned []partition.TopicPartition, g Generation) []byte
 	// Assign returns the partitions of each member, by member id. A member that gets nothing may be left out.
-	// Topics that are not in partitions do not exist and are ignored; only members that subscribe to a topic may
-	// get its partitions. Racks of replicas are nil where unknown.
-	Assign(partitions map[string]int32, members []AssignorMember) map[string][]partition.TopicPartition
+	// Topics that are not in the cluster do not exist and are ignored; only members that subscribe to a topic may
+	// get its partitions. It keeps and changes nothing of its arguments.
+	Assign(c Cluster, members []AssignorMember) map[string][]partition.TopicPartition
+}
+
+// Cluster is what an Assignor knows of the topics.
+type Cluster struct {
+	// Partitions is the number of partitions of each topic that somebody subscribes to; 0 if it does not exist.
+	Partitions map[string]int32
+	// Racks returns the racks of a partition's replicas, "" for a replica whose rack is unknown. Nil if racks are
+	// not known, as in an embedded store.
+	Racks func(partition.TopicPartition) []string
 }
 
 // AssignorMember is one member as an Assignor sees it.
@@ -43,39 +59,4 @@ func sortMembers(members []AssignorMember) []AssignorMember {
 
 func compareTopicPartitions(a, b partition.TopicPartition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-}
-
-// Range is Kafka's RangeAssignor: per topic, each subscriber gets a contiguous range, and the first ones one
-// partition more where it does not divide. Topics with as many partitions and the same subscribers are co-partitioned.
-var Range Assignor = rangeAssignor{}
-
-type rangeAssignor struct{}
-
-// Name returns "range".
-func (rangeAssignor) Name() string { return "range" }
-
-// Assign implements Assignor. Racks are not looked at: an embedded store has none.
-func (rangeAssignor) Assign(partitions map[string]int32, members []AssignorMember) map[string][]partition.TopicPartition {
-	subscribers := make(map[string][]string)
-	for _, m := range sortMembers(members) {
-		topics := slices.Compact(slices.Sorted(slices.Values(m.Topics)))
-		for _, t := range topics {
-			subscribers[t] = append(subscribers[t], m.MemberID)
-		}
-	}
-	out := make(map[string][]partition.TopicPartition, len(members))
-	for _, t := range slices.Sorted(maps.Keys(subscribers)) {
-		n, c := partitions[t], int32(len(subscribers[t]))
-		each, extra, next := n/c, n%c, int32(0)
-		for i, id := range subscribers[t] {
-			end := next + each
-			if int32(i) < extra {
-				end++
-			}
-			for ; next < end; next++ {
-				out[id] = append(out[id], partition.TopicPartition{Topic: t, Partition: next})
-			}
-		}
-	}
-	return out
 }

@@ -42,7 +42,7 @@ func TestRangeAssignsLikeKafka(t *testing.T) {
 		"a topic subscribed to twice":  {"a:t,t b:t", map[string]int32{"t": 2}, map[string]string{"a": "t-0", "b": "t-1"}},
 	} {
 		got := make(map[string]string)
-		for id, tps := range Range.Assign(c.partitions, parseMembers(c.members)) {
+		for id, tps := range Range.Assign(Cluster{Partitions: c.partitions}, parseMembers(c.members)) {
 			var all []string
 			for _, tp := range tps {
 				all = append(all, tp.String())
@@ -56,7 +56,7 @@ func TestRangeAssignsLikeKafka(t *testing.T) {
 func TestStaticMembersComeFirst(t *testing.T) {
 	members := parseMembers("a:t b:t c:t")
 	members[1].InstanceID, members[2].InstanceID = "z", "y"
-	got := Range.Assign(map[string]int32{"t": 3}, members)
+	got := Range.Assign(Cluster{Partitions: map[string]int32{"t": 3}}, members)
 	require.Equal(t, []partition.TopicPartition{{Topic: "t", Partition: 0}}, got["c"])
 	require.Equal(t, []partition.TopicPartition{{Topic: "t", Partition: 1}}, got["b"])
 	require.Equal(t, []partition.TopicPartition{{Topic: "t", Partition: 2}}, got["a"])
@@ -72,7 +72,7 @@ func TestRangeCoversEveryPartitionOnceAndEvenly(t *testing.T) {
 		for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching("[a-z]{1,3}"), 0, 8, rapid.ID).Draw(t, "members") {
 			members = append(members, AssignorMember{MemberID: id, Subscription: Subscription{Topics: topics.Draw(t, "topics")}})
 		}
-		got := Range.Assign(partitions, members)
+		got := Range.Assign(Cluster{Partitions: partitions}, members)
 		owner := make(map[partition.TopicPartition]string)
 		for id, tps := range got {
 			for _, tp := range tps {

@@ -41,7 +41,7 @@ func BenchmarkRange(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		Range.Assign(partitions, members)
+		Range.Assign(Cluster{Partitions: partitions}, members)
 	}
 }
 

@@ -3,7 +3,7 @@ package group
 import (
 	"context"
 	"fmt"
-
+	"slices"
 	"sync"
 
 	"github.com/partlog/partlog/partition"
@@ -59,11 +59,24 @@ func (g *ConsumerGroup) Coordinator(ctx context.Context) (Coordinator, error) {
 	return g.coordinators.Find(ctx, g.id)
 }
 
+// Cooperative reports whether the group's members keep their partitions while they join a generation: all configured
+// assignors are cooperative (KIP-429). Otherwise a member gives up all of them before it joins.
+func (g *ConsumerGroup) Cooperative() bool {
+	return !slices.ContainsFunc(g.config.Assignors, func(a Assignor) bool { return !a.Cooperative() })
+}
+
 // Protocols returns what a member with this subscription puts into its JoinRequest: one protocol per configured
-// assignor.
+// assignor. Owned and Generation are the member's last assignment, also where it has given it up to join (eager):
+// sticky assignors are told, and Owned itself goes into the metadata only if the group is Cooperative. UserData is
+// filled in by each assignor.
 func (g *ConsumerGroup) Protocols(s Subscription) []Protocol {
+	last := s.Owned
+	if !g.Cooperative() {
+		s.Owned = nil
+	}
 	var out []Protocol
 	for _, a := range g.config.Assignors {
+		s.UserData = a.UserData(last, s.Generation)
 		out = append(out, Protocol{Name: a.Name(), Metadata: s.Append(nil)})
 	}
 	return out
@@ -99,7 +112,7 @@ func (g *ConsumerGroup) Assign(ctx context.Context, r JoinResult) (assignments m
 		return nil, nil, fmt.Errorf("assign partitions of group %q: %w", g.id, err)
 	}
 	assignments = make(map[string][]byte, len(r.Members))
-	for id, tps := range assignor.Assign(partitions, members) {
+	for id, tps := range assignor.Assign(Cluster{Partitions: partitions}, members) {
 		a := Assignment{Partitions: tps}
 		assignments[id] = a.Append(nil)
 	}
