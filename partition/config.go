@@ -32,6 +32,10 @@ type Config struct {
 	CloseTimeout           time.Duration // bound of Close for what may hang; default 30 s
 	ProducerIDExpiration   time.Duration // producer.id.expiration.ms; default 24 h
 
+	MaxTransactionTimeout      time.Duration // transaction.max.timeout.ms; default 15 min
+	TransactionTimeoutInterval time.Duration // how often timeouts are looked for (transaction.abort.timed.out.transaction.cleanup.interval.ms); default 10 s
+	TransactionalIDExpiration  time.Duration // transactional.id.expiration.ms: ids idle for longer are forgotten; default 0: never
+
 	// Clock is where all time comes from; default the system's.
 	Clock Clock
 	// FS is where all files are; default the operating system's. OpenMemory ignores it.
@@ -61,6 +65,8 @@ func (c Config) withDefaults() Config {
 	age(&c.CheckpointInterval, time.Second)
 	age(&c.CloseTimeout, 30*time.Second)
 	age(&c.ProducerIDExpiration, 24*time.Hour)
+	age(&c.MaxTransactionTimeout, 15*time.Minute)
+	age(&c.TransactionTimeoutInterval, 10*time.Second)
 	if c.CheckpointBytes == 0 {
 		c.CheckpointBytes = 16 << 20
 	}
@@ -94,6 +100,9 @@ func (c Config) validate() error {
 		{"CheckpointBytes", c.CheckpointBytes},
 		{"CloseTimeout", int64(c.CloseTimeout)},
 		{"ProducerIDExpiration", int64(c.ProducerIDExpiration)},
+		{"MaxTransactionTimeout", int64(c.MaxTransactionTimeout)},
+		{"TransactionTimeoutInterval", int64(c.TransactionTimeoutInterval)},
+		{"TransactionalIDExpiration", int64(c.TransactionalIDExpiration) + 1},
 	} {
 		if f.v < 1 {
 			return &ConfigError{Key: f.name, Value: fmt.Sprint(f.v), Range: "at least 1"}

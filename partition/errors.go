@@ -41,10 +41,32 @@ var (
 	ErrNewerFormat             = errors.New("store was written by a newer version of partlog")
 )
 
+// Errors of transactions (KIP-98, KIP-360, KIP-890), with Kafka's names.
+var (
+	// ErrProducerFenced says that a newer instance with the same transactional id exists, or that the coordinator has
+	// ended the transaction of this one. Only a new InitProducerID helps.
+	ErrProducerFenced = errors.New("producer is fenced by a newer one, or by a timeout of its transaction")
+	// ErrConcurrentTransactions says that the end of the previous transaction, or another request of the same
+	// transactional id, is still going on. Retriable.
+	ErrConcurrentTransactions = errors.New("another request of this transactional id is in progress")
+	// ErrInvalidTxnState says that the transaction is not in a state for this request, as the commit of one that has been aborted.
+	ErrInvalidTxnState = errors.New("invalid transaction state")
+	// ErrInvalidProducerIDMapping says that the producer id is not that of the transactional id.
+	ErrInvalidProducerIDMapping = errors.New("producer id does not belong to the transactional id")
+	// ErrInvalidTransactionTimeout says that a timeout is not above 0 or is above Config.MaxTransactionTimeout.
+	ErrInvalidTransactionTimeout = errors.New("invalid transaction timeout")
+	// ErrTransactionAbortable says that this transaction can only be aborted; the next one may succeed.
+	ErrTransactionAbortable = errors.New("transaction can only be aborted")
+	// ErrTransactionCoordinatorFenced says that a marker comes from a coordinator that has been replaced.
+	ErrTransactionCoordinatorFenced = errors.New("transaction coordinator is fenced by a newer one")
+	// ErrTransactionalIDNotFound says that nobody has used the transactional id, or that it has expired.
+	ErrTransactionalIDNotFound = errors.New("transactional id not found")
+)
+
 // Retriable reports whether the same request may succeed later without anybody repairing or changing anything: the
 // one place where that is decided. An error that only a caller's change, more disk or a reopen can cure is not.
 func Retriable(err error) bool {
-	for _, e := range []error{ErrTimeout, ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrFencedLeaderEpoch, ErrUnknownLeaderEpoch, ErrCorruptMessage} {
+	for _, e := range []error{ErrTimeout, ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrFencedLeaderEpoch, ErrUnknownLeaderEpoch, ErrCorruptMessage, ErrConcurrentTransactions} {
 		if errors.Is(err, e) {
 			return !errors.Is(err, context.Canceled)
 		}

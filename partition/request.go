@@ -15,7 +15,9 @@ type AppendRequest struct {
 	// LogAppendTime, its time and checksum in place; the caller may reuse it when Append has returned.
 	Batch []byte
 	Acks  Acks
-	// TransactionalID is the producer's, empty outside transactions.
+	// TransactionalID is the producer's, empty outside transactions. A batch with it is transactional and has the
+	// producer id that InitProducerID returned for it; the partition joins the transaction by its first batch. What
+	// Acks promises such a batch may be less than AcksAll: EndTxn makes everything durable before it commits.
 	TransactionalID string
 	// Internal marks a write of a coordinator to its own topic: internal topics are closed to all others, and
 	// the rules for clients' batches do not apply.
@@ -42,7 +44,9 @@ type FetchRequest struct {
 	// MaxBytes bounds the answer; 0 means 50 MiB. The first partition with data may exceed it by one batch.
 	MaxBytes int
 	// MaxWait bounds the wait for MinBytes; 0 answers at once.
-	MaxWait       time.Duration
+	MaxWait time.Duration
+	// ReadCommitted stops each partition at its last stable offset, and gives the aborted transactions of the range
+	// (isolation.level=read_committed). Without it, open and aborted transactions are read like all else.
 	ReadCommitted bool
 	// Reuse is storage for the answer, or nil. Its leases must have been released.
 	Reuse []FetchResult
@@ -64,14 +68,23 @@ type FetchResult struct {
 	// ErrUnknownTopicID, ErrFencedLeaderEpoch and *log.CorruptionError. Batches is empty then.
 	Err           error
 	HighWatermark Offset
-	LastStable    Offset
+	LastStable    Offset // below it every transaction has ended; min(HighWatermark, first offset of an open one)
 	LogStart      Offset
+	// Aborted lists, with ReadCommitted, the aborted transactions that reach into Batches, by FirstOffset: batches of
+	// that producer from there to its next abort marker are to be skipped. Storage of FetchRequest.Reuse is used again.
+	Aborted []AbortedTxn
 	// Batches holds whole batches, borrowed until Lease.Release: from a mapping of the file, so a file that
 	// somebody else truncates can fault the goroutine that touches them.
 	Batches []byte
 	Lease   Lease
 	// CorruptNext is, with a *log.CorruptionError, the offset at which reading can go on.
 	CorruptNext Offset
+}
+
+// AbortedTxn is one aborted transaction of a FetchResult.
+type AbortedTxn struct {
+	ProducerID  int64
+	FirstOffset Offset
 }
 
 // Lease holds the bytes of one FetchResult in place. It belongs to one goroutine at a time, and only one copy of it

@@ -64,6 +64,9 @@ const (
 	TimestampEarliest int64 = -2
 	// TimestampMax asks for the record with the largest timestamp (KIP-734).
 	TimestampMax int64 = -3
+	// TimestampLastStable asks for the last stable offset, which is where a reader of committed records starts at
+	// the latest (ListOffsets with isolation level read_committed in Kafka). It is ours; Kafka's protocol has a field.
+	TimestampLastStable int64 = -100
 )
 
 // OffsetUnknown is the answer of ListOffsets when no record is as young as the timestamp asked for.
