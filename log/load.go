@@ -285,6 +285,7 @@ func (l *Log) activate(s *logSegment) error {
 			return err
 		}
 		w.first = b.MaxTimestamp()
+		w.imprint = Imprint{Base: s.base, First: b.CRC()}
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ type Log struct {
 	recovered     bool   // Open has found epochs and producers
 	closeSnapshot Offset // end that the last close wrote a producer snapshot at
 	counts        counts
+	imprint       Imprint
 	reads         readCounts
 	duplicates    int64
 	corruptions   int64

@@ -148,7 +148,7 @@ func (l *Log) createSegment(base Offset) (*logSegment, error) {
 	w := &l.writer
 	w.segment, w.file, w.tail, w.next = seg, file, 0, base
 	w.zeroed, w.step, w.garbage, w.first, w.closing = 0, 0, 0, -1, false
-	w.created, w.jitter = l.clock.Now(), jitter(s)
+	w.created, w.jitter, w.imprint = l.clock.Now(), jitter(s), Imprint{}
 	return seg, nil
 }
 

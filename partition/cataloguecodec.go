@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/partlog/partlog/log"
 )
 
 // The payloads of journal entries: varints (zigzag), strings as length and bytes, ids as 16 bytes, booleans as one
@@ -45,7 +47,13 @@ func (e *encoder) mark(m mark) {
 	e.int(int64(m.partition))
 	e.int(int64(m.offset))
 	e.int(int64(m.start))
-	e.int(int64(m.lastCRC))
+	e.imprint(m.imprint)
+}
+
+func (e *encoder) imprint(i log.Imprint) {
+	for _, v := range [...]int64{int64(i.Base), int64(i.First), int64(i.Next), int64(i.Last), int64(i.Epoch)} {
+		e.int(v)
+	}
 }
 
 // topic writes a topic; partitions that are all alike, as those of a new one, take the room of one.
@@ -65,7 +73,7 @@ func (e *encoder) topic(t *catTopic) {
 		e.int(int64(t.parts[i].logStart))
 		e.int(int64(t.parts[i].recoveryPoint))
 		e.int(int64(t.parts[i].end))
-		e.int(int64(t.parts[i].lastCRC))
+		e.imprint(t.parts[i].imprint)
 		i += run
 	}
 }
@@ -124,11 +132,15 @@ func (d *decoder) strings() map[string]string {
 }
 
 func (d *decoder) mark() mark {
-	m := mark{id: d.id(), partition: int32(d.int()), offset: Offset(d.int()), start: Offset(d.int()), lastCRC: uint32(d.int())}
+	m := mark{id: d.id(), partition: int32(d.int()), offset: Offset(d.int()), start: Offset(d.int()), imprint: d.imprint()}
 	if m.partition < 0 || m.offset < 0 {
 		d.fail()
 	}
 	return m
+}
+
+func (d *decoder) imprint() log.Imprint {
+	return log.Imprint{Base: Offset(d.int()), First: uint32(d.int()), Next: Offset(d.int()), Last: uint32(d.int()), Epoch: LeaderEpoch(d.int())}
 }
 
 func (d *decoder) topic() *catTopic {
@@ -139,7 +151,7 @@ func (d *decoder) topic() *catTopic {
 	}
 	for d.err == nil && int64(len(t.parts)) < n {
 		run := d.int()
-		p := catPart{logStart: Offset(d.int()), recoveryPoint: Offset(d.int()), end: Offset(d.int()), lastCRC: uint32(d.int())}
+		p := catPart{logStart: Offset(d.int()), recoveryPoint: Offset(d.int()), end: Offset(d.int()), imprint: d.imprint()}
 		if run < 1 || run > n-int64(len(t.parts)) {
 			d.fail()
 			break

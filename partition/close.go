@@ -164,7 +164,7 @@ func (s *Store) ends() []closedEnd {
 			if last.end < 0 {
 				continue // was never opened since an unclean end: it stays unknown
 			}
-			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.lastCRC}, name, t.internal && last.end == 0})
+			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.imprint}, name, t.internal && last.end == 0})
 		}
 	}
 	return out

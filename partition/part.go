@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/log"
 )
@@ -45,13 +44,13 @@ type partStart struct {
 	recoveryPoint Offset
 	logStart      Offset
 	epoch         LeaderEpoch
-	lastCRC       uint32 // of the last batch at the clean close; 0 if there is none
+	imprint       log.Imprint // of the segment that was appended to last
 }
 
 // partEnd is what there is when a partition has been closed; an end of −1 is unknown.
 type partEnd struct {
 	end, start Offset
-	lastCRC    uint32
+	imprint    log.Imprint
 }
 
 func unknownTopic(name string) error {
@@ -106,8 +105,9 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 		p.broken = err
 		return nil, &PartitionRecovery{}, err
 	}
-	if err := p.checkLast(l); err != nil {
+	if err := l.CheckImprint(p.start.imprint); err != nil {
 		l.Abandon()
+		err = fmt.Errorf("open partition %s: %w", p.tp, err)
 		p.broken = err
 		return nil, &PartitionRecovery{}, err
 	}
@@ -119,33 +119,13 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 	return l, report, nil
 }
 
-// checkLast holds the last batch against what the catalogue knows of it from the clean close. Nothing in a segment that
-// is not sealed yet says whose it is: another partition's file in its place would pass every other check.
-func (p *part) checkLast(l *log.Log) error {
-	if !p.start.clean || p.start.lastCRC == 0 || l.End() != p.start.end {
-		return nil // another end is the log's to report
+// imprint is what the next open shall hold the file of the active segment against.
+func (p *part) imprint(l *log.Log) log.Imprint {
+	i := l.Imprint()
+	if i.First == 0 || i.Last == 0 && i.Base == p.start.imprint.Base {
+		return p.start.imprint // nothing was appended since the open
 	}
-	crc, err := lastCRC(l)
-	if err == nil && crc != p.start.lastCRC {
-		err = fmt.Errorf("open partition %s: %w", p.tp, &log.CorruptionError{Path: p.dir(), Offset: p.start.logStart, NextOffset: p.start.end,
-			Err: fmt.Errorf("the last batch has checksum %08x, and had %08x at the last close: the file is another one", crc, p.start.lastCRC)})
-	} else if errors.Is(err, log.ErrCorrupt) {
-		err = nil // reading it says so
-	}
-	return err
-}
-
-// lastCRC returns the checksum of the last batch, 0 if there is none that could be read.
-func lastCRC(l *log.Log) (uint32, error) {
-	end := l.End()
-	if l.Start() >= end {
-		return 0, nil
-	}
-	b, _, err := l.ReadInto(nil, end-1, end, 1)
-	if err != nil || len(b) < batch.HeaderSize {
-		return 0, err
-	}
-	return batch.Batch(b).CRC(), nil
+	return i
 }
 
 // goneLocked says why nothing can be done with the partition any more, if so.
@@ -210,14 +190,13 @@ func (p *part) close() error {
 	p.closed = true
 	l := p.log.Load()
 	if l == nil {
-		p.last = partEnd{p.start.end, p.start.logStart, p.start.lastCRC}
+		p.last = partEnd{p.start.end, p.start.logStart, p.start.imprint}
 		return p.broken
 	}
-	crc, _ := lastCRC(l) // a last batch that cannot be read has been reported, and is not compared
 	err := l.Close()
 	if err != nil {
 		err = fmt.Errorf("close partition %s: %w", p.tp, err)
 	}
-	p.last = partEnd{l.End(), l.Start(), crc}
+	p.last = partEnd{l.End(), l.Start(), p.imprint(l)}
 	return err
 }

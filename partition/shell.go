@@ -215,8 +215,8 @@ func (h *shell) seal(p *part) {
 	}
 }
 
-// saveRecoveryPoints journals how far partitions are known to be synced, so that the next recovery starts there. A
-// failure costs that recovery time and nothing else.
+// saveRecoveryPoints journals how far partitions are known to be synced, so that the next recovery starts there, and what
+// tells their files from others. A failure costs that recovery time, and nothing else.
 func (s *Store) saveRecoveryPoints(parts []*part) {
 	var e encoder
 	n := 0
@@ -228,8 +228,9 @@ func (s *Store) saveRecoveryPoints(parts []*part) {
 		if l == nil || ct == nil || ct.id != p.t.id || int(p.tp.Partition) >= len(ct.parts) {
 			continue
 		}
-		if o := l.RecoveryPoint(); o > ct.parts[p.tp.Partition].recoveryPoint {
-			e.mark(mark{id: ct.id, partition: p.tp.Partition, offset: o})
+		known, point, imprint := ct.parts[p.tp.Partition], l.RecoveryPoint(), p.imprint(l)
+		if point > known.recoveryPoint || imprint.Base != known.imprint.Base || imprint.First != known.imprint.First {
+			e.mark(mark{id: ct.id, partition: p.tp.Partition, offset: max(point, known.recoveryPoint), imprint: imprint})
 			n++
 		}
 	}

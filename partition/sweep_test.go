@@ -3,7 +3,6 @@ package partition_test
 import (
 	"os"
 	"path"
-	"slices"
 	"testing"
 
 	"github.com/partlog/partlog/internal/vfs"
@@ -84,10 +83,10 @@ func TestDamageToAnyFileIsDetectedRepairedOrHarmless(t *testing.T) {
 			d.try(name+" foreign text", func(m vfs.FS) error { return overwrite(m, name, []byte("This is somebody's shopping list.\n")) })
 			d.try(name+" foreign, huge numbers", func(m vfs.FS) error { return overwrite(m, name, hugeNumbers) })
 			for _, other := range b.files {
-				if path.Ext(other) != path.Ext(name) || !b.bound(name) {
+				if path.Ext(other) != path.Ext(name) {
 					continue
 				}
-				if other > name && b.bound(other) {
+				if other > name {
 					d.try(name+" swapped with "+other, func(m vfs.FS) error { return swap(m, name, other) })
 				}
 				if other != name {
@@ -153,13 +152,6 @@ func TestFilesCutUnderAnOpenStoreCostTheirOwnRecordsOnly(t *testing.T) {
 			_ = store.Close()
 		}
 	}
-}
-
-// bound reports whether something ties a file to its partition. A batch does not say whose it is: a sum does. Of the
-// segment that is still appended to a clean close remembers the last batch, which another partition's file, if it is
-// shorter, looks as if it had lost; and a killed process has remembered nothing.
-func (b *damageBase) bound(name string) bool {
-	return path.Ext(name) != ".log" || slices.Contains(b.files, name[:len(name)-len(".log")]+".sum")
 }
 
 // hugeNumbers is what a parser might believe to be counts and lengths.
@@ -231,4 +223,23 @@ func swap(m vfs.FS, a, b string) error {
 		}
 	}
 	return nil
+}
+
+// Nothing in the file that is appended to says whose it is; the catalogue does, in every mode.
+func TestAForeignFileInPlaceOfAnyOtherIsNeverServed(t *testing.T) {
+	for _, mode := range tortureModes {
+		for _, clean := range []bool{true, false} {
+			b := sweepBase(t, mode, clean)
+			d := newDamages(t, b)
+			for _, name := range b.files {
+				for _, other := range b.files {
+					if path.Ext(name) == ".log" && path.Ext(other) == ".log" && name != other {
+						d.try(name+" swapped with "+other, func(m vfs.FS) error { return swap(m, name, other) })
+						d.try(name+" a copy of "+other, func(m vfs.FS) error { return copyFile(m, other, name) })
+					}
+				}
+			}
+			d.finish()
+		}
+	}
 }
