@@ -28,6 +28,10 @@ const (
 	Stable
 	// Dead groups are gone: unknown, or their coordinator has ended.
 	Dead
+	// Assigning consumer groups (KIP-848) have changed since their target assignment was computed.
+	Assigning
+	// Reconciling consumer groups have members that are on their way to the target assignment.
+	Reconciling
 )
 
 // String returns Kafka's name of the state.
@@ -43,6 +47,10 @@ func (s State) String() string {
 		return "Stable"
 	case Dead:
 		return "Dead"
+	case Assigning:
+		return "Assigning"
+	case Reconciling:
+		return "Reconciling"
 	}
 	return "State(" + strconv.Itoa(int(s)) + ")"
 }
