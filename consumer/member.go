@@ -295,7 +295,7 @@ func (m *member) leave() error {
 	if left || id == "" {
 		return nil
 	}
-	err := m.coordinator.Leave(m.consumer.life, m.group.ID(), id)
+	err := m.coordinator.Leave(m.consumer.life, m.group.ID(), group.LeavingMember{MemberID: id})
 	if errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, partition.ErrClosed) {
 		return nil // gone already
 	}

@@ -41,14 +41,16 @@ type Coordinator interface {
 	// ErrRebalanceInProgress, ErrIllegalGeneration and ErrUnknownMemberID mean: join again, the last with an
 	// empty member id. Local members need it only to learn why JoinResult.Rebalance was closed.
 	Heartbeat(ctx context.Context, m Membership) error
-	// Leave removes members at once and lets the others rebalance (LeaveGroup). The generation is not checked.
-	// ErrUnknownMemberID if any of them was not there; the others have left all the same.
-	Leave(ctx context.Context, group string, memberIDs ...string) error
+	// Leave removes members at once and lets the others rebalance once (LeaveGroup). The generation is not checked.
+	// *LeaveError if any of them was not there (ErrUnknownMemberID) or had lost its instance id to another
+	// (ErrFencedInstanceID); the others have left all the same.
+	Leave(ctx context.Context, group string, members ...LeavingMember) error
 	// Commit stores offsets, all in one batch: acknowledged, they survive a restart (OffsetCommit). A commit of an
 	// old generation is ErrIllegalGeneration. A *CommitError names partitions that were refused; the others of the
 	// same request have been committed.
 	Commit(ctx context.Context, r CommitRequest) error
-	// Offsets returns committed offsets (OffsetFetch). Partitions without one are not in the map.
+	// Offsets returns committed offsets (OffsetFetch). Partitions without one are not in the map. With
+	// RequireStable, an *OffsetsError names those that wait for a transaction, and the map has the others.
 	Offsets(ctx context.Context, r OffsetsRequest) (map[partition.TopicPartition]CommittedOffset, error)
 	// Describe returns a snapshot of a group (DescribeGroups): state Dead and nothing else if there is none.
 	Describe(ctx context.Context, group string) (Description, error)

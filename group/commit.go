@@ -109,6 +109,9 @@ func (m *machine) stepAppended(e appendedEvent) {
 	if p.assignments != nil && e.id == m.syncAppend {
 		m.assigned(p, err)
 	}
+	if p.replaced != nil {
+		m.replaced(p, err)
+	}
 	if err == nil {
 		err = p.err()
 	}

@@ -44,7 +44,7 @@ func TestTwoMembersSplitThePartitions(t *testing.T) {
 	err := a.c.Commit(t.Context(), CommitRequest{Membership: old, Offsets: map[partition.TopicPartition]CommittedOffset{tp("orders", 3): {Offset: 1}}})
 	require.ErrorIs(t, err, ErrIllegalGeneration)
 
-	require.NoError(t, b.c.Leave(t.Context(), "billing", b.joined.MemberID))
+	require.NoError(t, b.c.Leave(t.Context(), "billing", LeavingMember{MemberID: b.joined.MemberID}))
 	require.True(t, closed(b.joined.Rebalance))
 	require.ErrorIs(t, b.commit(t.Context(), tp("orders", 3), 1), ErrUnknownMemberID)
 	<-a.joined.Rebalance
@@ -412,7 +412,7 @@ func TestCloseAnswersEverybodyAndLeavesNothingRunning(t *testing.T) {
 		require.ErrorIs(t, <-joined, partition.ErrClosed)
 		require.ErrorIs(t, a.commit(t.Context(), tp("orders", 0), 1), partition.ErrClosed)
 		require.ErrorIs(t, c.Heartbeat(t.Context(), a.joined.Membership), partition.ErrClosed)
-		require.ErrorIs(t, c.Leave(t.Context(), "billing", a.joined.MemberID), partition.ErrClosed)
+		require.ErrorIs(t, c.Leave(t.Context(), "billing", LeavingMember{MemberID: a.joined.MemberID}), partition.ErrClosed)
 		_, err = c.Offsets(t.Context(), OffsetsRequest{Group: "billing"})
 		require.ErrorIs(t, err, partition.ErrClosed)
 		_, err = Open(store, "third", Config{})
@@ -439,7 +439,7 @@ func TestEventsMayCallTheGroupAndComeInOrder(t *testing.T) {
 	g, _ = openGroup(t, newBackend(newStore(t, "orders")), "billing", Config{Coordinator: CoordinatorConfig{Events: events}})
 	a := newClient(t, g, "orders")
 	require.NoError(t, a.enter(t.Context()))
-	require.NoError(t, a.c.Leave(t.Context(), "billing", a.joined.MemberID))
+	require.NoError(t, a.c.Leave(t.Context(), "billing", LeavingMember{MemberID: a.joined.MemberID}))
 	require.Equal(t, []string{
 		"rebalance 0 <nil>", "generation 1 CompletingRebalance 1",
 		"removed: left", "rebalance 1 <nil>", "generation 2 Empty 0",

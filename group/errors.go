@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,11 +22,65 @@ var (
 	ErrGroupMaxSizeReached       = errors.New("group is full")
 	ErrOffsetMetadataTooLarge    = errors.New("offset metadata too large")
 	ErrCoordinatorNotAvailable   = errors.New("group coordinator not available")
+	ErrFencedInstanceID          = errors.New("fenced instance id: another member has taken the instance's place")
+	ErrUnstableOffsetCommit      = errors.New("unstable offset commit: a transaction with an offset of the partition has not ended")
+	ErrGroupNotEmpty             = errors.New("group is not empty") // NON_EMPTY_GROUP
+	ErrGroupIDNotFound           = errors.New("group id not found")
+	ErrGroupSubscribedToTopic    = errors.New("group is subscribed to the topic")
+	ErrFencedMemberEpoch         = errors.New("fenced member epoch: the member must give up its partitions and join again")
+	ErrStaleMemberEpoch          = errors.New("stale member epoch: the member must get its new epoch by a heartbeat first")
+	ErrUnreleasedInstanceID      = errors.New("unreleased instance id: another member has it and has not left")
+	ErrUnsupportedAssignor       = errors.New("unsupported assignor: the coordinator has none of that name")
+	ErrInvalidRegularExpression  = errors.New("invalid regular expression")
+	ErrInvalidRequest            = errors.New("invalid request")
 	ErrInvalidCommitOffset       = errors.New("invalid commit offset") // a negative one: Kafka's INVALID_REQUEST
 
 	// ErrCorruptRecord is a record of the offsets topic, a subscription or an assignment that cannot be read.
 	ErrCorruptRecord = errors.New("corrupt group record")
 )
+
+// LeaveError says which of several members could not be removed, and why, by their place in the request; the others have
+// left. errors.Is looks into the reasons.
+type LeaveError struct {
+	Members []error // nil for those that have left
+}
+
+// Error names the members that stayed by their place, with the reasons.
+func (e *LeaveError) Error() string {
+	var all []string
+	for i, err := range e.Members {
+		if err != nil {
+			all = append(all, fmt.Sprintf("member %d of %d: %v", i+1, len(e.Members), err))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// Unwrap returns the reasons.
+func (e *LeaveError) Unwrap() []error {
+	return slices.DeleteFunc(slices.Clone(e.Members), func(err error) bool { return err == nil })
+}
+
+// OffsetsError says for which partitions offsets could not be told or deleted, and why; the others of the request are not
+// concerned. errors.Is looks into the reasons.
+type OffsetsError struct {
+	Partitions map[partition.TopicPartition]error
+}
+
+// Error names the partitions in order, with their reasons.
+func (e *OffsetsError) Error() string { return partitionErrors(e.Partitions) }
+
+// Unwrap returns the reasons, in no order.
+func (e *OffsetsError) Unwrap() []error { return slices.Collect(maps.Values(e.Partitions)) }
+
+func partitionErrors(errs map[partition.TopicPartition]error) string {
+	var all []string
+	for tp, err := range errs {
+		all = append(all, fmt.Sprintf("%s: %v", tp, err))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
 
 // CommitError says which partitions of a commit were refused, and why. The others of the request are committed.
 // errors.Is looks into the reasons.
@@ -34,20 +89,7 @@ type CommitError struct {
 }
 
 // Error names the partitions in order, with their reasons.
-func (e *CommitError) Error() string {
-	var all []string
-	for tp, err := range e.Partitions {
-		all = append(all, fmt.Sprintf("%s: %v", tp, err))
-	}
-	slices.Sort(all)
-	return "commit offsets: " + strings.Join(all, "; ")
-}
+func (e *CommitError) Error() string { return "commit offsets: " + partitionErrors(e.Partitions) }
 
 // Unwrap returns the reasons, in no order.
-func (e *CommitError) Unwrap() []error {
-	var all []error
-	for _, err := range e.Partitions {
-		all = append(all, err)
-	}
-	return all
-}
+func (e *CommitError) Unwrap() []error { return slices.Collect(maps.Values(e.Partitions)) }

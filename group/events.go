@@ -12,6 +12,8 @@ type Events struct {
 	Generation func(GenerationInfo)
 	// MemberRemoved: a member has left or was removed.
 	MemberRemoved func(MemberRemovedInfo)
+	// MemberReplaced: a static member has come back and got a new member id; the old one is fenced.
+	MemberReplaced func(MemberReplacedInfo)
 	// Loaded: a partition of the offsets topic has been read.
 	Loaded func(LoadedInfo)
 	// WriteFailed: a record of the offsets topic could not be written. For want of space it is kept in memory and
@@ -41,6 +43,12 @@ type GenerationInfo struct {
 type MemberRemovedInfo struct {
 	Group, MemberID string
 	Reason          string
+}
+
+// MemberReplacedInfo says which static member has come back.
+type MemberReplacedInfo struct {
+	Group, InstanceID        string
+	OldMemberID, NewMemberID string
 }
 
 // LoadedInfo says what was read from a partition of the offsets topic.

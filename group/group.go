@@ -103,7 +103,7 @@ func (g *ConsumerGroup) Assign(ctx context.Context, r JoinResult) (assignments m
 		if err != nil {
 			continue
 		}
-		members = append(members, AssignorMember{MemberID: m.MemberID, Subscription: s})
+		members = append(members, AssignorMember{MemberID: m.MemberID, InstanceID: m.InstanceID, Subscription: s})
 		for _, t := range s.Topics {
 			partitions[t] = 0
 		}

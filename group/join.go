@@ -14,6 +14,8 @@ func (m *machine) stepJoin(e joinEvent) {
 	}
 	known := m.byID[e.MemberID]
 	switch {
+	case e.MemberID == "" && e.InstanceID != "":
+		m.joinStatic(e)
 	case e.MemberID == "" && e.RequireKnownMemberID: // classicGroupJoinNewDynamicMember
 		m.pending[e.newMemberID] = true
 		m.setTimer(timerPending, e.newMemberID, e.SessionTimeout)
@@ -30,20 +32,31 @@ func (m *machine) stepJoin(e joinEvent) {
 		m.maybeCompleteJoin()
 	case m.state == CompletingRebalance && known.supportsSame(e.Protocols):
 		// The member has not got the answer to its join: the generation is still the one.
-		m.answerJoin(known, e.call)
+		m.answerJoin(known, e.call, false)
 	case m.state == Stable && known.id != m.leader && known.supportsSame(e.Protocols):
-		m.answerJoin(known, e.call)
+		m.answerJoin(known, e.call, false)
 	case m.state == Stable && known.id == m.leader:
 		m.update(known, e)
-		m.prepareRebalance("leader " + known.id + " joined again")
+		m.prepareRebalance(because("leader "+known.id+" joined again", e.Reason))
 	default:
 		m.update(known, e)
-		m.prepareRebalance("member " + known.id + " joined with other metadata")
+		m.prepareRebalance(because("member "+known.id+" joined with other metadata", e.Reason))
 	}
+}
+
+// because adds a member's own reason (KIP-800) to ours.
+func because(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + reason
 }
 
 // checkJoin refuses what may not join.
 func (m *machine) checkJoin(e *joinEvent) error {
+	if e.Local && e.SessionTimeout <= 0 {
+		e.SessionTimeout = m.config.minSession
+	}
 	if !e.Local && (e.SessionTimeout < m.config.minSession || e.SessionTimeout > m.config.maxSession) {
 		return ErrInvalidSessionTimeout
 	}
@@ -54,13 +67,16 @@ func (m *machine) checkJoin(e *joinEvent) error {
 		return ErrCoordinatorNotAvailable
 	}
 	known := m.byID[e.MemberID]
+	if e.MemberID == "" {
+		known = m.instances[e.InstanceID] // takes nobody else's place
+	}
 	if full := m.config.maxSize; full > 0 && m.state != Empty { // acceptJoiningMember
 		size, in := len(m.members), known != nil
 		if m.state == PreparingRebalance {
 			size, in = m.joined(), known != nil && known.join != 0
 		}
 		if !in && size >= full {
-			if known != nil {
+			if known != nil && e.MemberID != "" {
 				m.remove(known, "group is full")
 			}
 			return ErrGroupMaxSizeReached
@@ -69,10 +85,11 @@ func (m *machine) checkJoin(e *joinEvent) error {
 	if !m.supportsProtocols(e.ProtocolType, e.Protocols) {
 		return ErrInconsistentGroupProtocol
 	}
-	if e.MemberID != "" && known == nil && !m.pending[e.MemberID] {
-		return ErrUnknownMemberID
+	if e.MemberID == "" || m.pending[e.MemberID] {
+		return nil
 	}
-	return nil
+	_, err := m.validateMember(e.MemberID, e.InstanceID)
+	return err
 }
 
 // supportsProtocols reports whether somebody with these protocols could be a member beside those there are.
@@ -115,7 +132,7 @@ func (m *machine) addAndRebalance(e joinEvent, id string) {
 		m.protocolType = e.ProtocolType
 	}
 	joined := &member{
-		id: id, clientID: e.ClientID, clientHost: e.ClientHost, local: e.Local,
+		id: id, instanceID: e.InstanceID, clientID: e.ClientID, clientHost: e.ClientHost, local: e.Local,
 		session: e.SessionTimeout, rebalance: e.RebalanceTimeout, protocols: e.Protocols,
 		join: e.call, isNew: true,
 	}
@@ -128,7 +145,7 @@ func (m *machine) addAndRebalance(e joinEvent, id string) {
 	if m.state == PreparingRebalance {
 		m.maybeCompleteJoin()
 	} else {
-		m.prepareRebalance("member " + id + " joined")
+		m.prepareRebalance(because("member "+id+" joined", e.Reason))
 	}
 }
 
@@ -138,7 +155,7 @@ func (m *machine) update(known *member, e joinEvent) {
 	m.answer(known.join, ErrRebalanceInProgress)
 	known.join = e.call
 	known.protocols, known.session, known.rebalance = e.Protocols, e.SessionTimeout, e.RebalanceTimeout
-	known.clientID = e.ClientID
+	known.clientID, known.detached = e.ClientID, false
 	if !known.local {
 		known.clientHost = e.ClientHost
 	}
@@ -154,7 +171,10 @@ func (m *machine) stepWithdraw(e withdrawEvent) {
 			return
 		case member.join:
 			member.join = 0
-			if member.local {
+			switch {
+			case member.local && member.instanceID != "":
+				m.detach(member)
+			case member.local:
 				m.remove(member, "join was cancelled")
 				m.membersRemoved("member " + member.id + " cancelled its join")
 			}
@@ -164,6 +184,9 @@ func (m *machine) stepWithdraw(e withdrawEvent) {
 	for _, a := range m.appends {
 		if a.call == e.call {
 			a.call = 0
+			if r := a.replaced; r != nil && r.member.local && m.byID[r.id] == r.member {
+				m.detach(r.member)
+			}
 		}
 	}
 }
@@ -238,7 +261,7 @@ func (m *machine) completeJoin() {
 	m.initial = false
 	m.stopTimer(timerJoin, "")
 	for _, member := range slices.Clone(m.members) {
-		if member.join == 0 && member.instanceID == nil {
+		if member.join == 0 && member.instanceID == "" {
 			m.remove(member, "did not join again in time")
 		}
 	}
@@ -260,7 +283,7 @@ func (m *machine) completeJoin() {
 		call := member.join
 		member.join = 0
 		m.alive(member, member.session)
-		m.answerJoin(member, call)
+		m.answerJoin(member, call, false)
 	}
 	m.setTimer(timerSync, "", m.rebalanceTimeout())
 }
@@ -307,21 +330,22 @@ func (m *machine) selectProtocol() string {
 	return best
 }
 
-// answerJoin tells a member of the current generation; the leader gets everybody's metadata.
-func (m *machine) answerJoin(to *member, call callID) {
+// answerJoin tells a member of the current generation; the leader gets everybody's metadata, and is told to skip the
+// assignment if there is one already.
+func (m *machine) answerJoin(to *member, call callID, skip bool) {
 	if call == 0 {
 		return
 	}
 	r := &JoinResult{
-		Membership:   Membership{Group: m.id, MemberID: to.id, Generation: m.generation},
-		ProtocolType: m.protocolType, Protocol: m.protocol, LeaderID: m.leader,
+		Membership:   Membership{Group: m.id, MemberID: to.id, Generation: m.generation, InstanceID: to.instanceID},
+		ProtocolType: m.protocolType, Protocol: m.protocol, LeaderID: m.leader, SkipAssignment: skip,
 	}
 	if !to.local {
 		r.HeartbeatInterval = max(to.session/3, time.Millisecond)
 	}
 	if to.id == m.leader {
 		for _, member := range m.members {
-			r.Members = append(r.Members, MemberMetadata{MemberID: member.id, Metadata: member.metadata(m.protocol)})
+			r.Members = append(r.Members, MemberMetadata{MemberID: member.id, InstanceID: member.instanceID, Metadata: member.metadata(m.protocol)})
 		}
 	}
 	m.emit(answerEffect{call: call, join: r})

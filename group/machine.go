@@ -23,6 +23,8 @@ type machine struct {
 
 	members []*member // in the order of their joining
 	byID    map[string]*member
+	// instances are the static members by instance id (KIP-345).
+	instances map[string]*member
 	// pending are member ids that were given out with ErrMemberIDRequired and have not come back: a rebalance
 	// waits for them as for members.
 	pending map[string]bool
@@ -60,9 +62,10 @@ type machineConfig struct {
 // member is a member of a group.
 type member struct {
 	id                   string
-	instanceID           *string // of static members (KIP-345), which for now only come out of the log
+	instanceID           string // of static members (KIP-345), else empty
 	clientID, clientHost string
-	local                bool
+	local                bool // of this process; it has no session unless it is detached
+	detached             bool // its process goes on, or has ended, without it, and it may come back
 	session, rebalance   time.Duration
 	protocols            []Protocol
 	assignment           []byte
@@ -93,13 +96,14 @@ type pendingAppend struct {
 	refused     map[partition.TopicPartition]error
 	assignments map[string][]byte // of a leader's sync
 	metadata    bool              // carries the group's own record
+	replaced    *replacement      // a static member that waits for it
 	retry       bool              // of what there was no space for
 }
 
 func newMachine(id string, c machineConfig) *machine {
 	return &machine{
 		id: id, config: c,
-		byID: make(map[string]*member), pending: make(map[string]bool),
+		byID: make(map[string]*member), instances: make(map[string]*member), pending: make(map[string]bool),
 		offsets:   make(map[partition.TopicPartition]CommittedOffset),
 		unwritten: make(map[partition.TopicPartition]bool),
 		appends:   make(map[appendID]*pendingAppend),
@@ -127,8 +131,8 @@ type (
 		Membership
 	}
 	leaveEvent struct {
-		call      callID
-		memberIDs []string
+		call    callID
+		members []LeavingMember
 	}
 	// commitEvent is an OffsetCommit; refused are partitions that the shell has already refused.
 	commitEvent struct {
@@ -228,7 +232,7 @@ func (m *machine) Step(now time.Time, e event) []effect {
 	case heartbeatEvent:
 		m.answer(e.call, m.heartbeat(e.Membership))
 	case leaveEvent:
-		m.answer(e.call, m.leave(e.memberIDs))
+		m.answer(e.call, m.leave(e.members))
 	case commitEvent:
 		m.stepCommit(e)
 	case timerEvent:
@@ -299,7 +303,7 @@ func (m *machine) stepStop(err error) {
 		m.answer(a.call, err)
 	}
 	m.members, m.appends = nil, make(map[appendID]*pendingAppend)
-	m.byID, m.pending = make(map[string]*member), make(map[string]bool)
+	m.byID, m.instances, m.pending = make(map[string]*member), make(map[string]*member), make(map[string]bool)
 	m.state = Dead
 }
 
@@ -309,7 +313,15 @@ func (m *machine) add(member *member) {
 		m.leader = member.id
 	}
 	m.members = append(m.members, member)
+	m.index(member)
+}
+
+// index makes a member findable by its names.
+func (m *machine) index(member *member) {
 	m.byID[member.id] = member
+	if member.instanceID != "" {
+		m.instances[member.instanceID] = member
+	}
 }
 
 // remove takes a member out; what it had parked is answered with ErrUnknownMemberID.
@@ -318,6 +330,9 @@ func (m *machine) remove(gone *member, reason string) {
 	m.answer(gone.join, ErrUnknownMemberID)
 	m.answer(gone.sync, ErrUnknownMemberID)
 	delete(m.byID, gone.id)
+	if m.instances[gone.instanceID] == gone {
+		delete(m.instances, gone.instanceID)
+	}
 	for i, member := range m.members {
 		if member == gone {
 			m.members = append(m.members[:i:i], m.members[i+1:]...)
@@ -334,9 +349,9 @@ func (m *machine) remove(gone *member, reason string) {
 	m.emit(infoEffect{MemberRemovedInfo{Group: m.id, MemberID: gone.id, Reason: reason}})
 }
 
-// alive restarts the session of a member. A member of this process has none: it lives as long as we do.
+// alive restarts the session of a member. A member of this process has none while it is there: it lives as long as we do.
 func (m *machine) alive(member *member, session time.Duration) {
-	if !member.local {
+	if !member.local || member.detached {
 		m.setTimer(timerSession, member.id, session)
 	}
 }

@@ -58,7 +58,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				s.step(syncEvent{call("sync"), SyncRequest{Membership: m, Assignments: assignments}})
 			},
 			"heartbeat": func(t *rapid.T) { s.step(heartbeatEvent{call("heartbeat"), membership(t)}) },
-			"leave":     func(t *rapid.T) { s.step(leaveEvent{call("leave"), []string{ids.Draw(t, "id")}}) },
+			"leave":     func(t *rapid.T) { s.step(leaveEvent{call("leave"), []LeavingMember{{MemberID: ids.Draw(t, "id")}}}) },
 			"commit": func(t *rapid.T) {
 				o := offsetRecord{partition.TopicPartition{Topic: "t", Partition: rapid.Int32Range(0, 2).Draw(t, "partition")}, CommittedOffset{Offset: partition.Offset(rapid.IntRange(0, 99).Draw(t, "offset"))}}
 				s.step(commitEvent{call: call("commit"), Membership: membership(t), offsets: []offsetRecord{o}})

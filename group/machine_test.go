@@ -146,7 +146,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 	case "leave":
 		e := leaveEvent{call: s.call("leave")}
 		for i := range d.CmdArgs {
-			e.memberIDs = append(e.memberIDs, name(i))
+			e.members = append(e.members, LeavingMember{MemberID: name(i)})
 		}
 		s.step(e)
 	case "commit":
@@ -274,18 +274,13 @@ func (k timerKey) String() string {
 func (s *story) answer(e answerEffect) string {
 	var out []string
 	if e.err != nil {
-		name := e.err.Error()
-		for n, sentinel := range map[string]error{
-			"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
-			"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
-			"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
-			"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
-		} {
-			if e.err == sentinel { //nolint:errorlint // the name is for the sentinel itself
-				name = n
+		if several, ok := errors.AsType[*LeaveError](e.err); ok {
+			for _, err := range several.Members {
+				out = append(out, nameOf(err))
 			}
+			return strings.Join(out, ", ")
 		}
-		out = append(out, name)
+		out = append(out, nameOf(e.err))
 		if errors.Is(e.err, ErrMemberIDRequired) {
 			out = append(out, e.join.MemberID)
 		}
@@ -302,6 +297,25 @@ func (s *story) answer(e answerEffect) string {
 		return "assigned [" + string(e.sync.Assignment) + "]"
 	}
 	return "ok"
+}
+
+// nameOf is Kafka's name of an error.
+func nameOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	for n, sentinel := range map[string]error{
+		"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
+		"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
+		"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
+		"FENCED_INSTANCE_ID": ErrFencedInstanceID, "NON_EMPTY_GROUP": ErrGroupNotEmpty, "GROUP_ID_NOT_FOUND": ErrGroupIDNotFound,
+		"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
+	} {
+		if err == sentinel { //nolint:errorlint // the name is for the sentinel itself
+			return n
+		}
+	}
+	return err.Error()
 }
 
 func describe(t require.TestingT, r record) string {

@@ -77,7 +77,7 @@ type groupMetadata struct {
 // groupMember is a member in a GroupMetadataValue.
 type groupMember struct {
 	id                       string
-	instanceID               *string
+	instanceID               string // empty is null
 	clientID, clientHost     string
 	rebalance, session       time.Duration
 	subscription, assignment []byte
@@ -90,7 +90,7 @@ func (g *groupMetadata) append(dst []byte, version int16) []byte {
 	}
 	for _, m := range g.members {
 		v.Members = append(v.Members, kmsg.GroupMetadataValueMember{
-			MemberID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost,
+			MemberID: m.id, InstanceID: nullable(m.instanceID), ClientID: m.clientID, ClientHost: m.clientHost,
 			RebalanceTimeoutMillis: milliseconds(m.rebalance), SessionTimeoutMillis: milliseconds(m.session),
 			Subscription: m.subscription, Assignment: m.assignment,
 		})
@@ -184,7 +184,7 @@ func (r *reader) groupMetadata(version int16) *groupMetadata {
 		var m groupMember
 		m.id = r.string()
 		if version >= 3 {
-			m.instanceID = r.nullableString()
+			m.instanceID = deref(r.nullableString())
 		}
 		m.clientID, m.clientHost = r.string(), r.string()
 		m.rebalance = -1

@@ -85,8 +85,7 @@ func TestGroupRecordsAreKafkas(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, groupRecord{group: "g1", metadata: &want}, r)
 
-	instance := "static-1"
-	want.members[0].instanceID = &instance
+	want.members[0].instanceID = "static-1"
 	for version := range int16(5) {
 		r, ok, err := decodeRecord(fromHex(t, goldenGroupKey), want.append(nil, version))
 		require.NoError(t, err, "version %d", version)
@@ -100,7 +99,7 @@ func TestGroupRecordsAreKafkas(t *testing.T) {
 			read.since = time.UnixMilli(-1)
 		}
 		if version < 3 {
-			read.members[0].instanceID = nil
+			read.members[0].instanceID = ""
 		}
 		require.Equal(t, &read, r.metadata, "version %d", version)
 	}

@@ -19,7 +19,7 @@ func (m *machine) replay(r *groupRecord) {
 	case r.isOffset:
 		m.offsets[r.tp] = *r.offset
 	default:
-		m.members, m.byID = nil, make(map[string]*member)
+		m.members, m.byID, m.instances = nil, make(map[string]*member), make(map[string]*member)
 		m.state, m.protocolType, m.protocol, m.leader, m.generation = Empty, "", "", "", 0
 		if r.metadata != nil {
 			m.replayMetadata(r.metadata)
@@ -38,8 +38,7 @@ func (m *machine) replayMetadata(g *groupMetadata) {
 			protocols: []Protocol{{Name: g.protocol, Metadata: v.subscription}},
 		}
 		if m.byID[v.id] == nil {
-			m.members = append(m.members, restored)
-			m.byID[v.id] = restored
+			m.add(restored)
 		}
 	}
 	if len(m.members) > 0 {
@@ -47,14 +46,17 @@ func (m *machine) replayMetadata(g *groupMetadata) {
 	}
 }
 
-// stepLoaded takes the restored members on: those over the wire have their whole session to report; those that lived
-// in a process which has ended are removed at once, and delay nobody. Nothing is written for that: after the next
+// stepLoaded takes the restored members on: those over the wire, and static ones of a process which has ended, have
+// their whole session to report; dynamic ones of such a process are removed at once, and delay nobody. Nothing is written for that: after the next
 // open it would happen again in the same way.
 func (m *machine) stepLoaded() {
 	gone := 0
 	for _, member := range slices.Clone(m.members) {
 		switch {
 		case !member.local:
+			m.alive(member, member.session)
+		case member.clientHost != localHost(m.config.incarnation) && member.instanceID != "":
+			member.detached = true
 			m.alive(member, member.session)
 		case member.clientHost != localHost(m.config.incarnation):
 			m.remove(member, "its process has ended")

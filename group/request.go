@@ -17,6 +17,9 @@ type Membership struct {
 	Group      string
 	MemberID   string
 	Generation Generation
+	// InstanceID is the name that a static member keeps over restarts (group.instance.id, KIP-345), empty for
+	// dynamic members. Where it is given, it has to be the member's: ErrFencedInstanceID if another has it by now.
+	InstanceID string
 }
 
 // Protocol is one assignor that a member supports, with what the member tells the leader about itself: for
@@ -31,6 +34,9 @@ type Protocol struct {
 type JoinRequest struct {
 	Group    string
 	MemberID string // empty the first time
+	// InstanceID makes a static member (group.instance.id, KIP-345): it keeps its place and its assignment when it
+	// joins again with an empty MemberID within its session, as after a restart. Empty for dynamic members.
+	InstanceID string
 	// ClientID and ClientHost describe the member to people. ClientHost is set by the coordinator for Local ones.
 	ClientID, ClientHost string
 	// Local marks a member of this process: no session, no heartbeat; it ends with the process. A remote
@@ -46,6 +52,8 @@ type JoinRequest struct {
 	RebalanceTimeout time.Duration
 	ProtocolType     string     // ProtocolTypeConsumer for consumers
 	Protocols        []Protocol // by preference, first is best
+	// Reason says to people why the member joins (KIP-800). May be empty.
+	Reason string
 }
 
 // ProtocolTypeConsumer is the protocol type of groups of consumers.
@@ -59,6 +67,9 @@ type JoinResult struct {
 	LeaderID     string // the member that assigns
 	// Members is everybody's metadata for Protocol, for the leader; empty for the others.
 	Members []MemberMetadata
+	// SkipAssignment tells a static leader that has come back that the generation has its assignment already: it
+	// has Members to watch their topics, and its Sync carries nothing.
+	SkipAssignment bool
 	// Rebalance is closed when this generation ends for the member: it is to join again, or was removed
 	// (Heartbeat says which). Nil if the coordinator is in another process: then heartbeats find out.
 	Rebalance <-chan struct{}
@@ -71,8 +82,21 @@ func (r *JoinResult) IsLeader() bool { return r.LeaderID != "" && r.LeaderID == 
 
 // MemberMetadata is one member as the leader sees it.
 type MemberMetadata struct {
-	MemberID string
-	Metadata []byte
+	MemberID   string
+	InstanceID string // empty for dynamic members
+	Metadata   []byte
+}
+
+// LeavingMember is a member that is to be removed from its group.
+type LeavingMember struct {
+	MemberID string // may be empty where InstanceID is given: a tool removes whoever has that name
+	// InstanceID is a static member's. One that goes for good must say so by leaving; a restart does not.
+	InstanceID string
+	Reason     string // for people (KIP-800); may be empty
+	// Temporary says that the member means to come back within its session: it keeps its place and its assignment,
+	// and nobody rebalances. A static member of this process that is closed says this, as one of another process
+	// says nothing at all.
+	Temporary bool
 }
 
 // SyncRequest asks for the member's part of the assignment. The leader's carries the whole, which the coordinator keeps;
@@ -94,6 +118,16 @@ type SyncResult struct {
 type CommitRequest struct {
 	Membership
 	Offsets map[partition.TopicPartition]CommittedOffset
+	// Txn makes the commit part of a producer's transaction (TxnOffsetCommit): the offsets are pending until the
+	// transaction ends, and count only if it commits. A member is checked as in any commit (KIP-447); without one
+	// (no MemberID, NoGeneration) nobody is fenced. Nil commits at once.
+	Txn *TxnCommit
+}
+
+// TxnCommit names the transaction that a commit belongs to.
+type TxnCommit struct {
+	TransactionalID string
+	Producer        partition.ProducerID
 }
 
 // CommittedOffset is a committed position.
@@ -116,6 +150,9 @@ type OffsetsRequest struct {
 	Group string
 	// Partitions are those wanted; nil means all.
 	Partitions []partition.TopicPartition
+	// RequireStable refuses partitions with an offset in a transaction that has not ended (KIP-447): they are named
+	// in an *OffsetsError with ErrUnstableOffsetCommit, and the rest is returned beside it.
+	RequireStable bool
 }
 
 // Description is a snapshot of a group.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (c *coordinator) Join(ctx context.Context, r JoinRequest) (JoinResult, erro
 		if err != nil {
 			return JoinResult{}, fmt.Errorf("join group %q: %w", r.Group, err)
 		}
-		id = r.ClientID + "-" + uuid
+		id = cmp.Or(r.InstanceID, r.ClientID) + "-" + uuid
 	}
 	a, err := c.request(ctx, r.Group, func(call callID) event { return joinEvent{call, id, r} })
 	var result JoinResult
@@ -64,8 +65,8 @@ func (c *coordinator) Heartbeat(ctx context.Context, m Membership) error {
 }
 
 // Leave implements Coordinator.
-func (c *coordinator) Leave(ctx context.Context, group string, memberIDs ...string) error {
-	if _, err := c.request(ctx, group, func(call callID) event { return leaveEvent{call, memberIDs} }); err != nil {
+func (c *coordinator) Leave(ctx context.Context, group string, members ...LeavingMember) error {
+	if _, err := c.request(ctx, group, func(call callID) event { return leaveEvent{call, members} }); err != nil {
 		return fmt.Errorf("leave group %q: %w", group, err)
 	}
 	return nil

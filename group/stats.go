@@ -13,6 +13,7 @@ type Stats struct {
 	Rebalances     uint64 // begun
 	Generations    uint64 // completed
 	RemovedMembers uint64 // left or expelled
+	Replacements   uint64 // static members that came back
 	Commits        uint64 // requests, failed ones included
 	FailedCommits  uint64
 	DroppedOffsets uint64 // with their topic
@@ -38,6 +39,8 @@ func (s *Stats) count(info any) {
 		s.Generations++
 	case MemberRemovedInfo:
 		s.RemovedMembers++
+	case MemberReplacedInfo:
+		s.Replacements++
 	case LoadedInfo:
 		s.LoadedPartitions++
 		s.LoadedRecords += uint64(i.Records)
@@ -81,6 +84,8 @@ func (e *Events) tell(info any) {
 		call(e.Generation, i)
 	case MemberRemovedInfo:
 		call(e.MemberRemoved, i)
+	case MemberReplacedInfo:
+		call(e.MemberReplaced, i)
 	case LoadedInfo:
 		call(e.Loaded, i)
 	case WriteFailedInfo:

@@ -54,7 +54,7 @@ func TestMembersComingAndGoingNeverShareAPartition(t *testing.T) {
 						}
 					}
 					if member.joined.MemberID != "" {
-						if err := member.c.Leave(t.Context(), group.ID(), member.joined.MemberID); err != nil {
+						if err := member.c.Leave(t.Context(), group.ID(), LeavingMember{MemberID: member.joined.MemberID}); err != nil {
 							t.Errorf("leave: %v", err)
 						}
 					}

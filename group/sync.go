@@ -1,15 +1,13 @@
 package group
 
-import "strings"
-
 // checkMember is validateMember and the check of the generation.
 func (m *machine) checkMember(s Membership) (*member, error) {
 	if m.state == Dead {
 		return nil, ErrCoordinatorNotAvailable
 	}
-	known := m.byID[s.MemberID]
-	if known == nil {
-		return nil, ErrUnknownMemberID
+	known, err := m.validateMember(s.MemberID, s.InstanceID)
+	if err != nil {
+		return nil, err
 	}
 	if s.Generation != m.generation {
 		return nil, ErrIllegalGeneration
@@ -115,31 +113,4 @@ func (m *machine) heartbeat(s Membership) error {
 		return ErrRebalanceInProgress
 	}
 	return nil
-}
-
-// leave removes members, and then lets the rest rebalance once.
-func (m *machine) leave(ids []string) (err error) {
-	if m.state == Dead {
-		return ErrCoordinatorNotAvailable
-	}
-	var removed []string
-	for _, id := range ids {
-		known := m.byID[id]
-		switch {
-		case m.pending[id]:
-			delete(m.pending, id)
-			m.stopTimer(timerPending, id)
-		case known == nil:
-			err = ErrUnknownMemberID
-		default:
-			m.remove(known, "left")
-			removed = append(removed, id)
-		}
-	}
-	if len(removed) > 0 {
-		m.membersRemoved("left: " + strings.Join(removed, ", "))
-	} else {
-		m.maybeCompleteJoin() // it may have waited for a pending one
-	}
-	return err
 }
