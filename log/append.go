@@ -12,7 +12,7 @@ type Origin uint8
 
 const (
 	OriginClient      Origin = iota // all checks
-	OriginCoordinator               // an internal topic's own writer: control batches and any sequence are allowed
+	OriginCoordinator               // a coordinator: control batches and any sequence are allowed
 	OriginReplica                   // offsets and leader epochs are the leader's and are kept
 )
 
@@ -20,6 +20,11 @@ const (
 type AppendOptions struct {
 	Durable bool // wait for what Settings.Sync promises; false: only until the batch is in the page cache
 	Origin  Origin
+	// Guard is what TxnGuard returned, of the first batch of a transaction.
+	Guard TxnGuard
+	// TxnVersion is the transaction.version that a transaction marker is written with: 2, its epoch is above its transaction's; 0 and
+	// 1, it may be the same.
+	TxnVersion int16
 }
 
 // AppendResult says where a batch is.
@@ -35,7 +40,7 @@ type AppendResult struct {
 // checked.
 //
 // Errors that a caller can act on: ErrInvalidRecord, ErrMessageTooLarge, ErrInvalidTimestamp, ErrOutOfOrderSequence,
-// ErrInvalidProducerEpoch and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
+// ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrTransactionCoordinatorFenced and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
 // batch may be found again; after ErrPoisoned the batch may or may not be there.
 func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	s := l.settings.Load()
@@ -56,19 +61,10 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 		}
 	}
 
-	l.mu.Lock()
-	for l.state != stateReady {
-		err := l.notReadyLocked()
-		l.mu.Unlock()
-		if err == nil {
-			err = l.touch()
-		}
-		if err != nil {
-			return AppendResult{}, err
-		}
-		l.mu.Lock()
+	if err := l.lockReady(); err != nil {
+		return AppendResult{}, err
 	}
-	duplicate, err := l.placeLocked(bt, o.Origin)
+	duplicate, err := l.placeLocked(bt, &o)
 	if err != nil {
 		l.mu.Unlock()
 		return AppendResult{}, err
@@ -89,7 +85,9 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 		w.batch, w.base, w.last = bt, l.next, l.next+Offset(bt.LastOffsetDelta())
 		w.undo.kind = undoNothing
 		if bt.ProducerID() >= 0 {
-			w.undo = l.producers.apply(bt, w.base)
+			if w.undo = l.producers.apply(bt, w.base); w.undo.began || w.undo.ended != nil {
+				l.showUnstableLocked()
+			}
 		}
 		l.next = w.last + 1
 	}
@@ -184,16 +182,16 @@ func (l *Log) notReadyLocked() error {
 }
 
 // placeLocked validates b against the state and stamps its place in the log. It changes nothing but b.
-func (l *Log) placeLocked(b batch.Batch, origin Origin) (duplicate *sentBatch, err error) {
-	if origin == OriginReplica {
+func (l *Log) placeLocked(b batch.Batch, o *AppendOptions) (duplicate *sentBatch, err error) {
+	if o.Origin == OriginReplica {
 		if base := Offset(b.BaseOffset()); base < l.next {
 			return nil, &OffsetOutOfRangeError{Offset: base, Start: l.next, End: l.next}
 		}
 		l.next = Offset(b.BaseOffset())
 		return nil, nil
 	}
-	if origin == OriginClient && b.ProducerID() >= 0 {
-		if duplicate, err = l.producers.check(b); err != nil || duplicate != nil {
+	if b.ProducerID() >= 0 {
+		if duplicate, err = l.producers.check(b, o); err != nil || duplicate != nil {
 			return duplicate, err
 		}
 	}

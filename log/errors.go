@@ -22,6 +22,12 @@ var (
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
 	// ErrInvalidProducerEpoch (INVALID_PRODUCER_EPOCH) says that a newer instance of the producer has written (KIP-98).
 	ErrInvalidProducerEpoch = errors.New("producer epoch is fenced")
+	// ErrInvalidTxnState (INVALID_TXN_STATE) says that a batch does not fit the state of its producer's transaction (KIP-890): its
+	// transaction is neither open nor verified, or it is not transactional while one is open. *TxnStateError says which.
+	ErrInvalidTxnState = errors.New("invalid transaction state")
+	// ErrTransactionCoordinatorFenced (TRANSACTION_COORDINATOR_FENCED) says that a marker comes from a transaction coordinator that
+	// has been replaced.
+	ErrTransactionCoordinatorFenced = errors.New("transaction coordinator is fenced")
 	// ErrMessageTooLarge (MESSAGE_TOO_LARGE) says that a batch exceeds Settings.MaxMessageBytes or a segment.
 	ErrMessageTooLarge = errors.New("batch is too large")
 	// ErrInvalidTimestamp (INVALID_TIMESTAMP) says that a batch's time is outside Settings.TimestampBefore and TimestampAfter.

@@ -228,9 +228,10 @@ func (l *Log) touch() error {
 		if epochs, err = l.loadEpochs(end); err != nil {
 			return err
 		}
-		if producers, err = l.loadProducers(end); err != nil {
+		if err = l.loadStableLocked(); err != nil {
 			return err
 		}
+		producers = l.producers
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

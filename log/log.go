@@ -23,7 +23,12 @@ type Log struct {
 
 	// Published offsets. Invariant: start <= visible; durable <= written <= next; visible <= written.
 	start, written, durable, visible atomic.Int64
-	closed                           atomic.Bool
+
+	// Published of producers' transactions, see showUnstableLocked: unstable is stored before visible passes it, and raised after.
+	unstable, nextStable atomic.Int64
+	stableKnown          atomic.Bool // producers are loaded
+
+	closed atomic.Bool
 
 	admin   sync.Mutex // one at a time: retention, sealing, settings, close
 	loading sync.Mutex // guards the first touch

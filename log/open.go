@@ -23,6 +23,8 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	l := &Log{config: c, clock: c.Clock, epoch: c.LeaderEpoch}
 	l.leases.clock = c.Clock
 	l.writer.epoch = batch.None
+	l.unstable.Store(int64(noOffset))
+	l.nextStable.Store(int64(noOffset))
 	settings := c.Settings.withDefaults()
 	l.settings.Store(&settings)
 	l.setSegmentsLocked(nil)

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -66,6 +67,10 @@ func restore(entries []segment.ProducerEntry) *producers {
 			p.push(sentBatch{lastOffset: Offset(e.LastOffset), timestamp: e.Timestamp, lastSequence: e.LastSequence, offsetDelta: e.OffsetDelta})
 		}
 		s.byID[e.ProducerID] = p
+		if p.txnStart >= 0 {
+			s.open = append(s.open, openTxn{p.txnStart, e.ProducerID})
+		}
 	}
+	slices.SortFunc(s.open, func(a, b openTxn) int { return cmp.Compare(a.first, b.first) })
 	return s
 }

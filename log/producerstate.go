@@ -23,6 +23,7 @@ const windowSize = 5
 // producers is the state of one partition. Invariant: a producer's window is ordered by offset, and all of one epoch.
 type producers struct {
 	byID map[int64]*producer
+	transactions
 }
 
 type producer struct {
@@ -78,6 +79,25 @@ func (e *ProducerEpochError) Error() string {
 // Is reports whether target is ErrInvalidProducerEpoch.
 func (e *ProducerEpochError) Is(target error) bool { return target == ErrInvalidProducerEpoch }
 
+// TxnStateError says that a batch does not fit the transaction that its producer has, or has not, open here. It is ErrInvalidTxnState.
+type TxnStateError struct {
+	ProducerID int64
+	Epoch      int16
+	Open       bool   // a transaction is open, and the batch is none of it; false: the batch's transaction was not verified
+	Start      Offset // of the open transaction
+}
+
+// Error names the producer and the state.
+func (e *TxnStateError) Error() string {
+	if e.Open {
+		return fmt.Sprintf("producer %d epoch %d: %v: not transactional, with a transaction open since offset %d", e.ProducerID, e.Epoch, ErrInvalidTxnState, e.Start)
+	}
+	return fmt.Sprintf("producer %d epoch %d: %v: transaction is neither open here nor verified", e.ProducerID, e.Epoch, ErrInvalidTxnState)
+}
+
+// Is reports whether target is ErrInvalidTxnState.
+func (e *TxnStateError) Is(target error) bool { return target == ErrInvalidTxnState }
+
 func (p *producer) at(i uint8) *sentBatch { return &p.window[(p.first+i)%windowSize] }
 
 func (p *producer) last() *sentBatch {
@@ -87,46 +107,101 @@ func (p *producer) last() *sentBatch {
 	return p.at(p.count - 1)
 }
 
-// check says what a client's batch of a producer id is: nil and nil, it may be appended; an earlier batch, it is that one's
-// duplicate; or an error. Nothing changes.
-func (s *producers) check(b batch.Batch) (*sentBatch, error) {
-	id, epoch, first := b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()
+// check says what a batch of a producer id is: nil and nil, it may be appended; an earlier batch, it is that one's duplicate; or an
+// error. Nothing changes. The order of the rules is Apache Kafka's.
+func (s *producers) check(b batch.Batch, o *AppendOptions) (*sentBatch, error) {
+	id, epoch := b.ProducerID(), b.ProducerEpoch()
 	p := s.byID[id]
-	if p == nil || p.epoch == batch.None {
-		return nil, nil // nothing known: after state was lost or expired, any sequence begins
+	if b.IsControl() {
+		return nil, s.checkMarker(p, b, o.TxnVersion)
 	}
-	if epoch == p.epoch {
-		last := b.LastSequence()
+	client, transactional := o.Origin == OriginClient, b.IsTransactional()
+	if client && p != nil && p.epoch == epoch {
+		first, last := b.BaseSequence(), b.LastSequence()
 		for i := range p.count {
 			if sent := p.at(i); sent.lastSequence == last && sent.firstSequence() == first {
 				return sent, nil
 			}
 		}
-		want := int32(0) // only a marker of this epoch has been seen
-		if sent := p.last(); sent != nil {
-			want = batch.AddSequence(sent.lastSequence, 1)
-		}
-		if first != want {
-			return nil, &SequenceError{ProducerID: id, Epoch: epoch, Got: first, Want: want}
-		}
-		return nil, nil
 	}
-	if epoch < p.epoch {
+	var v *verification
+	if transactional {
+		v = s.guards[id]
+		if !p.inTransaction(epoch) && (v == nil || v.guard != o.Guard) && (p == nil || epoch >= p.epoch) {
+			return nil, &TxnStateError{ProducerID: id, Epoch: epoch}
+		}
+	}
+	if p != nil && epoch < p.epoch {
 		return nil, &ProducerEpochError{ProducerID: id, Epoch: epoch, Last: p.epoch}
 	}
-	if first != 0 {
-		return nil, &SequenceError{ProducerID: id, Epoch: epoch, Got: first, Want: 0}
+	if client {
+		if err := p.checkSequence(b, v); err != nil {
+			return nil, err
+		}
+	}
+	if !transactional && p != nil && p.txnStart != batch.None {
+		return nil, &TxnStateError{ProducerID: id, Epoch: epoch, Open: true, Start: p.txnStart}
 	}
 	return nil, nil
+}
+
+// inTransaction says whether a transaction of that epoch is open; p may be nil.
+func (p *producer) inTransaction(epoch int16) bool {
+	return p != nil && p.txnStart != batch.None && p.epoch == epoch
+}
+
+// checkSequence applies the rules of sequence numbers to a client's batch that is no duplicate; p and v may be nil.
+func (p *producer) checkSequence(b batch.Batch, v *verification) error {
+	epoch, first := b.ProducerEpoch(), b.BaseSequence()
+	want := int32(0) // of a new epoch, or after a marker
+	switch {
+	case v != nil && v.epochBump && first != 0 && (p == nil || p.count == 0):
+	case v != nil && first > v.lowest:
+		want = v.lowest
+	case p == nil || p.epoch == batch.None:
+		return nil // nothing known: after state was lost or expired, any sequence begins
+	default:
+		if sent := p.last(); sent != nil && epoch == p.epoch {
+			want = batch.AddSequence(sent.lastSequence, 1)
+		}
+		if first == want {
+			return nil
+		}
+	}
+	return &SequenceError{ProducerID: b.ProducerID(), Epoch: epoch, Got: first, Want: want}
+}
+
+// checkMarker applies the rules of a transaction marker; p may be nil. With transaction.version 2 a marker has the epoch above its
+// transaction's, unless it repeats one (KIP-1228); before, it has the same or, when it fences, a higher one.
+func (s *producers) checkMarker(p *producer, b batch.Batch, version int16) error {
+	c, ok := marker(b)
+	if !ok {
+		return fmt.Errorf("%w: a control batch of producer %d has no transaction marker", ErrInvalidRecord, b.ProducerID())
+	}
+	if p == nil {
+		return nil
+	}
+	epoch := b.ProducerEpoch()
+	if epoch < p.epoch || version >= 2 && epoch == p.epoch && p.txnStart != batch.None {
+		return &ProducerEpochError{ProducerID: b.ProducerID(), Epoch: epoch, Last: p.epoch}
+	}
+	if c.CoordinatorEpoch < p.coordinatorEpoch {
+		return fmt.Errorf("%w: marker of producer %d has coordinator epoch %d, the last one had %d", ErrTransactionCoordinatorFenced,
+			b.ProducerID(), c.CoordinatorEpoch, p.coordinatorEpoch)
+	}
+	return nil
 }
 
 // producerUndo is how to take an apply back. The zero value takes back nothing.
 type producerUndo struct {
 	id        int64
 	kind      undoKind
+	began     bool      // a transaction, with the batch
 	evicted   sentBatch // what fell out of a full window
 	timestamp int64
-	whole     *producer // the state before, where more changed than the window's end
+	whole     *producer     // the state before, where more changed than the window's end
+	ended     *endedTxn     // the transaction that the batch, a marker, has ended
+	guard     *verification // dropped
 }
 
 type undoKind uint8
@@ -155,14 +230,25 @@ func (s *producers) apply(b batch.Batch, base Offset) (u producerUndo) {
 		}
 		s.byID[id] = p
 	}
-	if b.IsControl() || b.IsTransactional() || b.ProducerEpoch() != p.epoch {
+	if b.IsControl() || b.ProducerEpoch() != p.epoch {
 		if u.kind == undoNothing {
 			before := *p
 			u.kind, u.whole = undoWhole, &before
 		}
-		if !p.bracket(b, base) {
-			return u
+		if b.ProducerEpoch() != p.epoch {
+			p.epoch, p.first, p.count = b.ProducerEpoch(), 0, 0
 		}
+	}
+	if b.IsTransactional() && len(s.guards) > 0 {
+		u.guard = s.dropGuard(b)
+	}
+	if b.IsControl() {
+		u.ended = s.mark(p, b, base)
+		return u
+	}
+	if b.IsTransactional() && p.txnStart == batch.None {
+		p.txnStart, u.began = base, true
+		s.begin(id, base)
 	}
 	if u.kind == undoNothing {
 		u.kind, u.timestamp = undoPush, p.timestamp
@@ -176,24 +262,31 @@ func (s *producers) apply(b batch.Batch, base Offset) (u producerUndo) {
 	return u
 }
 
-// bracket does what a batch changes beside the window: epoch and transaction. It returns false for a control batch, which is
-// not data.
-func (p *producer) bracket(b batch.Batch, base Offset) (data bool) {
-	if b.ProducerEpoch() != p.epoch {
-		p.epoch, p.first, p.count = b.ProducerEpoch(), 0, 0
-	}
-	if b.IsControl() {
-		if c, ok := marker(b); ok {
-			p.coordinatorEpoch = c.CoordinatorEpoch
+// mark does what a control batch of p changes beside its epoch. One that compaction has emptied is the marker of a transaction that is
+// gone from the log, with nothing left to be stable or not.
+func (s *producers) mark(p *producer, b batch.Batch, base Offset) (ended *endedTxn) {
+	c, ok := marker(b)
+	if !ok {
+		if b.Count() == 0 && p.txnStart != batch.None {
+			ended = s.end(b.ProducerID(), p.txnStart, base, false)
 			p.txnStart = batch.None
-			p.timestamp = b.MaxTimestamp()
 		}
-		return false
+		return ended
 	}
-	if b.IsTransactional() && p.txnStart == batch.None {
-		p.txnStart = base
+	if p.txnStart != batch.None {
+		ended = s.end(b.ProducerID(), p.txnStart, base, c.Type == batch.ControlAbort)
 	}
-	return true
+	p.coordinatorEpoch, p.txnStart, p.timestamp = c.CoordinatorEpoch, batch.None, b.MaxTimestamp()
+	return ended
+}
+
+// replay records a batch that is in the log already, and visible. It returns the transaction that the batch has ended, if any.
+func (s *producers) replay(b batch.Batch, base Offset) *endedTxn {
+	ended := s.apply(b, base).ended
+	if ended != nil {
+		s.settle(noOffset)
+	}
+	return ended
 }
 
 // marker reads the transaction marker of a control batch; ok is false for other control records.
@@ -222,6 +315,14 @@ func (s *producers) revert(u producerUndo) {
 	if p == nil || u.kind == undoNothing {
 		return
 	}
+	if u.began {
+		s.forget(p.txnStart)
+		p.txnStart = batch.None
+	}
+	if u.ended != nil {
+		s.reopen(u.ended)
+	}
+	s.restoreGuard(u.id, u.guard)
 	switch u.kind {
 	case undoCreate:
 		delete(s.byID, u.id)
@@ -246,11 +347,12 @@ func (s *producers) expire(before int64) {
 			delete(s.byID, id)
 		}
 	}
+	s.expireGuards(before)
 }
 
 // clone copies the state, so that it can be looked at without the lock that guards s.
 func (s *producers) clone() *producers {
-	c := &producers{byID: make(map[int64]*producer, len(s.byID))}
+	c := &producers{byID: make(map[int64]*producer, len(s.byID)), transactions: s.transactions.clone()}
 	for id, p := range s.byID {
 		q := *p
 		c.byID[id] = &q

@@ -43,12 +43,12 @@ func TestProducerSequences(t *testing.T) {
 			s := &producers{}
 			next := Offset(0)
 			for _, b := range tc.before {
-				_, err := s.check(b)
+				_, err := s.check(b, &AppendOptions{})
 				require.NoError(t, err)
 				s.apply(b, next)
 				next += Offset(b.Count())
 			}
-			duplicate, err := s.check(tc.b)
+			duplicate, err := s.check(tc.b, &AppendOptions{})
 			if tc.err != nil {
 				require.ErrorIs(t, err, tc.err)
 				return
@@ -158,7 +158,7 @@ func TestIdleProducersAreForgotten(t *testing.T) {
 	require.Equal(t, 2, s.count())
 	s.expire(1000)
 	require.Equal(t, 1, s.count()) // an open transaction keeps its producer
-	d, err := s.check(sent(1, 0, 500, 1))
+	d, err := s.check(sent(1, 0, 500, 1), &AppendOptions{})
 	require.NoError(t, err)
 	require.Nil(t, d)
 }

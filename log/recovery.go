@@ -138,7 +138,7 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 func (r *recovery) apply(_ int64, b batch.Batch) error {
 	r.epochs.dirty = r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) || r.epochs.dirty
 	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
-		r.producers.apply(b, Offset(b.BaseOffset()))
+		r.producers.replay(b, Offset(b.BaseOffset()))
 	}
 	return nil
 }
@@ -283,6 +283,8 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 		l.report.Lossy = true
 	}
 	l.recovered = true
+	l.showUnstableLocked()
+	l.stableKnown.Store(true)
 	l.mu.Unlock()
 	return nil
 }

@@ -130,7 +130,7 @@ func (l *Log) loadProducers(end Offset) (*producers, error) {
 	state, from := l.newestSnapshot(d.snapshots, end)
 	err = l.replay(max(from, l.Start()), end, func(_ int64, b batch.Batch) error {
 		if Offset(b.BaseOffset()) >= from {
-			state.apply(b, Offset(b.BaseOffset()))
+			state.replay(b, Offset(b.BaseOffset()))
 		}
 		return nil
 	})

@@ -30,7 +30,7 @@ func (l *Log) syncActive() error {
 	w.counts.sync(l.clock.Now().Sub(start))
 	l.advanceDurable(w.next)
 	w.segment.shown.Store(w.segment.written.Load())
-	raise(&l.visible, int64(w.next))
+	l.show(w.next)
 	return nil
 }
 

@@ -167,7 +167,13 @@ func (l *Log) forgetState(next Offset) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, e := range l.producers.ended {
+		if e.last < next && e.last >= l.Visible() {
+			state.ended = append(state.ended, e) // followers truncate above what is visible
+		}
+	}
 	l.producers = state
+	l.showUnstableLocked()
 	if l.epochs.TruncateFromEnd(int64(next)) {
 		l.epochs.dirty = true
 	}

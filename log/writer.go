@@ -273,7 +273,7 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 	l.written.Store(int64(w.next))
 	if s.Sync != SyncAlways {
 		w.segment.shown.Store(m)
-		l.visible.Store(int64(w.next))
+		l.show(w.next)
 	}
 	w.counts.Appends += batches
 	w.counts.AppendedRecords += records
@@ -303,6 +303,7 @@ func (l *Log) fail(r, own *waiter, d *done, err error) {
 	for i := len(failed) - 1; i >= 0; i-- {
 		l.producers.revert(failed[i].undo)
 	}
+	l.showUnstableLocked()
 	l.next = l.writer.next
 	l.mu.Unlock()
 	for _, w := range failed {
