@@ -22,6 +22,12 @@ type Backend interface {
 	Append(ctx context.Context, r partition.AppendRequest) (partition.AppendResult, error)
 
 	// InitProducerID returns a producer id that nobody else has (KIP-98). With an empty txnID, timeout and last are
-	// not used.
+	// not used. With one, it is that of the transactional id: with partition.NoProducerID as last with an epoch that
+	// fences all producers before, after what they left open has been aborted, else the continuation of last.
 	InitProducerID(ctx context.Context, txnID string, timeout time.Duration, last partition.ProducerID) (partition.ProducerID, error)
+
+	// EndTxn commits or aborts the transaction of a producer, and returns the id for its next one. It is called again,
+	// with the same arguments, until it has answered. What a transaction consists of the backend knows by itself:
+	// Append with a TransactionalID, and group commits, add their partitions to it (KIP-890).
+	EndTxn(ctx context.Context, txnID string, id partition.ProducerID, commit bool) (next partition.ProducerID, err error)
 }

@@ -23,6 +23,11 @@ func (s *sink) InitProducerID(context.Context, string, time.Duration, partition.
 	return partition.ProducerID{ID: 7}, nil
 }
 
+func (s *sink) EndTxn(_ context.Context, _ string, id partition.ProducerID, _ bool) (partition.ProducerID, error) {
+	id.Epoch++
+	return id, nil
+}
+
 func (s *sink) Append(context.Context, partition.AppendRequest) (partition.AppendResult, error) {
 	s.next++
 	return partition.AppendResult{BaseOffset: s.next, LogAppendTime: -1}, nil

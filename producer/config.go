@@ -58,6 +58,17 @@ type Config struct {
 	// append a record twice.
 	DisableIdempotence bool
 
+	// TransactionalID makes the producer transactional (transactional.id): records are sent in Transact only, and New
+	// fences every earlier producer with the same id, in this process or another. It is to be the same after a
+	// restart, so that what a crash left open is ended at once; default "": no transactions. Such a producer is
+	// idempotent, and Acks are not looked at: what a transaction wrote is made durable by its commit.
+	TransactionalID string
+
+	// TransactionTimeout is how long a transaction may be open before the coordinator aborts it and fences the
+	// producer (transaction.timeout.ms), because readers of committed records wait for it; default 60 s. More than
+	// the store's MaxTransactionTimeout is partition.ErrInvalidTransactionTimeout at New.
+	TransactionTimeout time.Duration
+
 	// DeliveryTimeout bounds the time from accepting a record to its result, retries included, and the time that
 	// Close takes (delivery.timeout.ms); default 120 s. At least Linger.
 	DeliveryTimeout time.Duration
@@ -68,6 +79,10 @@ type Config struct {
 
 	// RetryBackoffMax bounds RetryBackoff (retry.backoff.max.ms); default 1 s.
 	RetryBackoffMax time.Duration
+
+	// MetadataMaxIdle is how long a topic is remembered to which nothing is sent (metadata.max.idle.ms); default
+	// 5 min. What is forgotten is asked for again.
+	MetadataMaxIdle time.Duration
 
 	// MetadataMaxAge is after what time a topic's number of partitions is asked for again (metadata.max.age.ms);
 	// default 5 min. A topic that was deleted or created again is noticed at once, by its id.
@@ -119,6 +134,8 @@ func (c Config) withDefaults() Config {
 	wait(&c.RetryBackoff, 100*time.Millisecond)
 	wait(&c.RetryBackoffMax, max(time.Second, c.RetryBackoff))
 	wait(&c.MetadataMaxAge, 5*time.Minute)
+	wait(&c.MetadataMaxIdle, 5*time.Minute)
+	wait(&c.TransactionTimeout, time.Minute)
 	if c.Partitioner == nil {
 		c.Partitioner = partition.Murmur2()
 	}
@@ -160,6 +177,9 @@ func (c Config) validate() error {
 			return bad(f.field, f.v, fmt.Sprintf("%d to %d", f.low, f.high))
 		}
 	}
+	if c.TransactionalID != "" && c.DisableIdempotence {
+		return bad("DisableIdempotence", c.DisableIdempotence, "false with a TransactionalID")
+	}
 	if c.MaxInFlight > maxInFlightIdempotent && !c.DisableIdempotence {
 		return bad("MaxInFlight", c.MaxInFlight, "1 to 5, or DisableIdempotence: a store remembers the last 5 batches of a producer")
 	}
@@ -172,6 +192,8 @@ func (c Config) validate() error {
 		{"RetryBackoff", c.RetryBackoff},
 		{"RetryBackoffMax", c.RetryBackoffMax},
 		{"MetadataMaxAge", c.MetadataMaxAge},
+		{"MetadataMaxIdle", c.MetadataMaxIdle},
+		{"TransactionTimeout", c.TransactionTimeout},
 	} {
 		if f.v < 1 {
 			return bad(f.field, f.v, "a positive duration")

@@ -37,6 +37,9 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 		// The Send has gone, its record has not: another append says which sequence the leader has.
 		b.state = retrying
 		return nil
+	case outOfSequence(err) && ln.tx != nil && (ln.broken != nil || !b.behind):
+		ln.fail(b, err)
+		return nil
 	case outOfSequence(err) && !p.cfg.DisableIdempotence:
 		if ln.broken != nil || b.behind {
 			b.state = retrying // it overtook the one before it
@@ -56,6 +59,9 @@ func (ln *lane) failed(b *pending, err error, inline bool, now time.Time) (note 
 	b.err = err
 	ln.count.retries++
 	wait := p.backoff(b.attempts)
+	if errors.Is(err, partition.ErrConcurrentTransactions) {
+		wait = min(wait, backoffConcurrent)
+	}
 	if b.topicID != ln.topic.facts.Load().id {
 		wait = 0 // there is a new topic, which is to be tried now
 	} else {
@@ -94,6 +100,9 @@ func (ln *lane) fail(b *pending, err error) {
 		}
 	}
 	b.state, b.err = done, err
+	if ln.tx != nil {
+		ln.tx.doom(err)
+	}
 	if !b.sequenced || ln.p.cfg.DisableIdempotence {
 		return
 	}
@@ -157,6 +166,8 @@ var refusals = []error{
 	partition.ErrUnknownTopicOrPartition, partition.ErrUnknownTopicID, partition.ErrInvalidTopic,
 	partition.ErrOutOfOrderSequence, partition.ErrInvalidProducerEpoch, partition.ErrReadOnly, partition.ErrClosed,
 	partition.ErrFencedLeaderEpoch, partition.ErrUnknownLeaderEpoch, partition.ErrCorruptMessage,
+	partition.ErrInvalidTxnState, partition.ErrTransactionAbortable, partition.ErrProducerFenced,
+	partition.ErrConcurrentTransactions, partition.ErrInvalidProducerIDMapping,
 	partition.ErrInvalidRequiredAcks, partition.ErrPolicyViolation, partition.ErrUnsupported, partition.ErrInvalidConfig,
 	errAbandoned,
 }

@@ -41,10 +41,13 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // flush returns a channel that is closed when all that is accepted now has been settled.
-func (p *Producer) flush(callbacks bool) <-chan struct{} {
+func (p *Producer) flush(callbacks bool) <-chan struct{} { return p.flushLanes(p.eachLane, callbacks) }
+
+// flushLanes is flush for the lanes that each goes through.
+func (p *Producer) flushLanes(each func(func(*lane)), callbacks bool) <-chan struct{} {
 	w := &flushWait{done: make(chan struct{})}
 	w.open.Store(1)
-	p.eachLane(func(ln *lane) {
+	each(func(ln *lane) {
 		ln.mu.Lock()
 		defer ln.mu.Unlock()
 		ln.flushTo = ln.accepted

@@ -13,7 +13,8 @@ import (
 //
 // A partition's leader knows a producer by what was appended to that partition only, so outside transactions each lane
 // can have an epoch of its own, and a failure in one partition does not stop the others (Kafka's client has one epoch
-// for all and resets every partition).
+// for all and resets every partition). In transactions all lanes have the one epoch of the transaction, and a batch that
+// fails dooms it: the next one begins with another epoch.
 type identity struct {
 	id      partition.ProducerID
 	next    int32             // the sequence of the next batch
@@ -29,6 +30,9 @@ func (i *identity) reset() { i.id, i.spent = partition.NoProducerID, -1 }
 
 // unsure reports whether sequences begin anew before the next batch.
 func (i *identity) unsure(ln *lane) bool {
+	if ln.tx != nil {
+		return i.id != ln.tx.id || i.topicID != ln.topic.facts.Load().id
+	}
 	return !ln.p.cfg.DisableIdempotence && (i.id.ID < 0 || i.broken != nil || i.topicID != ln.topic.facts.Load().id)
 }
 
@@ -42,6 +46,13 @@ func (i *identity) renew(ln *lane) {
 		for _, b := range ln.flight {
 			b.sequenced, b.uncertain = false, false // whatever was appended, was to a log that is gone
 		}
+	}
+	if ln.tx != nil {
+		if i.id != ln.tx.id {
+			i.id, i.next, i.used, i.known = ln.tx.id, 0, false, false
+		}
+		i.broken = nil // what failed, failed in a transaction that was aborted
+		return
 	}
 	if i.broken == nil {
 		return

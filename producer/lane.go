@@ -37,6 +37,9 @@ type lane struct {
 
 	identity
 
+	tx     *Tx  // whose records the lane takes, or took last; nil outside transactions
+	txOver bool // its scope has been left
+
 	// Records, counted at each stage.
 	accepted, taken, settled, delivered uint64
 	flushTo                             uint64 // the open batch does not linger while taken is below
@@ -56,7 +59,8 @@ func newLane(p *Producer, t *topic, n int32) *lane {
 }
 
 // add accepts a record: it is copied into the open batch. It returns the record's timestamp in milliseconds. The errors
-// are those of a full buffer, of the context and ErrClosed.
+// are those of a full buffer, of the context, ErrClosed and
+// ErrTransactionEnded.
 func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64, error) {
 	p := ln.p
 	reserved := 0
@@ -66,6 +70,11 @@ func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64
 			ln.mu.Unlock()
 			p.giveBack(reserved)
 			return 0, ErrClosed
+		}
+		if err := ln.enter(a.tx); err != nil {
+			ln.mu.Unlock()
+			p.giveBack(reserved)
+			return 0, err
 		}
 		if b := ln.open; b != nil {
 			if b.holds(a.size) {

@@ -65,10 +65,7 @@ func (ln *lane) expire(now time.Time, limit time.Duration) (next time.Duration) 
 			next = sooner(next, limit-since(b.created, now))
 		}
 	}
-	if ln.muted != nil && ln.retry() == nil {
-		ln.muted() // what it was for is gone
-		ln.muted = nil
-	}
+	ln.unmute()
 	ln.advance(&r, now)
 	calls := ln.claimResults()
 	ln.schedule()
@@ -92,14 +89,27 @@ func (ln *lane) expireOne(b *pending, now time.Time, limit, next time.Duration) 
 	case b.state == sending && b.inline && limit > 0:
 		next = sooner(next, limit)
 	case b.state == sending:
-		b.abandoned, b.uncertain = true, true
-		ln.used = true
-		ln.inFlight--
-		ln.fail(b, ln.overdue(b, age, b.err))
+		ln.abandon(b, ln.overdue(b, age, b.err))
 	default:
 		ln.fail(b, ln.overdue(b, age, b.err))
 	}
 	return next
+}
+
+// abandon gives up b, of which an append is running.
+func (ln *lane) abandon(b *pending, err error) {
+	b.abandoned, b.uncertain = true, true
+	ln.used = true
+	ln.inFlight--
+	ln.fail(b, err)
+}
+
+// unmute ends the pause before a retry if there is nothing left to retry.
+func (ln *lane) unmute() {
+	if ln.muted != nil && ln.retry() == nil {
+		ln.muted()
+		ln.muted = nil
+	}
 }
 
 // expireUnsent gives up b, of which no append has begun.

@@ -12,7 +12,7 @@ import (
 )
 
 // Producer sends records to the topics of one backend. It is safe for any number of goroutines, and one is enough for
-// a process. Lock order: a topic's mu, a lane's mu, then sched's and memory's, which are leaves.
+// a process. Lock order: a topic's mu, a lane's mu, then sched's, memory's and a Tx's, which are leaves.
 type Producer struct {
 	cfg     Config
 	backend Backend
@@ -30,6 +30,8 @@ type Producer struct {
 	topics     atomic.Pointer[map[string]*topic]
 	firstTopic atomic.Pointer[topic]
 	refreshing atomic.Bool
+
+	txn transactions
 
 	idMu    sync.Mutex // guards id and idAsked
 	id      partition.ProducerID
@@ -51,8 +53,10 @@ type Producer struct {
 	tasksEnded bool
 }
 
-// New returns a producer that writes to backend. It asks the backend for nothing until a record is sent. An error is a
-// *partition.ConfigError that names the field, its value and its range.
+// New returns a producer that writes to backend. An error is a *partition.ConfigError that names the field, its value
+// and its range. It asks the backend for nothing until a record is sent, unless the producer is transactional: then New is
+// also Kafka's initTransactions. It fences every earlier producer with the same TransactionalID, waits, up to MaxBlock,
+// until what that left open has been aborted, and fails if the backend does.
 func New(backend Backend, c Config) (*Producer, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -67,6 +71,12 @@ func New(backend Backend, c Config) (*Producer, error) {
 	for _, in := range c.Interceptors {
 		p.watched = p.watched || in.OnResult != nil
 	}
+	if c.TransactionalID != "" {
+		if err := p.initTransactions(p.life, partition.NoProducerID); err != nil {
+			p.endLife()
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -80,7 +90,7 @@ func New(backend Backend, c Config) (*Producer, error) {
 // partition.ErrNoSpace, and whatever else the backend says.
 func (p *Producer) Send(ctx context.Context, r Record) (Result, error) {
 	w := p.waiters.Get().(*waiter)
-	res, err := p.send(ctx, &r, w)
+	res, err := p.send(ctx, nil, &r, w)
 	if err != nil {
 		return p.refusedSend(r, err)
 	}
@@ -96,7 +106,7 @@ func (p *Producer) Send(ctx context.Context, r Record) (Result, error) {
 // behind it, but no append. With AcksNone, and for a record that is refused: on the calling goroutine before
 // SendAsync returns. done may call Send, SendAsync, Flush and Close. Its panic is caught and reported in Events.
 func (p *Producer) SendAsync(ctx context.Context, r Record, done func(Result)) {
-	if err := p.sendAsync(ctx, &r, done); err != nil {
+	if err := p.sendAsync(ctx, nil, &r, done); err != nil {
 		p.refusedAsync(r, err, done)
 	}
 }
@@ -107,8 +117,8 @@ func (p *Producer) Forward(ctx context.Context, topic string, key, value []byte,
 	return err
 }
 
-func (p *Producer) sendAsync(ctx context.Context, r *Record, done func(Result)) error {
-	ln, a, err := p.admit(ctx, r)
+func (p *Producer) sendAsync(ctx context.Context, tx *Tx, r *Record, done func(Result)) error {
+	ln, a, err := p.admit(ctx, tx, r)
 	if err != nil {
 		return err
 	}
@@ -141,16 +151,20 @@ type admission struct {
 	size  int // the most that the record takes in a batch
 	acks  partition.Acks
 	timed bool // the record has a timestamp of its own
+	tx    *Tx
 }
 
 // admit runs the interceptors, chooses the partition and checks the size.
-func (p *Producer) admit(ctx context.Context, r *Record) (*lane, admission, error) {
-	a := admission{acks: p.cfg.Acks}
+func (p *Producer) admit(ctx context.Context, tx *Tx, r *Record) (*lane, admission, error) {
+	a := admission{acks: p.cfg.Acks, tx: tx}
 	if p.closed.Load() {
 		return nil, a, ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, a, fmt.Errorf("send to topic %q: not accepted: %w", r.Topic, err)
+	}
+	if tx == nil && p.cfg.TransactionalID != "" {
+		return nil, a, fmt.Errorf("send to topic %q: %w", r.Topic, ErrNoTransaction)
 	}
 	for i := range p.cfg.Interceptors {
 		if f := p.cfg.Interceptors[i].OnSend; f != nil {
@@ -163,6 +177,9 @@ func (p *Producer) admit(ctx context.Context, r *Record) (*lane, admission, erro
 		if a.acks = r.Acks.acks; a.acks > partition.AcksNone {
 			return nil, a, fmt.Errorf("send to topic %q: acks %s: %w", r.Topic, a.acks, partition.ErrInvalidRequiredAcks)
 		}
+	}
+	if tx != nil {
+		a.acks = partition.AcksLeader // written; EndTxn makes it durable
 	}
 	t, err := p.topic(ctx, r.Topic)
 	if err != nil {

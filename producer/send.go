@@ -27,8 +27,8 @@ func (p *Producer) dismiss(w *waiter) {
 }
 
 // send is Send without the bookkeeping of records that are not accepted, which are those with an error.
-func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, error) {
-	ln, a, err := p.admit(ctx, r)
+func (p *Producer) send(ctx context.Context, tx *Tx, r *Record, w *waiter) (Result, error) {
+	ln, a, err := p.admit(ctx, tx, r)
 	if err != nil {
 		p.dismiss(w)
 		return Result{}, err
@@ -49,7 +49,7 @@ func (p *Producer) send(ctx context.Context, r *Record, w *waiter) (Result, erro
 	if p.cfg.Linger == 0 && !p.watched {
 		now := p.cfg.Clock.Now()
 		ln.mu.Lock()
-		if want := p.bufferFor(batch.HeaderSize+a.size, 0); ln.idle() && !ln.closed && p.memory.try(want) {
+		if want := p.bufferFor(batch.HeaderSize+a.size, 0); ln.idle() && !ln.closed && ln.enter(tx) == nil && p.memory.try(want) {
 			b := ln.newBatch(want, now)
 			b.inline = true
 			if e.timestamp = b.milli; a.timed {

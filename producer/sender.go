@@ -85,7 +85,10 @@ func (p *Producer) transmit(ctx context.Context, ln *lane, b *pending) (partitio
 		return partition.AppendResult{}, err
 	}
 	b.size, b.sent = len(data), true
-	r := partition.AppendRequest{TopicPartition: ln.tp, TopicID: b.topicID, Batch: data, Acks: b.acks}
+	if ln.tx != nil {
+		ln.tx.begun.Store(true)
+	}
+	r := partition.AppendRequest{TopicPartition: ln.tp, TopicID: b.topicID, Batch: data, Acks: b.acks, TransactionalID: p.cfg.TransactionalID}
 	if b.mixed() && !p.cfg.DisableIdempotence {
 		r.Acks = partition.AcksLeader
 		res, err := p.backend.Append(ctx, r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/partlog/partlog/partition"
@@ -23,6 +24,8 @@ type Stats struct {
 
 	Refused map[string]uint64 // records that were not accepted, or whose Send ended with its context, by kind of error
 	Panics  uint64            // of callbacks, interceptors, partitioners and encoders
+
+	Transactions TransactionStats
 
 	Buffer  BufferStats
 	Senders int // goroutines of the producer now
@@ -61,6 +64,7 @@ func (p *Producer) Stats() Stats {
 		QueueTime:     p.stats.queue.snapshot(),
 		SendLatency:   p.stats.send.snapshot(),
 		Refused:       p.stats.refusals(),
+		Transactions:  p.stats.txn.stats(),
 		Panics:        p.panics.Load(),
 	}
 	p.eachLane(func(ln *lane) {
@@ -82,6 +86,8 @@ func (p *Producer) Stats() Stats {
 type counters struct {
 	bytes, records, append, queue, send histogram
 
+	txn txnCounters
+
 	mu      sync.Mutex // guards refused
 	refused map[string]uint64
 }
@@ -99,6 +105,29 @@ func (c *counters) refusals() map[string]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.refused)
+}
+
+// TransactionStats are about the transactions of a producer. Times are of all calls together.
+type TransactionStats struct {
+	Committed, Aborted uint64
+	Unknown            uint64        // commits whose Transact could not tell the outcome
+	InitTime           time.Duration // txn-init-time-ns-total
+	OffsetsTime        time.Duration // of CommitOffsets (txn-send-offsets-time-ns-total)
+	CommitTime         time.Duration // of asking for commits (txn-commit-time-ns-total)
+	AbortTime          time.Duration // of asking for aborts (txn-abort-time-ns-total)
+}
+
+type txnCounters struct {
+	committed, aborted, unknown                  atomic.Uint64
+	initTime, offsetsTime, commitTime, abortTime atomic.Int64 // nanoseconds
+}
+
+func (c *txnCounters) stats() TransactionStats {
+	return TransactionStats{
+		Committed: c.committed.Load(), Aborted: c.aborted.Load(), Unknown: c.unknown.Load(),
+		InitTime: time.Duration(c.initTime.Load()), OffsetsTime: time.Duration(c.offsetsTime.Load()),
+		CommitTime: time.Duration(c.commitTime.Load()), AbortTime: time.Duration(c.abortTime.Load()),
+	}
 }
 
 // laneCount counts for one lane; its mu guards it, which whoever counts holds anyway.
@@ -184,6 +213,11 @@ var kinds = []struct {
 	{partition.ErrInvalidTopic, "INVALID_TOPIC_EXCEPTION"},
 	{partition.ErrOutOfOrderSequence, "OUT_OF_ORDER_SEQUENCE_NUMBER"},
 	{partition.ErrInvalidProducerEpoch, "INVALID_PRODUCER_EPOCH"},
+	{partition.ErrProducerFenced, "PRODUCER_FENCED"},
+	{partition.ErrInvalidProducerIDMapping, "INVALID_PRODUCER_ID_MAPPING"},
+	{partition.ErrInvalidTxnState, "INVALID_TXN_STATE"},
+	{partition.ErrConcurrentTransactions, "CONCURRENT_TRANSACTIONS"},
+	{partition.ErrTransactionAbortable, "TRANSACTION_ABORTABLE"},
 	{partition.ErrInvalidRequiredAcks, "INVALID_REQUIRED_ACKS"},
 	{partition.ErrPolicyViolation, "POLICY_VIOLATION"},
 	{partition.ErrFencedLeaderEpoch, "FENCED_LEADER_EPOCH"},

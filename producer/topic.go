@@ -113,7 +113,7 @@ func (p *Producer) ask(ctx context.Context, name string) (*facts, error) {
 		id:         m.ID,
 		partitions: int32(len(m.Partitions)),
 		limit:      limit,
-		options:    batch.Options{Codec: codec, Level: level, Idempotent: !p.cfg.DisableIdempotence, ProducerID: -1, Epoch: -1, BaseSequence: -1},
+		options:    batch.Options{Codec: codec, Level: level, Idempotent: !p.cfg.DisableIdempotence, Transactional: p.cfg.TransactionalID != "", ProducerID: -1, Epoch: -1, BaseSequence: -1},
 		known:      p.cfg.Clock.Now(),
 	}, nil
 }

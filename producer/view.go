@@ -13,6 +13,7 @@ import (
 // safe for any number of goroutines.
 type View[K, V any] struct {
 	p     *Producer
+	tx    *Tx // nil outside transactions
 	topic string
 	key   Encoder[K]
 	value Encoder[V]
@@ -23,6 +24,21 @@ type View[K, V any] struct {
 //	orders := producer.For(p, "orders", producer.String, producer.JSON[Order])
 func For[K, V any](p *Producer, topic string, key Encoder[K], value Encoder[V]) *View[K, V] {
 	return &View[K, V]{p: p, topic: topic, key: key, value: value}
+}
+
+// In returns the view inside a transaction: what is sent through it is part of tx.
+//
+//	err := p.Transact(ctx, func(tx *producer.Tx) error {
+//		_, err := orders.In(tx).Send(ctx, "customer-42", Order{Cents: 1999})
+//		return err
+//	})
+//
+// An error of an encoder comes back from Send and leaves the transaction as it is; SendAsync, which has nobody to tell
+// for sure, leaves it to be aborted.
+func (v *View[K, V]) In(tx *Tx) *View[K, V] {
+	in := *v
+	in.p, in.tx = tx.p, tx
+	return &in
 }
 
 // TypedRecord is a Record with a key and a value that are not yet encoded. Encoders add to its Headers; the caller's
@@ -49,7 +65,7 @@ func (v *View[K, V]) SendRecord(ctx context.Context, r TypedRecord[K, V]) (Resul
 	if err != nil {
 		return v.p.refusedSend(rec, err)
 	}
-	return v.p.Send(ctx, rec)
+	return v.send(ctx, rec)
 }
 
 // SendAsync encodes and sends a record as Producer.SendAsync does; done may be nil. If an encoder fails, done is
@@ -64,7 +80,14 @@ func (v *View[K, V]) SendRecordAsync(ctx context.Context, r TypedRecord[K, V], d
 	defer s.release()
 	rec, err := v.encode(s, r, false)
 	if err != nil {
+		if v.tx != nil {
+			v.tx.doom(err)
+		}
 		v.p.refusedAsync(rec, err, done)
+		return
+	}
+	if v.tx != nil {
+		v.tx.SendAsync(ctx, rec, done)
 		return
 	}
 	v.p.SendAsync(ctx, rec, done)
@@ -77,6 +100,13 @@ func (v *View[K, V]) Delete(ctx context.Context, key K) (Result, error) {
 	rec, err := v.encode(s, TypedRecord[K, V]{Key: key}, true)
 	if err != nil {
 		return v.p.refusedSend(rec, err)
+	}
+	return v.send(ctx, rec)
+}
+
+func (v *View[K, V]) send(ctx context.Context, rec Record) (Result, error) {
+	if v.tx != nil {
+		return v.tx.Send(ctx, rec)
 	}
 	return v.p.Send(ctx, rec)
 }
