@@ -13,6 +13,9 @@ const closeGrace = 5 * time.Second
 // DeliveryTimeout get a *DeliveryTimeoutError. If any record fails while Close waits, it returns a *CloseError. Calling
 // it again waits for the same and returns the same. In a callback it waits for the records, but neither for callbacks
 // nor for the goroutines, of which it is itself one, and returns nil.
+//
+// A transaction that is open goes on without further records, and its Transact ends it: it commits if nothing that was
+// sent has been refused. Close does not wait for its function. What an earlier Transact could not end Close tries to end.
 func (p *Producer) Close() error {
 	p.closing.Do(func() { go p.shut() })
 	if inCallback() {
@@ -53,6 +56,7 @@ func (p *Producer) shut() {
 	if late {
 		p.eachLane(func(ln *lane) { ln.expire(p.cfg.Clock.Now(), 0) })
 	}
+	p.settleAtClose()
 	p.endWatch()
 	p.endLife()
 	ended := make(chan struct{})
@@ -78,6 +82,9 @@ func (p *Producer) shut() {
 
 // failures returns how many accepted records have failed.
 func (p *Producer) failures() (n uint64) {
+	p.topicsMu.Lock()
+	defer p.topicsMu.Unlock()
+	n = p.forgotten.Failed
 	p.eachLane(func(ln *lane) {
 		ln.mu.Lock()
 		n += ln.count.failed

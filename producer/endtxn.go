@@ -62,6 +62,7 @@ func (p *Producer) endTxn(ctx context.Context, tx *Tx, limit time.Duration) erro
 		// a failure (KIP-360).
 		p.txn.bump = next == tx.id && tx.failure() != nil
 		p.txn.id = next
+		p.txn.bumps.Store(next != tx.id)
 	case tx.commit && errors.Is(err, partition.ErrTransactionAbortable):
 		tx.doom(err)
 		tx.commit = false

@@ -37,8 +37,9 @@ type lane struct {
 
 	identity
 
-	tx     *Tx  // whose records the lane takes, or took last; nil outside transactions
-	txOver bool // its scope has been left
+	tx        *Tx  // whose records the lane takes, or took last; nil outside transactions
+	txOver    bool // its scope has been left; also of a lane that is forgotten
+	forgotten bool // takes nothing any more
 
 	// Records, counted at each stage.
 	accepted, taken, settled, delivered uint64
@@ -59,8 +60,8 @@ func newLane(p *Producer, t *topic, n int32) *lane {
 }
 
 // add accepts a record: it is copied into the open batch. It returns the record's timestamp in milliseconds. The errors
-// are those of a full buffer, of the context, ErrClosed and
-// ErrTransactionEnded.
+// are those of a full buffer, of the context, ErrClosed,
+// ErrTransactionEnded and errForgotten.
 func (ln *lane) add(ctx context.Context, r *Record, a admission, e entry) (int64, error) {
 	p := ln.p
 	reserved := 0
@@ -139,6 +140,7 @@ func (ln *lane) newBatch(charge int, now time.Time) *pending {
 		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.cfg.Linger, ln.lingerEnds)
 	}
 	ln.p.watch()
+	ln.topic.used.Store(now.UnixNano())
 	ln.p.refreshOld(ln.topic, f, now)
 	return b
 }

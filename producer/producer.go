@@ -12,7 +12,7 @@ import (
 )
 
 // Producer sends records to the topics of one backend. It is safe for any number of goroutines, and one is enough for
-// a process. Lock order: a topic's mu, a lane's mu, then sched's, memory's and a Tx's, which are leaves.
+// a process. Lock order: topicsMu, a topic's mu, a lane's mu, then sched's, memory's and a Tx's, which are leaves.
 type Producer struct {
 	cfg     Config
 	backend Backend
@@ -26,7 +26,8 @@ type Producer struct {
 	life    context.Context // ends when Close gives up
 	endLife context.CancelFunc
 
-	topicsMu   sync.Mutex // taken to change topics
+	topicsMu   sync.Mutex // guards forgotten, and is taken to change topics
+	forgotten  Counts     // of topics that are not known any more
 	topics     atomic.Pointer[map[string]*topic]
 	firstTopic atomic.Pointer[topic]
 	refreshing atomic.Bool
@@ -125,11 +126,11 @@ func (p *Producer) sendAsync(ctx context.Context, tx *Tx, r *Record, done func(R
 	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value), acks: a.acks}
 	if a.acks != partition.AcksNone {
 		e.done = done
-		_, err := ln.add(ctx, r, a, e)
+		_, _, err := p.place(ctx, ln, r, a, e)
 		return err
 	}
 	e.answered = true
-	ms, err := ln.add(ctx, r, a, e)
+	ln, ms, err := p.place(ctx, ln, r, a, e)
 	if err != nil {
 		return err
 	}
@@ -181,20 +182,44 @@ func (p *Producer) admit(ctx context.Context, tx *Tx, r *Record) (*lane, admissi
 	if tx != nil {
 		a.acks = partition.AcksLeader // written; EndTxn makes it durable
 	}
-	t, err := p.topic(ctx, r.Topic)
-	if err != nil {
-		return nil, a, err
-	}
-	n, err := p.choose(ctx, t, r)
-	if err != nil {
-		return nil, a, err
-	}
 	a.size = batch.RecordSize(r.Key, r.Value, r.Headers)
-	if err = p.fits(t, r, a.size); err != nil {
-		return nil, a, err
-	}
 	a.timed = !r.Timestamp.IsZero()
-	return p.lane(t, n), a, nil
+	ln, err := p.route(ctx, r, a.size)
+	return ln, a, err
+}
+
+// route chooses the partition and checks the size.
+func (p *Producer) route(ctx context.Context, r *Record, size int) (*lane, error) {
+	for {
+		t, err := p.topic(ctx, r.Topic)
+		if err != nil {
+			return nil, err
+		}
+		n, err := p.choose(ctx, t, r)
+		if err != nil {
+			return nil, err
+		}
+		if err = p.fits(t, r, size); err != nil {
+			return nil, err
+		}
+		if ln := p.lane(t, n); ln != nil {
+			return ln, nil
+		}
+	}
+}
+
+// place adds a record to ln, or to another lane if that has been forgotten meanwhile. It returns the lane and the
+// record's timestamp.
+func (p *Producer) place(ctx context.Context, ln *lane, r *Record, a admission, e entry) (*lane, int64, error) {
+	for {
+		ms, err := ln.add(ctx, r, a, e)
+		if err != errForgotten {
+			return ln, ms, err
+		}
+		if ln, err = p.route(ctx, r, a.size); err != nil {
+			return nil, 0, err
+		}
+	}
 }
 
 // intercept runs one interceptor. Its error refuses the record; its panic does not, and what it changed stays.

@@ -37,7 +37,7 @@ func (p *Producer) send(ctx context.Context, tx *Tx, r *Record, w *waiter) (Resu
 	if a.acks == partition.AcksNone {
 		p.dismiss(w)
 		e.answered = true
-		ms, err := ln.add(ctx, r, a, e)
+		ln, ms, err := p.place(ctx, ln, r, a, e)
 		if err != nil {
 			return Result{}, err
 		}
@@ -83,7 +83,7 @@ func (p *Producer) send(ctx context.Context, tx *Tx, r *Record, w *waiter) (Resu
 		ln.mu.Unlock()
 	}
 	w.parked = true
-	if _, err := ln.add(ctx, r, a, e); err != nil {
+	if ln, _, err = p.place(ctx, ln, r, a, e); err != nil {
 		p.dismiss(w)
 		return Result{}, err
 	}

@@ -14,7 +14,7 @@ import (
 // Stats are the figures of a producer since New. Rates are differences of two of them.
 type Stats struct {
 	Counts
-	Topics map[string]Counts // by topic
+	Topics map[string]Counts // by topic, those that are remembered (MetadataMaxIdle); Counts has all
 
 	BatchBytes    Histogram // of appended batches, after compression (batch-size-avg, -max)
 	BatchRecords  Histogram // records per appended batch
@@ -67,6 +67,9 @@ func (p *Producer) Stats() Stats {
 		Transactions:  p.stats.txn.stats(),
 		Panics:        p.panics.Load(),
 	}
+	p.topicsMu.Lock()
+	s.Counts = p.forgotten
+	s.Counts.Errors = maps.Clone(p.forgotten.Errors)
 	p.eachLane(func(ln *lane) {
 		ln.mu.Lock()
 		defer ln.mu.Unlock()
@@ -75,6 +78,7 @@ func (p *Producer) Stats() Stats {
 		ln.count.addTo(&t)
 		s.Topics[ln.tp.Topic] = t
 	})
+	p.topicsMu.Unlock()
 	s.Buffer = p.memory.stats()
 	p.sched.mu.Lock()
 	s.Senders = p.sched.alive

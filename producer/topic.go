@@ -14,12 +14,15 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// topic is what the producer knows of one topic. It lives as long as the producer, whatever becomes of the topic.
+// topic is what the producer knows of one topic, whatever becomes of it, until nothing has been sent to it for
+// MetadataMaxIdle and another topic comes.
 type topic struct {
 	name  string
 	facts atomic.Pointer[facts]
+	used  atomic.Int64 // when the last batch began, in nanoseconds since 1970
 
-	mu    sync.Mutex // taken to add to lanes; never while holding a lane's mu
+	mu    sync.Mutex // guards over, taken to add to lanes; never while holding a lane's mu
+	over  bool       // forgotten
 	lanes atomic.Pointer[[]atomic.Pointer[lane]]
 }
 
@@ -57,8 +60,10 @@ func (p *Producer) topic(ctx context.Context, name string) (*topic, error) {
 	}
 	t := &topic{name: name}
 	t.facts.Store(f)
+	t.used.Store(f.known.UnixNano())
 	t.lanes.Store(new([]atomic.Pointer[lane]))
 	m := maps.Clone(old)
+	p.forgetIdle(m, f.known)
 	m[name] = t
 	p.topics.Store(&m)
 	p.firstTopic.CompareAndSwap(nil, t)
@@ -148,7 +153,8 @@ func (p *Producer) refreshOld(t *topic, f *facts, now time.Time) {
 	}
 }
 
-// lane returns the lane of partition n, which exists. A lane is made when its partition is first used.
+// lane returns the lane of partition n, which exists, or nil if the topic has been forgotten. A lane is made when its
+// partition is first used.
 func (p *Producer) lane(t *topic, n int32) *lane {
 	if lanes := *t.lanes.Load(); int(n) < len(lanes) {
 		if ln := lanes[n].Load(); ln != nil {
@@ -157,6 +163,9 @@ func (p *Producer) lane(t *topic, n int32) *lane {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over {
+		return nil
+	}
 	lanes := *t.lanes.Load()
 	if int(n) >= len(lanes) {
 		grown := make([]atomic.Pointer[lane], max(int(t.facts.Load().partitions), int(n)+1))
@@ -220,6 +229,57 @@ func (p *Producer) choose(ctx context.Context, t *topic, r *Record) (n int32, er
 func (p *Producer) partitionOf(r *Record, partitions int32) (n int32, err error) {
 	defer p.catch("partitioner", &err)
 	return p.cfg.Partitioner.Partition(r.Topic, r.Key, r.Value, partitions), nil
+}
+
+// errForgotten says that a lane is not in use any more, and that its topic is to be asked for again.
+var errForgotten = errors.New("topic has been forgotten")
+
+// forgetIdle takes the topics out of m to which nothing has been sent for MetadataMaxIdle. It is called with topicsMu
+// held, when a topic comes: so what is remembered is bounded by what is in use.
+func (p *Producer) forgetIdle(m map[string]*topic, now time.Time) {
+	if p.cfg.TransactionalID != "" && !p.txn.bumps.Load() {
+		return // sequences go on from one transaction to the next, and the lanes know them
+	}
+	for name, t := range m {
+		if now.Sub(time.Unix(0, t.used.Load())) >= p.cfg.MetadataMaxIdle && p.forget(t) {
+			delete(m, name)
+			p.firstTopic.CompareAndSwap(t, nil)
+		}
+	}
+}
+
+// forget ends the lanes of a topic that have nothing on their way, and reports whether that is all of them.
+func (p *Producer) forget(t *topic) (all bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lanes := *t.lanes.Load()
+	all = true
+	for i := range lanes {
+		ln := lanes[i].Load()
+		if ln == nil {
+			continue
+		}
+		ln.mu.Lock()
+		if ln.tx != nil && !ln.txOver || !ln.idle() || ln.closed || ln.results != nil || ln.delivering {
+			all = false
+			ln.mu.Unlock()
+			continue
+		}
+		ln.forgotten, ln.txOver = true, true
+		ln.count.addTo(&p.forgotten)
+		id := ln.id
+		ln.mu.Unlock()
+		lanes[i].Store(nil)
+		p.idMu.Lock()
+		if p.id.ID == id.ID {
+			p.id = partition.NoProducerID // the partition's leader knows sequences of it that nobody here does
+		}
+		p.idMu.Unlock()
+	}
+	if all { // nobody makes a lane of a topic that is not in the map
+		t.over = true
+	}
+	return all
 }
 
 // moved reports whether an append's error means that the topic is not what the producer knows.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/partlog/partlog/partition"
 )
@@ -16,9 +17,10 @@ type transactions struct {
 	busy  bool       // a scope is open, or is being ended
 	fatal error      // why there will be no other
 
-	id   partition.ProducerID // of the next transaction
-	bump bool                 // the id needs a new epoch before it is used (KIP-360)
-	open *Tx                  // its end has been asked for and not been answered; nil if there is none
+	id    partition.ProducerID // of the next transaction
+	bump  bool                 // the id needs a new epoch before it is used (KIP-360)
+	bumps atomic.Bool          // the coordinator gives each transaction an epoch of its own
+	open  *Tx                  // its end has been asked for and not been answered; nil if there is none
 }
 
 // Transact runs fn as one transaction: what it sends through tx, to any topics, and the offsets that it commits are seen
@@ -123,6 +125,24 @@ func (p *Producer) settleLast(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settleAtClose ends what the last Transact has left open, so that no reader waits for it until it times out. If that
+// fails, the timeout or the store's next open does it.
+func (p *Producer) settleAtClose() {
+	p.txn.mu.Lock()
+	idle := !p.txn.busy && p.txn.fatal == nil
+	if idle {
+		p.txn.busy = true
+	}
+	p.txn.mu.Unlock()
+	if !idle {
+		return
+	}
+	defer p.release()
+	if last := p.txn.open; last != nil {
+		_ = p.endTxn(p.life, last, min(p.cfg.MaxBlock, closeGrace))
+	}
 }
 
 // end leaves the scope: it commits, or aborts because of err or of what has failed.

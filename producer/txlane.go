@@ -12,6 +12,9 @@ func (ln *lane) enter(tx *Tx) error {
 }
 
 func (ln *lane) join(tx *Tx) error {
+	if ln.forgotten {
+		return errForgotten
+	}
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.over {
