@@ -14,6 +14,7 @@ type Backend interface {
 	Append(ctx context.Context, r partition.AppendRequest) (partition.AppendResult, error)
 	Fetch(ctx context.Context, r partition.FetchRequest) ([]partition.FetchResult, error)
 	ListOffsets(ctx context.Context, tp partition.TopicPartition, timestamp int64) (partition.Offset, error)
+	EpochEnd(ctx context.Context, tp partition.TopicPartition, epoch partition.LeaderEpoch) (partition.LeaderEpoch, partition.Offset, error)
 	Service(name string, start func() (io.Closer, error)) (io.Closer, error)
 }
 
@@ -52,6 +53,16 @@ type Coordinator interface {
 	// Offsets returns committed offsets (OffsetFetch). Partitions without one are not in the map. With
 	// RequireStable, an *OffsetsError names those that wait for a transaction, and the map has the others.
 	Offsets(ctx context.Context, r OffsetsRequest) (map[partition.TopicPartition]CommittedOffset, error)
+	// DeleteOffsets removes committed offsets, also those in open transactions (OffsetDelete); partitions without
+	// one are passed over. *OffsetsError names those whose topic the group's members are subscribed to
+	// (ErrGroupSubscribedToTopic), the others are removed. ErrGroupIDNotFound, ErrGroupNotEmpty for members that are
+	// no consumers.
+	DeleteOffsets(ctx context.Context, group string, tps ...partition.TopicPartition) error
 	// Describe returns a snapshot of a group (DescribeGroups): state Dead and nothing else if there is none.
 	Describe(ctx context.Context, group string) (Description, error)
+	// ListGroups returns the groups that are coordinated here, by name (ListGroups). It loads what is not loaded.
+	ListGroups(ctx context.Context, r ListGroupsRequest) ([]Listing, error)
+	// DeleteGroups removes groups with all their offsets (DeleteGroups), also those in open transactions.
+	// *DeleteGroupsError names those that were not there (ErrGroupIDNotFound) or have members (ErrGroupNotEmpty).
+	DeleteGroups(ctx context.Context, groups ...string) error
 }

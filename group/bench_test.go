@@ -56,7 +56,7 @@ func BenchmarkLoad(b *testing.B) {
 	at := partition.TopicPartition{Topic: OffsetsTopic, Partition: PartitionFor("billing", OffsetsPartitions)}
 	var builder batch.Builder
 	for i := range n {
-		c := CommittedOffset{Offset: partition.Offset(i), TopicID: partition.TopicID{1}, Time: time.UnixMilli(1.7e12)}
+		c := storedOffset{CommittedOffset: CommittedOffset{Offset: partition.Offset(i), TopicID: partition.TopicID{1}, Time: time.UnixMilli(1.7e12)}}
 		r := offsetCommitRecord("billing", partition.TopicPartition{Topic: "orders", Partition: int32(i % 100)}, &c)
 		builder.Reset(nil, batch.Options{})
 		builder.Append(1.7e12, r.key, r.value, nil)

@@ -7,14 +7,8 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// offsetRecord is one partition of a commit.
-type offsetRecord struct {
-	partition.TopicPartition
-	CommittedOffset
-}
-
 // checkCommit is ClassicGroup.validateOffsetCommit.
-func (m *machine) checkCommit(s Membership) error {
+func (m *machine) checkCommit(s Membership, transactional bool) error {
 	switch {
 	case m.state == Dead:
 		return ErrCoordinatorNotAvailable
@@ -22,27 +16,32 @@ func (m *machine) checkCommit(s Membership) error {
 		return nil // from outside: a tool, or a consumer that assigns by hand
 	case m.blank():
 		return ErrIllegalGeneration // there is no such group
-	case s.Generation < 0 && s.MemberID == "":
+	case s.Generation < 0 && s.MemberID == "" && s.InstanceID == "":
+		if transactional {
+			return nil // producers before KIP-447 do not say for whom they commit
+		}
 		return ErrUnknownMemberID // nobody moves offsets from under the members
 	}
 	known, err := m.checkMember(s)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if m.state == CompletingRebalance {
-		return ErrRebalanceInProgress // transactional commits will be exempt
+	case transactional:
+		return nil // neither refused while the assignment is awaited, nor a sign of the consumer's life
+	case m.state == CompletingRebalance:
+		return ErrRebalanceInProgress
 	}
 	m.alive(known, known.session)
 	return nil
 }
 
 func (m *machine) stepCommit(e commitEvent) {
-	if err := m.checkCommit(e.Membership); err != nil {
+	if err := m.checkCommit(e.Membership, e.txn != nil); err != nil {
 		m.answer(e.call, err)
 		return
 	}
-	p := &pendingAppend{call: e.call, refused: e.refused}
-	var records []record
+	p := &pendingAppend{call: e.call, refused: e.refused, txn: e.txn}
+	records := make([]record, 0, len(e.offsets))
 	for _, o := range e.offsets {
 		var err error
 		switch {
@@ -50,6 +49,9 @@ func (m *machine) stepCommit(e commitEvent) {
 			err = ErrInvalidCommitOffset
 		case len(o.Metadata) > m.config.maxMetadata:
 			err = ErrOffsetMetadataTooLarge
+		case e.txn != nil && m.unwritten[o.TopicPartition]:
+			// The offset in memory is to be written yet, and would then be later than this one.
+			err = partition.ErrNoSpace
 		}
 		if err != nil {
 			if p.refused == nil {
@@ -59,8 +61,11 @@ func (m *machine) stepCommit(e commitEvent) {
 			continue
 		}
 		o.Time = m.now
+		if e.retention > 0 {
+			o.expires = m.now.Add(e.retention).UnixMilli()
+		}
 		p.offsets = append(p.offsets, o)
-		records = append(records, offsetCommitRecord(m.id, o.TopicPartition, &o.CommittedOffset))
+		records = append(records, offsetCommitRecord(m.id, o.TopicPartition, &o.storedOffset))
 	}
 	if len(records) == 0 {
 		m.answer(e.call, p.err())
@@ -71,39 +76,33 @@ func (m *machine) stepCommit(e commitEvent) {
 
 // err is the answer to a commit that has gone well as far as it was accepted.
 func (p *pendingAppend) err() error {
-	if len(p.refused) == 0 {
+	switch {
+	case len(p.refused) == 0:
 		return nil
+	case p.deleted:
+		return &OffsetsError{Partitions: p.refused}
 	}
 	return &CommitError{Partitions: p.refused}
 }
 
 // stepAppended is the log's answer. A full disk is not a failure of the group: it goes on in memory, and what is missing
-// in the log is written when there is space. Answers come in the order of the appends, so the last one is right.
+// in the log is written when there is space. That is not so for what cannot be taken back or repeated: the offsets of a
+// transaction, and deletions.
 func (m *machine) stepAppended(e appendedEvent) {
 	p := m.appends[e.id]
 	delete(m.appends, e.id)
 	if p == nil {
 		return
 	}
-	err := e.err
-	if e.noSpace {
-		err = nil
+	err, inMemory := e.err, false
+	if e.noSpace && p.txn == nil && !p.deleted {
+		err, inMemory = nil, true
 	}
 	if err == nil {
-		for _, o := range p.offsets {
-			m.offsets[o.TopicPartition] = o.CommittedOffset
-			if e.noSpace {
-				m.unwritten[o.TopicPartition] = true
-			} else {
-				delete(m.unwritten, o.TopicPartition)
-			}
-		}
-		if p.metadata {
-			m.metadataUnwritten = e.noSpace
-		}
+		m.written(p, e.base, inMemory)
 	}
 	// A retry that failed comes again, and so does one since whose sending there is more to write.
-	if e.noSpace || p.retry && (len(m.unwritten) > 0 || m.metadataUnwritten) {
+	if inMemory || p.retry && (len(m.unwritten) > 0 || m.metadataUnwritten) {
 		m.setTimer(timerRetry, "", m.config.retry)
 	}
 	if p.assignments != nil && e.id == m.syncAppend {
@@ -116,6 +115,41 @@ func (m *machine) stepAppended(e appendedEvent) {
 		err = p.err()
 	}
 	m.answer(p.call, err)
+}
+
+// written takes over what the log has from base on, or has not for want of space.
+func (m *machine) written(p *pendingAppend, base partition.Offset, inMemory bool) {
+	if p.metadata {
+		m.metadataUnwritten = inMemory
+	}
+	if p.deleted {
+		m.forgotten(p, base)
+		return
+	}
+	if p.metadata {
+		base++ // its record comes first
+	}
+	for i, o := range p.offsets {
+		o.at = base + partition.Offset(i)
+		if inMemory {
+			o.at = m.lastAt
+		}
+		m.lastAt = max(m.lastAt, o.at)
+		switch {
+		case p.txn != nil:
+			m.await(p.txn.Producer.ID, o)
+			continue
+		case !m.put(o.TopicPartition, o.storedOffset):
+			continue
+		case inMemory:
+			m.unwritten[o.TopicPartition] = true
+		default:
+			delete(m.unwritten, o.TopicPartition)
+		}
+	}
+	if p.txn != nil {
+		m.emit(watchEffect{producer: p.txn.Producer.ID, from: base})
+	}
 }
 
 // retryWrites writes what there was no space for. Partitions with a commit on its way are left to that: an older
@@ -142,7 +176,7 @@ func (m *machine) retryWrites() {
 		if !busy[tp] {
 			o := offsetRecord{tp, m.offsets[tp]}
 			p.offsets = append(p.offsets, o)
-			records = append(records, offsetCommitRecord(m.id, tp, &o.CommittedOffset))
+			records = append(records, offsetCommitRecord(m.id, tp, &o.storedOffset))
 		}
 	}
 	switch {

@@ -53,6 +53,15 @@ type CoordinatorConfig struct {
 	// MaxMetadataBytes bounds the metadata of a committed offset (offset.metadata.max.bytes). Default 4096.
 	MaxMetadataBytes int
 
+	// OffsetsRetention drops committed offsets that long after their group became empty, or after the commit where
+	// nobody of a stable group reads the topic any more (offsets.retention.minutes, KIP-211). 0 keeps them for ever;
+	// Kafka's default is 7 days.
+	OffsetsRetention time.Duration
+
+	// OffsetsRetentionCheckInterval is how often that is looked at (offsets.retention.check.interval.ms). Default
+	// 10 min. Each time, all groups of the store are loaded.
+	OffsetsRetentionCheckInterval time.Duration
+
 	// RetryInterval is how long after a failed write for want of space the next attempt is made. Default 1 s.
 	RetryInterval time.Duration
 
@@ -102,6 +111,7 @@ func (c CoordinatorConfig) withDefaults() CoordinatorConfig {
 	c.MaxSessionTimeout = orDefault(c.MaxSessionTimeout, 30*time.Minute)
 	c.NewMemberTimeout = orDefault(c.NewMemberTimeout, 5*time.Minute)
 	c.MaxMetadataBytes = orDefault(c.MaxMetadataBytes, 4096)
+	c.OffsetsRetentionCheckInterval = orDefault(c.OffsetsRetentionCheckInterval, 10*time.Minute)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
 	return c
 }
@@ -114,6 +124,12 @@ func (c CoordinatorConfig) validate() error {
 		return err
 	}
 	if err := checkDuration("NewMemberTimeout", c.NewMemberTimeout, time.Millisecond, 24*time.Hour); err != nil {
+		return err
+	}
+	if err := checkDuration("offsets.retention.minutes", c.OffsetsRetention, 0, 1<<62); err != nil {
+		return err
+	}
+	if err := checkDuration("offsets.retention.check.interval.ms", c.OffsetsRetentionCheckInterval, time.Millisecond, 1<<31*time.Millisecond); err != nil {
 		return err
 	}
 	if err := checkDuration("RetryInterval", c.RetryInterval, time.Millisecond, time.Hour); err != nil {

@@ -22,7 +22,9 @@ type coordinator struct {
 	backend Backend
 	config  CoordinatorConfig
 	machine machineConfig
-	wg      sync.WaitGroup // writers and loaders
+	wg      sync.WaitGroup  // writers, loaders, tails
+	life    context.Context // ends with Close: what waits for others' transactions
+	end     context.CancelFunc
 
 	randomMu sync.Mutex // one reader of config.Random at a time; taken alone
 
@@ -34,7 +36,8 @@ type coordinator struct {
 	partitions  map[int32]*offsetsPartition
 	calls       map[callID]chan answerEffect
 	lastCall    callID
-	infos       []any // for Events
+	expiry      func() bool // stops the timer of the next expiry, nil if there is none
+	infos       []any       // for Events
 	dispatching bool
 	stats       Stats
 }
@@ -49,8 +52,12 @@ type offsetsPartition struct {
 	queue   []queued
 	writing bool // a writer runs
 
-	// open holds the offsets of transactions that have no marker yet, by producer id, as the log had them.
-	open map[int64][]groupRecord
+	// txns are the groups that wait for a marker, by producer id. While there is one, a tail reads the partition from
+	// tailNext on, or tailRetry starts one again.
+	txns      map[int64]map[*hosted]bool
+	tailing   bool
+	tailNext  partition.Offset
+	tailRetry func() bool // stops the timer
 }
 
 // hosted is a group in its shell.
@@ -91,8 +98,9 @@ func newCoordinator(b Backend, c CoordinatorConfig) (*coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &coordinator{
-		backend: b, config: c,
+	life, end := context.WithCancel(context.Background())
+	shell := &coordinator{
+		backend: b, config: c, life: life, end: end,
 		machine: machineConfig{
 			initialDelay: c.InitialRebalanceDelay, minSession: c.MinSessionTimeout, maxSession: c.MaxSessionTimeout,
 			newMember: c.NewMemberTimeout, maxSize: c.MaxSize, maxMetadata: c.MaxMetadataBytes, retry: c.RetryInterval,
@@ -101,7 +109,11 @@ func newCoordinator(b Backend, c CoordinatorConfig) (*coordinator, error) {
 		done:       make(chan struct{}),
 		partitions: make(map[int32]*offsetsPartition),
 		calls:      make(map[callID]chan answerEffect),
-	}, nil
+	}
+	shell.mu.Lock()
+	shell.scheduleExpiryLocked()
+	shell.mu.Unlock()
+	return shell, nil
 }
 
 // Find returns the coordinator itself: it coordinates every group of the store.
@@ -178,7 +190,13 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 		case stopTimerEffect:
 			g.stopTimer(e.timerKey)
 		case appendEffect:
-			c.enqueueLocked(queued{g, e.id, e.records})
+			if e.txn != nil {
+				c.wg.Go(func() { c.appendTxn(g, e) })
+			} else {
+				c.enqueueLocked(queued{g, e.id, e.records})
+			}
+		case watchEffect:
+			c.watchLocked(g, e.producer, e.from)
 		case endedEffect:
 			if ended := g.ended[e.memberID]; ended != nil {
 				close(ended)
@@ -233,6 +251,8 @@ func (c *coordinator) Close() error {
 		return c.closeErr
 	}
 	c.closing = true
+	c.end()
+	c.stopTimersLocked()
 	for g := range c.groupsLocked() {
 		for k := range g.timers {
 			g.stopTimer(k)

@@ -486,36 +486,6 @@ func TestGoldenPartitionIsLoaded(t *testing.T) {
 	require.EqualValues(t, 3, m.joined.Generation)
 }
 
-// A transaction's offsets count from its commit marker on; an aborted one's never.
-func TestOffsetsOfTransactionsAreAppliedAtTheMarker(t *testing.T) {
-	store := newStore(t, "orders")
-	index := PartitionFor("billing", OffsetsPartitions)
-	add := func(b []byte) {
-		_, err := store.Append(t.Context(), partition.AppendRequest{TopicPartition: tp(OffsetsTopic, index), Batch: b, Internal: true})
-		require.NoError(t, err)
-	}
-	transactional := func(producer int64, p int32, offset partition.Offset) {
-		var b batch.Builder
-		b.Reset(nil, batch.Options{ProducerID: producer, Transactional: true, BaseSequence: 0})
-		r := offsetCommitRecord("billing", tp("orders", p), &CommittedOffset{Offset: offset, Time: time.UnixMilli(1)})
-		b.Append(1, r.key, r.value, nil)
-		data, err := b.Finish()
-		require.NoError(t, err)
-		add(data)
-	}
-	transactional(1, 0, 10)
-	transactional(2, 1, 20)
-	transactional(3, 2, 30)
-	add(batch.BuildControl(nil, batch.ControlCommit, 1, 0, 0, 1))
-	add(batch.BuildControl(nil, batch.ControlAbort, 2, 0, 0, 1))
-
-	g, _ := openGroup(t, newBackend(store), "billing", Config{})
-	committed, err := g.Committed(t.Context())
-	require.NoError(t, err)
-	require.Len(t, committed, 1)
-	require.EqualValues(t, 10, committed[tp("orders", 0)].Offset)
-}
-
 func TestOpenRefusesWhatCannotBe(t *testing.T) {
 	store := newStore(t)
 	_, err := Open(store, "", Config{})

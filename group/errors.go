@@ -61,6 +61,24 @@ func (e *LeaveError) Unwrap() []error {
 	return slices.DeleteFunc(slices.Clone(e.Members), func(err error) bool { return err == nil })
 }
 
+// DeleteGroupsError says which groups could not be deleted, and why; the others are gone. errors.Is looks into the reasons.
+type DeleteGroupsError struct {
+	Groups map[string]error
+}
+
+// Error names the groups in order, with their reasons.
+func (e *DeleteGroupsError) Error() string {
+	var all []string
+	for id, err := range e.Groups {
+		all = append(all, fmt.Sprintf("delete group %q: %v", id, err))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// Unwrap returns the reasons, in no order.
+func (e *DeleteGroupsError) Unwrap() []error { return slices.Collect(maps.Values(e.Groups)) }
+
 // OffsetsError says for which partitions offsets could not be told or deleted, and why; the others of the request are not
 // concerned. errors.Is looks into the reasons.
 type OffsetsError struct {

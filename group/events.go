@@ -1,6 +1,10 @@
 package group
 
-import "time"
+import (
+	"time"
+
+	"github.com/partlog/partlog/partition"
+)
 
 // Events are optional functions that are told what happens in the coordinator. They are called one at a time, in the
 // order of what happened, with no lock held; they may call the group, and must not block for long: requests go on
@@ -19,6 +23,13 @@ type Events struct {
 	// WriteFailed: a record of the offsets topic could not be written. For want of space it is kept in memory and
 	// tried again; other failures were answered to whoever asked.
 	WriteFailed func(WriteFailedInfo)
+	// ReadFailed: a partition of the offsets topic could not be read for the end of a transaction; it is tried again.
+	ReadFailed func(ReadFailedInfo)
+	// Corrupt: a record of the offsets topic, or a range of it, could not be read. The rest was loaded; nothing was
+	// changed on the disk.
+	Corrupt func(CorruptInfo)
+	// OffsetsDeleted: offsets, or a whole group, were deleted by a tool or have expired.
+	OffsetsDeleted func(OffsetsDeletedInfo)
 	// OffsetsDropped: committed offsets were dropped, because their topic has been deleted.
 	OffsetsDropped func(OffsetsDroppedInfo)
 }
@@ -68,6 +79,34 @@ type WriteFailedInfo struct {
 	Records   int
 	Kept      bool // in memory, to be written when space returns
 	Err       error
+}
+
+// ReadFailedInfo describes a failed read of the offsets topic.
+type ReadFailedInfo struct {
+	Partition int32
+	Err       error
+}
+
+// CorruptInfo says what could not be read in a partition of the offsets topic. What the record said is not known: an
+// older commit of the same key counts, if there is one.
+type CorruptInfo struct {
+	Partition  int32
+	Offset     partition.Offset // of the record, or of the first one of the range
+	NextOffset partition.Offset // the first one after it
+	// Key is the record's, as it is in the log; nil for a range. Group and TopicPartition are what it means, as far
+	// as it can be read.
+	Key            []byte
+	Group          string
+	TopicPartition partition.TopicPartition
+	Err            error
+}
+
+// OffsetsDeletedInfo says what a group has lost.
+type OffsetsDeletedInfo struct {
+	Group      string
+	Partitions int
+	WholeGroup bool
+	Expired    bool // by their retention; else somebody has asked for it
 }
 
 // OffsetsDroppedInfo names a topic whose offsets a group has lost with it.

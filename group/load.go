@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
@@ -19,25 +20,38 @@ const (
 
 // partition returns the partition of a group, loaded. It waits for the load or ctx; the load goes on in any case.
 func (c *coordinator) partition(ctx context.Context, group string) (*offsetsPartition, error) {
+	n, err := c.countPartitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.partitionAt(ctx, PartitionFor(group, n))
+}
+
+// countPartitions returns the number of partitions of OffsetsTopic.
+func (c *coordinator) countPartitions(ctx context.Context) (int32, error) {
 	c.mu.Lock()
 	n := c.count
 	c.mu.Unlock()
-	if n == 0 {
-		// A topic that a broker has made may have any number of partitions. One that is still to be made will have
-		// the usual number, so nothing is remembered until it is there.
-		metadata, err := c.topics(ctx, map[string]bool{OffsetsTopic: true})
-		if err != nil {
-			return nil, err
-		}
-		if n = int32(len(metadata[OffsetsTopic].Partitions)); n > 0 {
-			c.mu.Lock()
-			c.count = n
-			c.mu.Unlock()
-		} else {
-			n = OffsetsPartitions
-		}
+	if n > 0 {
+		return n, nil
 	}
-	index := PartitionFor(group, n)
+	// A topic that a broker has made may have any number of partitions. One that is still to be made will have
+	// the usual number, so nothing is remembered until it is there.
+	metadata, err := c.topics(ctx, map[string]bool{OffsetsTopic: true})
+	if err != nil {
+		return 0, err
+	}
+	if n = int32(len(metadata[OffsetsTopic].Partitions)); n == 0 {
+		return OffsetsPartitions, nil
+	}
+	c.mu.Lock()
+	c.count = n
+	c.mu.Unlock()
+	return n, nil
+}
+
+// partitionAt returns a partition, loaded.
+func (c *coordinator) partitionAt(ctx context.Context, index int32) (*offsetsPartition, error) {
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
@@ -60,7 +74,7 @@ func (c *coordinator) partition(ctx context.Context, group string) (*offsetsPart
 
 // load reads a partition. If that fails, those who wait are told, and the next one who asks starts another load.
 func (c *coordinator) load(p *offsetsPartition) {
-	l := loader{c: c, partition: p, groups: make(map[string]*hosted), open: make(map[int64][]groupRecord)}
+	l := loader{c: c, partition: p, groups: make(map[string]*hosted), names: make(map[string]string), txns: make(map[int64]map[*hosted]bool)}
 	started := c.config.Clock.Now()
 	err := l.run()
 	c.mu.Lock()
@@ -71,10 +85,14 @@ func (c *coordinator) load(p *offsetsPartition) {
 		delete(c.partitions, p.index)
 		return
 	}
-	p.open = l.open
 	before := c.stats.RemovedMembers
 	for _, g := range l.groups {
 		c.stepLocked(g, loadedEvent{})
+	}
+	for producer, groups := range l.txns {
+		for g := range groups {
+			c.watchLocked(g, producer, l.next)
+		}
 	}
 	l.info.Partition, l.info.Groups = p.index, len(p.groups)
 	l.info.RemovedMembers = int(c.stats.RemovedMembers - before)
@@ -87,7 +105,10 @@ type loader struct {
 	c         *coordinator
 	partition *offsetsPartition
 	groups    map[string]*hosted
-	open      map[int64][]groupRecord // offsets of transactions without a marker, by producer id
+	txns      map[int64]map[*hosted]bool // groups with offsets in transactions without a marker, by producer id
+	next      partition.Offset           // the first offset that was not read
+	names     map[string]string          // of groups and topics, once each
+	offset    storedOffset               // the present record's
 	info      LoadedInfo
 	it        batch.Iterator
 	buf       []byte
@@ -97,6 +118,7 @@ func (l *loader) run() error {
 	ctx := context.Background() // the load is for all who will ask, not for the first one
 	tp := partition.TopicPartition{Topic: OffsetsTopic, Partition: l.partition.index}
 	offset, err := l.c.backend.ListOffsets(ctx, tp, partition.TimestampEarliest)
+	l.next = offset
 	if errors.Is(err, partition.ErrUnknownTopicOrPartition) {
 		return nil // nothing has been committed in this store
 	} else if err != nil {
@@ -127,7 +149,7 @@ func (l *loader) run() error {
 		if next == offset {
 			break
 		}
-		offset = next
+		offset, l.next = next, next
 	}
 	return l.adoptTopics(ctx)
 }
@@ -137,7 +159,7 @@ func (l *loader) apply(r *partition.FetchResult, offset partition.Offset) (parti
 	defer r.Lease.Release()
 	if _, ok := errors.AsType[*log.CorruptionError](r.Err); ok && r.CorruptNext > offset {
 		// Better to go on with older offsets than with none: what they lack is consumed once more.
-		l.info.CorruptRanges++
+		l.corrupt(CorruptInfo{Offset: offset, NextOffset: r.CorruptNext, Err: r.Err})
 		return r.CorruptNext, nil
 	}
 	if errors.Is(r.Err, partition.ErrOffsetOutOfRange) && r.LogStart > offset {
@@ -155,8 +177,12 @@ func (l *loader) apply(r *partition.FetchResult, offset partition.Offset) (parti
 		if err != nil {
 			return offset, err
 		}
-		if b.CheckCRC() != nil || l.applyBatch(b, int64(offset)) != nil {
-			l.info.CorruptRanges++
+		err = b.CheckCRC()
+		if err == nil {
+			err = l.applyBatch(b, int64(offset))
+		}
+		if err != nil {
+			l.corrupt(CorruptInfo{Offset: partition.Offset(b.BaseOffset()), NextOffset: partition.Offset(b.NextOffset()), Err: err})
 		}
 		offset = partition.Offset(b.NextOffset())
 		data = data[len(b):]
@@ -176,41 +202,77 @@ func (l *loader) applyBatch(b batch.Batch, from int64) error {
 			l.applyMarker(b.ProducerID(), r)
 			continue
 		}
-		v, ok, err := decodeRecord(r.Key, r.Value)
+		v, ok, err := decodeRecordInto(r.Key, r.Value, l.names, &l.offset)
 		switch {
-		case err != nil || !ok:
+		case err != nil:
+			l.info.Skipped++
+			l.corrupt(CorruptInfo{
+				Offset: partition.Offset(r.Offset), NextOffset: partition.Offset(r.Offset + 1),
+				Key: slices.Clone(r.Key), Group: v.group, TopicPartition: v.tp, Err: err,
+			})
+		case !ok:
 			l.info.Skipped++
 		case b.IsTransactional():
-			l.open[b.ProducerID()] = append(l.open[b.ProducerID()], v)
+			l.hold(b.ProducerID(), &v, partition.Offset(r.Offset))
 		default:
-			l.applyRecord(&v)
+			l.host(v.group).replay(&v, partition.Offset(r.Offset))
 		}
 	}
 	return l.it.Err()
 }
 
+func (l *loader) host(group string) *hosted {
+	g := l.groups[group]
+	if g == nil {
+		g = l.c.hostLocked(l.partition, group)
+		l.groups[group] = g
+	}
+	return g
+}
+
+// hold keeps a transaction's record back until its marker.
+func (l *loader) hold(producer int64, r *groupRecord, at partition.Offset) {
+	g := l.host(r.group)
+	g.replayTransactional(producer, r, at)
+	if g.awaitedBy(producer) {
+		if l.txns[producer] == nil {
+			l.txns[producer] = make(map[*hosted]bool)
+		}
+		l.txns[producer][g] = true
+	}
+}
+
 // applyMarker ends a transaction: its offsets count from here on, or never did.
-func (l *loader) applyMarker(producerID int64, r *batch.Record) {
-	c, err := batch.ParseControl(r)
-	if err != nil || !c.IsMarker() {
+func (l *loader) applyMarker(producer int64, r *batch.Record) {
+	m, ok := readMarker(producer, r)
+	if !ok {
 		l.info.Skipped++
 		return
 	}
-	if c.Type == batch.ControlCommit {
-		for _, v := range l.open[producerID] {
-			l.applyRecord(&v)
-		}
+	for g := range l.txns[producer] {
+		g.stepMarker(m)
 	}
-	delete(l.open, producerID)
+	delete(l.txns, producer)
 }
 
-func (l *loader) applyRecord(v *groupRecord) {
-	g := l.groups[v.group]
-	if g == nil {
-		g = l.c.hostLocked(l.partition, v.group)
-		l.groups[v.group] = g
+// readMarker reads a control record; ok is false for those that end no transaction.
+func readMarker(producer int64, r *batch.Record) (m markerEvent, ok bool) {
+	c, err := batch.ParseControl(r)
+	if err != nil || !c.IsMarker() {
+		return m, false
 	}
-	g.replay(v)
+	return markerEvent{producer: producer, at: partition.Offset(r.Offset), commit: c.Type == batch.ControlCommit}, true
+}
+
+// corrupt counts a record, or a range, that cannot be read, and tells.
+func (l *loader) corrupt(i CorruptInfo) {
+	i.Partition = l.partition.index
+	if i.Key == nil {
+		l.info.CorruptRanges++
+	}
+	l.c.mu.Lock()
+	defer l.c.unlock()
+	l.c.tellLocked(i)
 }
 
 // adoptTopics gives offsets that a broker has written without a topic id the id of the topic that has the name now.

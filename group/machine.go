@@ -34,7 +34,10 @@ type machine struct {
 	initial, company bool
 	waited, budget   time.Duration
 
-	offsets map[partition.TopicPartition]CommittedOffset
+	offsets map[partition.TopicPartition]storedOffset
+	// awaited are the offsets of transactions that have not ended, by producer id.
+	awaited map[int64]map[partition.TopicPartition]storedOffset
+	lastAt  partition.Offset // of what is known of the log
 	// unwritten are offsets in memory that the log has not taken for want of space; metadataUnwritten says so of the
 	// group's own record. Invariant: if there is any, timerRetry is set or a retry is in flight.
 	unwritten         map[partition.TopicPartition]bool
@@ -95,16 +98,20 @@ type pendingAppend struct {
 	offsets     []offsetRecord
 	refused     map[partition.TopicPartition]error
 	assignments map[string][]byte // of a leader's sync
-	metadata    bool              // carries the group's own record
+	metadata    bool              // carries the group's own record, before the offsets
 	replaced    *replacement      // a static member that waits for it
 	retry       bool              // of what there was no space for
+	txn         *TxnCommit        // the offsets are pending until its marker
+	deleted     bool              // tombstones of the offsets
+	group       bool              // with deleted: and of the group
+	expired     bool              // with deleted: nobody asked for it
 }
 
 func newMachine(id string, c machineConfig) *machine {
 	return &machine{
 		id: id, config: c,
 		byID: make(map[string]*member), instances: make(map[string]*member), pending: make(map[string]bool),
-		offsets:   make(map[partition.TopicPartition]CommittedOffset),
+		offsets:   make(map[partition.TopicPartition]storedOffset),
 		unwritten: make(map[partition.TopicPartition]bool),
 		appends:   make(map[appendID]*pendingAppend),
 	}
@@ -138,13 +145,29 @@ type (
 	commitEvent struct {
 		call callID
 		Membership
-		offsets []offsetRecord
-		refused map[partition.TopicPartition]error
+		offsets   []offsetRecord
+		refused   map[partition.TopicPartition]error
+		txn       *TxnCommit
+		retention time.Duration
+	}
+	deleteGroupEvent   struct{ call callID }
+	deleteOffsetsEvent struct {
+		call       callID
+		partitions []partition.TopicPartition
+	}
+	expireEvent struct{ retention time.Duration }
+	// markerEvent is the end of a producer's transaction, read back from this place of the log.
+	markerEvent struct {
+		producer int64
+		at       partition.Offset
+		commit   bool
 	}
 	timerEvent struct{ timerKey }
-	// appendedEvent is the log's answer to an appendEffect. noSpace tells a full disk, which passes.
+	// appendedEvent is the log's answer to an appendEffect: where the first of the records is. noSpace tells a full
+	// disk, which passes.
 	appendedEvent struct {
 		id      appendID
+		base    partition.Offset
 		err     error
 		noSpace bool
 	}
@@ -156,17 +179,21 @@ type (
 	stopEvent struct{ err error }
 )
 
-func (joinEvent) isEvent()      {}
-func (withdrawEvent) isEvent()  {}
-func (syncEvent) isEvent()      {}
-func (heartbeatEvent) isEvent() {}
-func (leaveEvent) isEvent()     {}
-func (commitEvent) isEvent()    {}
-func (timerEvent) isEvent()     {}
-func (appendedEvent) isEvent()  {}
-func (forgetEvent) isEvent()    {}
-func (loadedEvent) isEvent()    {}
-func (stopEvent) isEvent()      {}
+func (joinEvent) isEvent()          {}
+func (withdrawEvent) isEvent()      {}
+func (syncEvent) isEvent()          {}
+func (heartbeatEvent) isEvent()     {}
+func (leaveEvent) isEvent()         {}
+func (commitEvent) isEvent()        {}
+func (deleteGroupEvent) isEvent()   {}
+func (deleteOffsetsEvent) isEvent() {}
+func (expireEvent) isEvent()        {}
+func (markerEvent) isEvent()        {}
+func (timerEvent) isEvent()         {}
+func (appendedEvent) isEvent()      {}
+func (forgetEvent) isEvent()        {}
+func (loadedEvent) isEvent()        {}
+func (stopEvent) isEvent()          {}
 
 // Effects, to be carried out in order.
 type (
@@ -185,10 +212,17 @@ type (
 		after time.Duration
 	}
 	stopTimerEffect struct{ timerKey }
-	// appendEffect writes records after all earlier ones of the group; an appendedEvent answers it.
+	// appendEffect writes records after all earlier ones of the group, or as part of a transaction in no order with
+	// others; an appendedEvent answers it.
 	appendEffect struct {
 		id      appendID
 		records []record
+		txn     *TxnCommit
+	}
+	// watchEffect: the group waits for a marker of the producer, after this place in the log.
+	watchEffect struct {
+		producer int64
+		from     partition.Offset
 	}
 	// endedEffect: the generation of a member has ended; one of this process is told.
 	endedEffect struct{ memberID string }
@@ -200,6 +234,7 @@ func (answerEffect) isEffect()    {}
 func (setTimerEffect) isEffect()  {}
 func (stopTimerEffect) isEffect() {}
 func (appendEffect) isEffect()    {}
+func (watchEffect) isEffect()     {}
 func (endedEffect) isEffect()     {}
 func (infoEffect) isEffect()      {}
 
@@ -235,6 +270,14 @@ func (m *machine) Step(now time.Time, e event) []effect {
 		m.answer(e.call, m.leave(e.members))
 	case commitEvent:
 		m.stepCommit(e)
+	case deleteGroupEvent:
+		m.stepDeleteGroup(e.call)
+	case deleteOffsetsEvent:
+		m.stepDeleteOffsets(e)
+	case expireEvent:
+		m.stepExpire(e.retention)
+	case markerEvent:
+		m.stepMarker(e)
 	case timerEvent:
 		m.stepTimer(e.timerKey)
 	case appendedEvent:
@@ -251,7 +294,7 @@ func (m *machine) Step(now time.Time, e event) []effect {
 
 // blank reports whether nothing is known of the group, so that it might as well not exist.
 func (m *machine) blank() bool {
-	return m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0
+	return m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0 && len(m.awaited) == 0
 }
 
 func (m *machine) stepTimer(k timerKey) {
@@ -386,6 +429,6 @@ func (m *machine) stopTimer(k timerKind, memberID string) {
 func (m *machine) append(p *pendingAppend, records []record) appendID {
 	m.lastAppend++
 	m.appends[m.lastAppend] = p
-	m.emit(appendEffect{m.lastAppend, records})
+	m.emit(appendEffect{m.lastAppend, records, p.txn})
 	return m.lastAppend
 }

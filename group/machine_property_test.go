@@ -60,7 +60,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 			"heartbeat": func(t *rapid.T) { s.step(heartbeatEvent{call("heartbeat"), membership(t)}) },
 			"leave":     func(t *rapid.T) { s.step(leaveEvent{call("leave"), []LeavingMember{{MemberID: ids.Draw(t, "id")}}}) },
 			"commit": func(t *rapid.T) {
-				o := offsetRecord{partition.TopicPartition{Topic: "t", Partition: rapid.Int32Range(0, 2).Draw(t, "partition")}, CommittedOffset{Offset: partition.Offset(rapid.IntRange(0, 99).Draw(t, "offset"))}}
+				o := offsetRecord{partition.TopicPartition{Topic: "t", Partition: rapid.Int32Range(0, 2).Draw(t, "partition")}, storedOffset{CommittedOffset: CommittedOffset{Offset: partition.Offset(rapid.IntRange(0, 99).Draw(t, "offset"))}}}
 				s.step(commitEvent{call: call("commit"), Membership: membership(t), offsets: []offsetRecord{o}})
 			},
 			"withdraw": func(t *rapid.T) {
@@ -86,7 +86,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				e := appendedEvent{id: s.waiting[0].id}
 				switch rapid.SampledFrom([]string{"ok", "ok", "full", "broken"}).Draw(t, "result") {
 				case "ok":
-					s.log = append(s.log, s.waiting[0].records...)
+					e.base = s.write(s.waiting[0])
 				case "full":
 					e.err, e.noSpace = partition.ErrNoSpace, true
 				case "broken":
@@ -99,11 +99,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				s.t = t
 				s.check()
 				restored := newMachine("g", machineConfig{incarnation: "other"})
-				for _, r := range s.log {
-					v, _, err := decodeRecord(r.key, r.value)
-					require.NoError(t, err)
-					restored.replay(&v)
-				}
+				s.replay(restored)
 				for tp, o := range restored.offsets {
 					require.True(t, s.m.unwritten[tp] || s.m.offsets[tp].Offset == o.Offset, "%s is %d in the log and %d in memory", tp, o.Offset, s.m.offsets[tp].Offset)
 				}

@@ -20,12 +20,19 @@ import (
 // what happens; the diff is then to be read.
 //
 //	group [delay=3s] [max-size=2]             a new group
-//	join A [new] [local] [require-id] [protocols=(range,sticky)] [meta=M] [session=D] [rebalance=D]
+//	join A [new] [local] [require-id] [instance=I] [reason=R] [protocols=(range,sticky)] [meta=M] [topics=(t,u)] [session=D] [rebalance=D]
 //	withdraw join A                           whoever waits for that answer gives up
-//	sync A gen=1 [assign=(A:t-0,B:t-1)]
-//	heartbeat A gen=1
-//	leave A B
-//	commit A gen=1 t-0=5 t-1=7                commit - is from outside the group
+//	sync A gen=1 [instance=I] [assign=(A:t-0,B:t-1)]
+//	heartbeat A gen=1 [instance=I]
+//	leave A B :I C:J [temporary] [reason=R]   by member id, by instance id, by both
+//	commit A gen=1 [instance=I] t-0=5 t-1=7   commit - is from outside the group
+//	commit A gen=1 t-0=5 txn=7 [retention=D]  in a transaction of producer 7
+//	marker 7 commit | abort                   the transaction has ended, and the log was read to there
+//	delete-group
+//	delete-offsets t-0 t-1
+//	expire retention=D
+//	wait D                                    time passes
+//	compact                                   only the last record of each key stays in the log
 //	timer join | sync | retry | session A     the timer fires; it must be running
 //	log ok | full | broken                    the oldest unanswered append is answered
 //	forget t-0                                its topic was deleted
@@ -56,8 +63,82 @@ type story struct {
 	answered    map[callID]bool
 	timers      map[timerKey]bool
 	waiting     []appendEffect
-	log         []record
+	log         []entry
+	end         partition.Offset
 	now         time.Time
+}
+
+// entry is a record of the log, or a marker of a producer.
+type entry struct {
+	record
+	at       partition.Offset
+	producer int64 // of a transaction, or 0
+	marker   *markerEvent
+}
+
+// write puts records into the log and returns where the first one is.
+func (s *story) write(e appendEffect) partition.Offset {
+	base := s.end
+	for _, r := range e.records {
+		at := entry{record: r, at: s.end}
+		if e.txn != nil {
+			at.producer = e.txn.Producer.ID
+		}
+		s.log = append(s.log, at)
+		s.end++
+	}
+	return base
+}
+
+// replay reads the log into a machine.
+func (s *story) replay(m *machine) {
+	for _, e := range s.log {
+		if e.marker != nil {
+			m.stepMarker(*e.marker)
+			continue
+		}
+		v, ok, err := decodeRecord(e.key, e.value)
+		require.NoError(s.t, err)
+		require.True(s.t, ok)
+		if e.producer != 0 {
+			m.replayTransactional(e.producer, &v, e.at)
+		} else {
+			m.replay(&v, e.at)
+		}
+	}
+}
+
+// compact leaves the last record of each key, as the cleaner does; of transactions, only what has been decided.
+func (s *story) compact() {
+	ended := make(map[int64]*markerEvent)
+	last := make(map[string]partition.Offset)
+	aborted := make(map[partition.Offset]bool)
+	for i := len(s.log) - 1; i >= 0; i-- {
+		switch e := s.log[i]; {
+		case e.marker != nil:
+			ended[e.marker.producer] = e.marker
+		case e.producer != 0 && ended[e.producer] == nil:
+			// undecided: it stays, and nothing goes for its sake
+		case e.producer != 0 && !ended[e.producer].commit:
+			aborted[e.at] = true
+		default:
+			if _, ok := last[string(e.key)]; !ok {
+				last[string(e.key)] = e.at
+			}
+		}
+	}
+	ended = make(map[int64]*markerEvent)
+	for i := len(s.log) - 1; i >= 0; i-- {
+		e := s.log[i]
+		if e.marker != nil {
+			ended[e.marker.producer] = e.marker
+			continue
+		}
+		open := e.producer != 0 && ended[e.producer] == nil
+		if !open && (aborted[e.at] || last[string(e.key)] != e.at) {
+			s.log = slices.Delete(s.log, i, i+1)
+		}
+	}
 }
 
 func (s *story) call(what string) callID {
@@ -82,6 +163,12 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		return Generation(g)
 	}
 	name := func(i int) string { return d.CmdArgs[i].Key }
+	instance := func() (id string) {
+		if d.HasArg("instance") {
+			d.ScanArgs(t, "instance", &id)
+		}
+		return id
+	}
 	duration := func(key, def string) time.Duration {
 		if d.HasArg(key) {
 			d.ScanArgs(t, key, &def)
@@ -97,7 +184,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		if d.HasArg("max-size") {
 			d.ScanArgs(t, "max-size", &c.maxSize)
 		}
-		s.log, s.now = nil, time.UnixMilli(1_700_000_000_000)
+		s.log, s.end, s.now = nil, 0, time.UnixMilli(1_700_000_000_000)
 		s.fresh(c)
 	case "join":
 		r := JoinRequest{Group: "g", MemberID: name(0), ClientID: "client", ClientHost: "/host", ProtocolType: ProtocolTypeConsumer}
@@ -116,6 +203,14 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		if d.HasArg("type") {
 			d.ScanArgs(t, "type", &r.ProtocolType)
 		}
+		if d.HasArg("reason") {
+			d.ScanArgs(t, "reason", &r.Reason)
+		}
+		r.InstanceID = instance()
+		if arg, ok := d.Arg("topics"); ok {
+			subscription := Subscription{Topics: arg.Vals}
+			meta = string(subscription.Append(nil))
+		}
 		for _, p := range protocols {
 			r.Protocols = append(r.Protocols, Protocol{Name: p, Metadata: []byte(meta)})
 		}
@@ -129,7 +224,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 			}
 		}
 	case "sync":
-		r := SyncRequest{Membership: Membership{Group: "g", MemberID: name(0), Generation: gen()}}
+		r := SyncRequest{Membership: Membership{Group: "g", MemberID: name(0), Generation: gen(), InstanceID: instance()}}
 		if d.HasArg("protocol") {
 			d.ScanArgs(t, "protocol", &r.Protocol)
 		}
@@ -142,22 +237,36 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		}
 		s.step(syncEvent{call: s.call("sync " + name(0)), SyncRequest: r})
 	case "heartbeat":
-		s.step(heartbeatEvent{call: s.call("heartbeat " + name(0)), Membership: Membership{Group: "g", MemberID: name(0), Generation: gen()}})
+		s.step(heartbeatEvent{call: s.call("heartbeat " + name(0)), Membership: Membership{Group: "g", MemberID: name(0), Generation: gen(), InstanceID: instance()}})
 	case "leave":
 		e := leaveEvent{call: s.call("leave")}
-		for i := range d.CmdArgs {
-			e.members = append(e.members, LeavingMember{MemberID: name(i)})
+		reason := ""
+		if d.HasArg("reason") {
+			d.ScanArgs(t, "reason", &reason)
+		}
+		for i, arg := range d.CmdArgs {
+			if arg.Key == "temporary" || arg.Key == "reason" {
+				continue
+			}
+			id, instance, _ := strings.Cut(name(i), ":")
+			e.members = append(e.members, LeavingMember{MemberID: id, InstanceID: instance, Temporary: d.HasArg("temporary"), Reason: reason})
 		}
 		s.step(e)
 	case "commit":
-		e := commitEvent{call: s.call("commit " + name(0)), Membership: Membership{Group: "g", MemberID: strings.Trim(name(0), "-"), Generation: gen()}}
+		e := commitEvent{call: s.call("commit " + name(0)), Membership: Membership{Group: "g", MemberID: strings.Trim(name(0), "-"), Generation: gen(), InstanceID: instance()}}
+		if d.HasArg("txn") {
+			var producer int
+			d.ScanArgs(t, "txn", &producer)
+			e.txn = &TxnCommit{"tx", partition.ProducerID{ID: int64(producer)}}
+		}
+		e.retention = duration("retention", "0s")
 		for _, arg := range d.CmdArgs[1:] {
-			if arg.Key == "gen" || arg.Key == "metadata" {
+			if slices.Contains([]string{"gen", "metadata", "txn", "instance", "retention"}, arg.Key) {
 				continue
 			}
 			offset, err := strconv.Atoi(arg.Vals[0])
 			require.NoError(t, err)
-			o := offsetRecord{parseTP(t, arg.Key), CommittedOffset{Offset: partition.Offset(offset), LeaderEpoch: -1}}
+			o := offsetRecord{parseTP(t, arg.Key), storedOffset{CommittedOffset: CommittedOffset{Offset: partition.Offset(offset), LeaderEpoch: -1}}}
 			if d.HasArg("metadata") {
 				d.ScanArgs(t, "metadata", &o.Metadata)
 			}
@@ -177,7 +286,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		e := appendedEvent{id: s.waiting[0].id}
 		switch name(0) {
 		case "ok":
-			s.log = append(s.log, s.waiting[0].records...)
+			e.base = s.write(s.waiting[0])
 		case "full":
 			e.err, e.noSpace = partition.ErrNoSpace, true
 		case "broken":
@@ -185,23 +294,49 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		}
 		s.waiting = s.waiting[1:]
 		s.step(e)
+	case "marker":
+		var producer int64
+		_, err := fmt.Sscan(name(0), &producer)
+		require.NoError(t, err)
+		m := markerEvent{producer: producer, at: s.end, commit: name(1) == "commit"}
+		s.log = append(s.log, entry{at: s.end, marker: &m})
+		s.end++
+		s.step(m)
+	case "delete-group":
+		s.step(deleteGroupEvent{s.call("delete-group")})
+	case "delete-offsets":
+		e := deleteOffsetsEvent{call: s.call("delete-offsets")}
+		for i := range d.CmdArgs {
+			e.partitions = append(e.partitions, parseTP(t, name(i)))
+		}
+		s.step(e)
+	case "expire":
+		s.step(expireEvent{duration("retention", "0s")})
+	case "wait":
+		passed, err := time.ParseDuration(name(0))
+		require.NoError(t, err)
+		s.now = s.now.Add(passed)
+		return
+	case "compact":
+		s.compact()
+		return
 	case "forget":
 		s.step(forgetEvent{[]partition.TopicPartition{parseTP(t, name(0))}})
 	case "restart":
 		s.incarnation++
 		s.fresh(s.m.config)
-		for _, r := range s.log {
-			v, ok, err := decodeRecord(r.key, r.value)
-			require.NoError(t, err)
-			require.True(t, ok)
-			s.m.replay(&v)
-		}
+		s.replay(s.m)
 		s.step(loadedEvent{})
 	case "stop":
 		s.step(stopEvent{partition.ErrClosed})
 	case "offsets":
 		for _, tp := range slices.SortedFunc(maps.Keys(s.m.offsets), compareTopicPartitions) {
 			fmt.Fprintf(&s.out, "%s=%d%s\n", tp, s.m.offsets[tp].Offset, map[bool]string{true: " (only in memory)"}[s.m.unwritten[tp]])
+		}
+		for _, producer := range slices.Sorted(maps.Keys(s.m.awaited)) {
+			for _, tp := range sortedKeys(s.m.awaited[producer]) {
+				fmt.Fprintf(&s.out, "%s=%d when producer %d commits\n", tp, s.m.awaited[producer][tp].Offset, producer)
+			}
 		}
 		return
 	default:
@@ -223,6 +358,9 @@ func (s *story) state() {
 		id := m.id
 		if m.id == s.m.leader {
 			id += "*"
+		}
+		if m.instanceID != "" {
+			id += "(" + m.instanceID + ")"
 		}
 		ids = append(ids, id)
 	}
@@ -250,15 +388,25 @@ func (s *story) step(e event) {
 			delete(s.timers, e.timerKey)
 		case appendEffect:
 			s.waiting = append(s.waiting, e)
-			for _, r := range e.records {
-				fmt.Fprintf(&s.out, "to the log: %s\n", describe(s.t, r))
+			where := "to the log"
+			if e.txn != nil {
+				where = fmt.Sprintf("to the log, of producer %d", e.txn.Producer.ID)
 			}
+			for _, r := range e.records {
+				fmt.Fprintf(&s.out, "%s: %s\n", where, describe(s.t, r))
+			}
+		case watchEffect:
+			fmt.Fprintf(&s.out, "waits for the marker of producer %d\n", e.producer)
 		case endedEffect:
 			fmt.Fprintf(&s.out, "%s is told that its generation has ended\n", e.memberID)
 		case infoEffect:
 			switch i := e.info.(type) {
 			case RebalanceInfo:
 				fmt.Fprintf(&s.out, "rebalance: %s\n", i.Reason)
+			case MemberReplacedInfo:
+				fmt.Fprintf(&s.out, "%s is %s now\n", i.OldMemberID, i.NewMemberID)
+			case OffsetsDeletedInfo:
+				fmt.Fprintf(&s.out, "deleted: %d offsets, the group: %t, expired: %t\n", i.Partitions, i.WholeGroup, i.Expired)
 			case MemberRemovedInfo:
 				fmt.Fprintf(&s.out, "%s removed: %s\n", i.MemberID, i.Reason)
 			}
@@ -280,6 +428,12 @@ func (s *story) answer(e answerEffect) string {
 			}
 			return strings.Join(out, ", ")
 		}
+		if refused, ok := errors.AsType[*OffsetsError](e.err); ok {
+			for _, tp := range sortedKeys(refused.Partitions) {
+				out = append(out, tp.String()+" "+nameOf(refused.Partitions[tp]))
+			}
+			return strings.Join(out, ", ")
+		}
 		out = append(out, nameOf(e.err))
 		if errors.Is(e.err, ErrMemberIDRequired) {
 			out = append(out, e.join.MemberID)
@@ -290,13 +444,24 @@ func (s *story) answer(e answerEffect) string {
 	case e.join != nil:
 		out = append(out, fmt.Sprintf("generation %d, protocol %s, leader %s", e.join.Generation, e.join.Protocol, e.join.LeaderID))
 		for _, m := range e.join.Members {
-			out = append(out, strings.TrimSpace(m.MemberID+" "+string(m.Metadata)))
+			out = append(out, strings.TrimSpace(m.MemberID+" "+printable(m.Metadata)))
+		}
+		if e.join.SkipAssignment {
+			out = append(out, "skip the assignment")
 		}
 		return strings.Join(out, ", ")
 	case e.sync != nil:
 		return "assigned [" + string(e.sync.Assignment) + "]"
 	}
 	return "ok"
+}
+
+// printable is what scripts say of metadata; a subscription is its topics.
+func printable(metadata []byte) string {
+	if s, err := DecodeSubscription(metadata); err == nil {
+		return strings.Join(s.Topics, "+")
+	}
+	return string(metadata)
 }
 
 // nameOf is Kafka's name of an error.
@@ -308,7 +473,7 @@ func nameOf(err error) string {
 		"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
 		"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
 		"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
-		"FENCED_INSTANCE_ID": ErrFencedInstanceID, "NON_EMPTY_GROUP": ErrGroupNotEmpty, "GROUP_ID_NOT_FOUND": ErrGroupIDNotFound,
+		"FENCED_INSTANCE_ID": ErrFencedInstanceID, "NON_EMPTY_GROUP": ErrGroupNotEmpty, "GROUP_SUBSCRIBED_TO_TOPIC": ErrGroupSubscribedToTopic, "GROUP_ID_NOT_FOUND": ErrGroupIDNotFound,
 		"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
 	} {
 		if err == sentinel { //nolint:errorlint // the name is for the sentinel itself
@@ -328,6 +493,9 @@ func describe(t require.TestingT, r record) string {
 	case v.isOffset:
 		return fmt.Sprintf("offset %d of %s", v.offset.Offset, v.tp)
 	}
+	if v.metadata == nil {
+		return "the group deleted"
+	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "generation %d protocol=%q leader=%q", v.metadata.generation, v.metadata.protocol, v.metadata.leader)
 	for _, m := range v.metadata.members {
@@ -345,6 +513,10 @@ func (s *story) check() {
 		require.False(s.t, member.join != 0 && member.sync != 0, "%s is parked twice", member.id)
 		require.True(s.t, member.join == 0 || m.state == PreparingRebalance, "%s waits for a join in %s", member.id, m.state)
 		require.True(s.t, member.sync == 0 || m.state == CompletingRebalance, "%s waits for a sync in %s", member.id, m.state)
+	}
+	for id, member := range m.instances {
+		require.Equal(s.t, id, member.instanceID)
+		require.Same(s.t, member, m.byID[member.id])
 	}
 	require.True(s.t, len(m.members) == 0 || m.byID[m.leader] != nil, "leader %q is no member", m.leader)
 	require.True(s.t, m.state != Empty || len(m.members) == 0)

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -23,26 +24,37 @@ const (
 
 // Versions of the values that are written, as Kafka 4.1 and later do.
 const (
-	offsetCommitVersion  = 4
-	groupMetadataVersion = 3
+	offsetCommitVersion = 4
+	// The only version with a retention of its own; it knows neither leader epoch nor topic id.
+	expiringOffsetCommitVersion = 1
+	groupMetadataVersion        = 3
 )
 
 // Flexible values end in tagged fields; this one of OffsetCommitValue holds the topic's id.
 const tagTopicID = 0
 
-func offsetCommitRecord(group string, tp partition.TopicPartition, c *CommittedOffset) record {
+func offsetCommitRecord(group string, tp partition.TopicPartition, c *storedOffset) record {
 	k := kmsg.OffsetCommitKey{Version: keyOffsetCommit, Group: group, Topic: tp.Topic, Partition: tp.Partition}
 	r := record{key: k.AppendTo(nil)}
-	if c != nil {
+	switch {
+	case c == nil:
+	case c.expires != 0:
+		r.value = appendOffsetCommit(nil, c, expiringOffsetCommitVersion)
+	default:
 		r.value = appendOffsetCommit(nil, c, offsetCommitVersion)
 	}
 	return r
 }
 
-func appendOffsetCommit(dst []byte, c *CommittedOffset, version int16) []byte {
+func groupTombstone(group string) record {
+	k := kmsg.GroupMetadataKey{Version: keyGroupMetadata, Group: group}
+	return record{key: k.AppendTo(nil)}
+}
+
+func appendOffsetCommit(dst []byte, c *storedOffset, version int16) []byte {
 	v := kmsg.OffsetCommitValue{
 		Version: version, Offset: int64(c.Offset), LeaderEpoch: int32(c.LeaderEpoch), Metadata: c.Metadata,
-		CommitTimestamp: c.Time.UnixMilli(), TopicID: c.TopicID, ExpireTimestamp: -1,
+		CommitTimestamp: c.Time.UnixMilli(), TopicID: c.TopicID, ExpireTimestamp: cmp.Or(c.expires, -1),
 	}
 	return v.AppendTo(dst)
 }
@@ -104,7 +116,7 @@ type groupRecord struct {
 	// Of an offset commit:
 	isOffset bool
 	tp       partition.TopicPartition
-	offset   *CommittedOffset // nil is a tombstone
+	offset   *storedOffset // nil is a tombstone
 	// Of group metadata:
 	metadata *groupMetadata // nil is a tombstone
 }
@@ -112,7 +124,13 @@ type groupRecord struct {
 // decodeRecord reads a record of OffsetsTopic. ok is false for types and versions that this package does not know,
 // which are to be skipped; the error is ErrCorruptRecord.
 func decodeRecord(key, value []byte) (r groupRecord, ok bool, err error) {
-	k := reader{b: key}
+	return decodeRecordInto(key, value, nil, nil)
+}
+
+// decodeRecordInto is decodeRecord for whoever reads many: the names of keys are looked up among those that are there
+// already, and an offset is read into the given place, which the next record may overwrite.
+func decodeRecordInto(key, value []byte, names map[string]string, offset *storedOffset) (r groupRecord, ok bool, err error) {
+	k := reader{b: key, names: names}
 	kind := k.int16()
 	if k.failed {
 		return r, false, fmt.Errorf("key: %w", ErrCorruptRecord)
@@ -142,7 +160,10 @@ func decodeRecord(key, value []byte) (r groupRecord, ok bool, err error) {
 	}
 	v.flexible = version >= 4
 	if r.isOffset {
-		r.offset = v.offsetCommit(version)
+		if r.offset = offset; offset == nil {
+			r.offset = new(storedOffset)
+		}
+		v.offsetCommit(version, r.offset)
 	} else {
 		r.metadata = v.groupMetadata(version)
 	}
@@ -152,15 +173,15 @@ func decodeRecord(key, value []byte) (r groupRecord, ok bool, err error) {
 	return r, true, nil
 }
 
-func (r *reader) offsetCommit(version int16) *CommittedOffset {
-	c := &CommittedOffset{Offset: partition.Offset(r.int64()), LeaderEpoch: partition.LeaderEpochUnknown}
+func (r *reader) offsetCommit(version int16, c *storedOffset) {
+	*c = storedOffset{CommittedOffset: CommittedOffset{Offset: partition.Offset(r.int64()), LeaderEpoch: partition.LeaderEpochUnknown}}
 	if version >= 3 {
 		c.LeaderEpoch = partition.LeaderEpoch(r.int32())
 	}
 	c.Metadata = r.string()
 	c.Time = time.UnixMilli(r.int64())
 	if version == 1 {
-		r.int64() // expireTimestamp: Kafka has not written it since 2.1 unless a client asked for it
+		c.expires = max(r.int64(), 0) // −1 is none
 	}
 	r.tags(func(tag uint64, b []byte) {
 		switch {
@@ -171,7 +192,6 @@ func (r *reader) offsetCommit(version int16) *CommittedOffset {
 			r.failed = true
 		}
 	})
-	return c
 }
 
 func (r *reader) groupMetadata(version int16) *groupMetadata {
@@ -210,6 +230,7 @@ type reader struct {
 	b        []byte
 	flexible bool
 	failed   bool
+	names    map[string]string // if not nil, strings are shared through it
 }
 
 func (r *reader) done() bool { return !r.failed && len(r.b) == 0 }
@@ -264,7 +285,16 @@ func (r *reader) length() int {
 }
 
 func (r *reader) string() string {
-	return string(r.take(r.length()))
+	b := r.take(r.length())
+	if r.names == nil {
+		return string(b)
+	}
+	s, ok := r.names[string(b)]
+	if !ok {
+		s = string(b)
+		r.names[s] = s
+	}
+	return s
 }
 
 func (r *reader) nullableString() *string {

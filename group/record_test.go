@@ -33,7 +33,7 @@ const (
 
 func TestOffsetRecordsAreKafkasInEveryVersion(t *testing.T) {
 	for version, want := range goldenOffsets {
-		c := CommittedOffset{Offset: 42, LeaderEpoch: 5, Metadata: "m", Time: time.UnixMilli(1_700_000_000_000)}
+		c := storedOffset{CommittedOffset: CommittedOffset{Offset: 42, LeaderEpoch: 5, Metadata: "m", Time: time.UnixMilli(1_700_000_000_000)}}
 		require.Equal(t, fromHex(t, want), appendOffsetCommit(nil, &c, int16(version)))
 
 		r, ok, err := decodeRecord(fromHex(t, goldenOffsetKey), fromHex(t, want))
@@ -53,14 +53,14 @@ func TestOffsetRecordsAreKafkasInEveryVersion(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, tp, r.tp)
 	}
-	c := CommittedOffset{Offset: 42, LeaderEpoch: 5, Metadata: "m", Time: time.UnixMilli(1_700_000_000_000)}
+	c := storedOffset{CommittedOffset: CommittedOffset{Offset: 42, LeaderEpoch: 5, Metadata: "m", Time: time.UnixMilli(1_700_000_000_000)}}
 	r := offsetCommitRecord("g1", partition.TopicPartition{Topic: "t1", Partition: 3}, &c)
 	require.Equal(t, fromHex(t, goldenOffsetKey), r.key)
 	require.Equal(t, fromHex(t, goldenOffsets[4]), r.value, "version 4, as Kafka 4.1 writes it")
 }
 
 func TestOffsetRecordCarriesTheTopicsID(t *testing.T) {
-	c := CommittedOffset{Offset: 42, LeaderEpoch: 5, Time: time.UnixMilli(1), TopicID: partition.TopicID{1, 2, 15: 9}}
+	c := storedOffset{CommittedOffset: CommittedOffset{Offset: 42, LeaderEpoch: 5, Time: time.UnixMilli(1), TopicID: partition.TopicID{1, 2, 15: 9}}}
 	r := offsetCommitRecord("g1", partition.TopicPartition{Topic: "t1"}, &c)
 	require.Equal(t, fromHex(t, "01 00 10 01020000000000000000000000000009"), r.value[len(r.value)-19:])
 	got, _, err := decodeRecord(r.key, r.value)
@@ -231,7 +231,7 @@ func checkAgainstDump(t *testing.T, r *batch.Record, key, payload string) {
 		require.Equal(t, CommittedOffset{
 			Offset: partition.Offset(v.Data.Offset), LeaderEpoch: partition.LeaderEpoch(v.Data.LeaderEpoch),
 			Metadata: v.Data.Metadata, Time: time.UnixMilli(v.Data.CommitTimestamp),
-		}, *got.offset)
+		}, got.offset.CommittedOffset)
 		require.Equal(t, r.Value, appendOffsetCommit(nil, got.offset, 4), "what we write is what Kafka writes")
 		return
 	}

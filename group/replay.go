@@ -3,6 +3,8 @@ package group
 import (
 	"slices"
 	"strings"
+
+	"github.com/partlog/partlog/partition"
 )
 
 // localPrefix begins the client host of members that live in the coordinator's process; the incarnation follows. A
@@ -11,13 +13,16 @@ const localPrefix = "in-process:"
 
 func localHost(incarnation string) string { return localPrefix + incarnation }
 
-// replay applies a record that was read from the log. loadedEvent ends the replay.
-func (m *machine) replay(r *groupRecord) {
+// replay applies a record that was read from this place of the log. loadedEvent ends the replay.
+func (m *machine) replay(r *groupRecord, at partition.Offset) {
+	m.lastAt = at
 	switch {
 	case r.isOffset && r.offset == nil:
-		delete(m.offsets, r.tp)
+		m.drop(r.tp, at)
 	case r.isOffset:
-		m.offsets[r.tp] = *r.offset
+		o := *r.offset
+		o.at = at
+		m.put(r.tp, o)
 	default:
 		m.members, m.byID, m.instances = nil, make(map[string]*member), make(map[string]*member)
 		m.state, m.protocolType, m.protocol, m.leader, m.generation = Empty, "", "", "", 0
@@ -25,6 +30,17 @@ func (m *machine) replay(r *groupRecord) {
 			m.replayMetadata(r.metadata)
 		}
 	}
+}
+
+// replayTransactional holds back what a transaction says; only commits are part of transactions.
+func (m *machine) replayTransactional(producer int64, r *groupRecord, at partition.Offset) {
+	if !r.isOffset || r.offset == nil {
+		return
+	}
+	m.lastAt = at
+	o := *r.offset
+	o.at = at
+	m.await(producer, offsetRecord{r.tp, o})
 }
 
 func (m *machine) replayMetadata(g *groupMetadata) {

@@ -122,6 +122,10 @@ type CommitRequest struct {
 	// transaction ends, and count only if it commits. A member is checked as in any commit (KIP-447); without one
 	// (no MemberID, NoGeneration) nobody is fenced. Nil commits at once.
 	Txn *TxnCommit
+	// Retention drops the offsets that long after the commit, whatever CoordinatorConfig.OffsetsRetention says; 0 goes
+	// by that. Only Kafka's oldest clients ask for it (OffsetCommit v2 to v4). Such offsets lose their leader epoch and
+	// topic id at a restart, as their format has no place for them.
+	Retention time.Duration
 }
 
 // TxnCommit names the transaction that a commit belongs to.
@@ -171,7 +175,30 @@ type Description struct {
 
 // MemberDescription is one member of a Description.
 type MemberDescription struct {
-	MemberID, ClientID, ClientHost string
-	Local                          bool
-	Metadata, Assignment           []byte // for the group's protocol; encoded Subscription and Assignment
+	MemberID, InstanceID, ClientID, ClientHost string
+	Local                                      bool
+	Metadata, Assignment                       []byte // for the group's protocol; encoded Subscription and Assignment
+}
+
+// GroupType is the protocol that a group's members speak.
+type GroupType string
+
+// Types of groups, in Kafka's words.
+const (
+	ClassicGroup          GroupType = "classic"
+	ConsumerProtocolGroup GroupType = "consumer" // KIP-848
+)
+
+// ListGroupsRequest asks for groups. The zero value means all.
+type ListGroupsRequest struct {
+	States []State     // only in one of these states (KIP-518); none means any
+	Types  []GroupType // only of one of these types (KIP-848); none means any
+}
+
+// Listing is one group of a list.
+type Listing struct {
+	Group        string
+	State        State
+	Type         GroupType
+	ProtocolType string // empty for groups that only commit
 }

@@ -17,6 +17,9 @@ type Stats struct {
 	Commits        uint64 // requests, failed ones included
 	FailedCommits  uint64
 	DroppedOffsets uint64 // with their topic
+	ExpiredOffsets uint64
+	DeletedOffsets uint64 // on request, those of deleted groups included
+	DeletedGroups  uint64 // on request or with their last offset
 
 	Appends       uint64 // batches written to the offsets topic
 	Records       uint64 // records in them
@@ -50,6 +53,16 @@ func (s *Stats) count(info any) {
 		s.MaxLoadTime = max(s.MaxLoadTime, i.Duration)
 	case WriteFailedInfo:
 		s.FailedAppends++
+	case OffsetsDeletedInfo:
+		switch {
+		case i.Expired:
+			s.ExpiredOffsets += uint64(i.Partitions)
+		default:
+			s.DeletedOffsets += uint64(i.Partitions)
+		}
+		if i.WholeGroup {
+			s.DeletedGroups++
+		}
 	case OffsetsDroppedInfo:
 		s.DroppedOffsets += uint64(i.Partitions)
 	}
@@ -90,6 +103,12 @@ func (e *Events) tell(info any) {
 		call(e.Loaded, i)
 	case WriteFailedInfo:
 		call(e.WriteFailed, i)
+	case ReadFailedInfo:
+		call(e.ReadFailed, i)
+	case CorruptInfo:
+		call(e.Corrupt, i)
+	case OffsetsDeletedInfo:
+		call(e.OffsetsDeleted, i)
 	case OffsetsDroppedInfo:
 		call(e.OffsetsDropped, i)
 	}

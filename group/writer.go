@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -45,68 +46,118 @@ func (c *coordinator) write(p *offsetsPartition) {
 		}
 		c.mu.Unlock()
 
-		errs := c.appendAll(p, &b, work)
+		results := c.appendAll(p, &b, work)
 
 		c.mu.Lock()
 		for i, q := range work {
-			err := errs[i]
-			c.stepLocked(q.group, appendedEvent{id: q.id, err: err, noSpace: errors.Is(err, partition.ErrNoSpace)})
+			c.stepLocked(q.group, results[i].event(q.id))
 		}
 		c.unlock()
 	}
 }
 
-// appendAll writes records in as few batches as they fit, and returns an error for each piece of work: the first of
-// the batches that it is in.
-func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued) []error {
-	errs := make([]error, len(work))
+// appended is the log's answer to a piece of work: where its first record is.
+type appended struct {
+	base partition.Offset
+	err  error
+}
+
+func (a appended) event(id appendID) appendedEvent {
+	return appendedEvent{id: id, base: a.base, err: a.err, noSpace: errors.Is(a.err, partition.ErrNoSpace)}
+}
+
+// appendAll writes records in as few batches as they fit, and returns an answer for each piece of work; the error is
+// the first of the batches that it is in. A piece is only divided if it does not fit into one batch.
+func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued) []appended {
+	out := make([]appended, len(work))
 	now := c.config.Clock.Now().UnixMilli()
-	first := 0 // piece of work with the first record of the open batch
-	flush := func(last int) {
+	first, at := 0, make([]int, len(work)) // the piece of work with the first record of the open batch; places in it
+	flush := func(end int) {
 		if b.Count() == 0 {
 			return
 		}
-		if err := c.appendBatch(p, b); err != nil {
-			for i := first; i <= last; i++ {
-				if errs[i] == nil {
-					errs[i] = err
-				}
+		base, err := c.appendBatch(p, b, nil)
+		for i := first; i < end; i++ {
+			switch {
+			case out[i].err != nil || at[i] < 0: // it has its answer; at least where it begins
+			default:
+				out[i].base, at[i] = base+partition.Offset(at[i]), -1
+			}
+			if out[i].err == nil {
+				out[i].err = err
 			}
 		}
 	}
 	for i, q := range work {
+		size := 0
+		for _, r := range q.records {
+			size += r.size()
+		}
+		if b.Count() > 0 && b.Len()+size > maxBatchBytes {
+			flush(i)
+			first = i
+		}
+		at[i] = b.Count()
 		for _, r := range q.records {
 			if b.Count() > 0 && b.SizeWith(r.key, r.value, nil) > maxBatchBytes {
-				flush(i)
+				flush(i + 1)
 				first = i
 			}
 			b.Append(now, r.key, r.value, nil)
 		}
 	}
-	flush(len(work) - 1)
-	return errs
+	flush(len(work))
+	return out
 }
 
-func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder) error {
+// size is at least what the record takes in a batch.
+func (r record) size() int { return len(r.key) + len(r.value) + 4*binary.MaxVarintLen32 }
+
+// appendTxn appends what a group commits in a producer's transaction. It has a goroutine of its own, because the append
+// may wait for the end of the producer's previous transaction; it is one batch, because it counts whole or not at all.
+// EndTxn makes it durable.
+func (c *coordinator) appendTxn(g *hosted, e appendEffect) {
+	var b batch.Builder
+	b.Reset(nil, batch.Options{Transactional: true, ProducerID: e.txn.Producer.ID, Epoch: e.txn.Producer.Epoch})
+	now := c.config.Clock.Now().UnixMilli()
+	for _, r := range e.records {
+		b.Append(now, r.key, r.value, nil)
+	}
+	base, err := c.appendBatch(g.in, &b, e.txn)
+	c.mu.Lock()
+	c.stepLocked(g, appended{base, err}.event(e.id))
+	c.unlock()
+}
+
+// appendBatch appends the builder's batch and empties it.
+func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *TxnCommit) (partition.Offset, error) {
 	records := b.Count()
 	started := c.config.Clock.Now()
 	data, err := b.Finish()
 	defer func() { b.Reset(data[:0], batch.Options{}) }() // the bytes are free again after the append
+	var result partition.AppendResult
 	if err == nil {
-		// No caller's context: what is queued has been accepted, and those who asked may be many.
-		_, err = c.backend.Append(context.Background(), partition.AppendRequest{
+		r := partition.AppendRequest{
 			TopicPartition: partition.TopicPartition{Topic: OffsetsTopic, Partition: p.index},
 			Batch:          data, Acks: partition.AcksAll, Internal: true,
-		})
+		}
+		ctx := context.Background() // what is queued has been accepted, and those who asked may be many
+		if txn != nil {
+			ctx, r.TransactionalID, r.Acks = c.life, txn.TransactionalID, partition.AcksLeader
+		}
+		result, err = c.backend.Append(ctx, r)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.stats.AppendTime += c.config.Clock.Now().Sub(started)
 	if err != nil {
-		c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: errors.Is(err, partition.ErrNoSpace), Err: err})
-		return fmt.Errorf("append to %s-%d: %w", OffsetsTopic, p.index, err)
+		if txn != nil && c.closing && errors.Is(err, context.Canceled) {
+			err = partition.ErrClosed
+		}
+		c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: txn == nil && errors.Is(err, partition.ErrNoSpace), Err: err})
+		return 0, fmt.Errorf("append to %s-%d: %w", OffsetsTopic, p.index, err)
 	}
 	c.stats.Appends++
 	c.stats.Records += uint64(records)
-	return nil
+	return result.BaseOffset, nil
 }

@@ -1,0 +1,162 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// Commit implements Coordinator.
+func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
+	topics := make(map[string]bool)
+	for tp := range r.Offsets {
+		topics[tp.Topic] = true
+	}
+	metadata, err := c.topics(ctx, topics)
+	if err != nil {
+		return fmt.Errorf("commit offsets of group %q: %w", r.Group, err)
+	}
+	if r.Txn != nil && (r.Txn.TransactionalID == "" || r.Txn.Producer.ID < 0) {
+		return fmt.Errorf("commit offsets of group %q: %w: a transaction has an id and a producer id", r.Group, ErrInvalidRequest)
+	}
+	// Offsets carry the id of the topic that has the name now, so that another of the name does not inherit them. If
+	// it is deleted between here and the log, the offset is dropped when it is next asked for.
+	e := commitEvent{Membership: r.Membership, txn: r.Txn, retention: r.Retention, refused: make(map[partition.TopicPartition]error)}
+	for _, tp := range sortedKeys(r.Offsets) {
+		o, t := r.Offsets[tp], metadata[tp.Topic]
+		switch {
+		case t.Err != nil:
+			e.refused[tp] = t.Err
+		case tp.Partition < 0 || int(tp.Partition) >= len(t.Partitions):
+			e.refused[tp] = partition.ErrUnknownTopicOrPartition
+		case !o.TopicID.IsZero() && o.TopicID != t.ID:
+			e.refused[tp] = partition.ErrUnknownTopicID
+		default:
+			o.TopicID = t.ID
+			e.offsets = append(e.offsets, offsetRecord{tp, storedOffset{CommittedOffset: o}})
+		}
+	}
+	_, err = c.request(ctx, r.Group, func(call callID) event { e.call = call; return e })
+	c.mu.Lock()
+	c.stats.Commits++
+	if err != nil {
+		c.stats.FailedCommits++
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("commit offsets of group %q: %w", r.Group, err)
+	}
+	return nil
+}
+
+// topics returns the metadata of topics by name; Err is set where there is none.
+func (c *coordinator) topics(ctx context.Context, names map[string]bool) (map[string]partition.Metadata, error) {
+	out := make(map[string]partition.Metadata, len(names))
+	if len(names) == 0 {
+		return out, nil // a nil list would mean all
+	}
+	metadata, err := c.backend.Metadata(ctx, slices.Sorted(maps.Keys(names)))
+	if err != nil {
+		return nil, err
+	}
+	for t := range names {
+		out[t] = partition.Metadata{Topic: t, Err: partition.ErrUnknownTopicOrPartition}
+	}
+	for _, m := range metadata {
+		out[m.Topic] = m
+	}
+	return out, nil
+}
+
+// Offsets implements Coordinator. It drops offsets whose topic is gone, or is another one of the same name.
+func (c *coordinator) Offsets(ctx context.Context, r OffsetsRequest) (map[partition.TopicPartition]CommittedOffset, error) {
+	out, err := c.offsets(ctx, r)
+	if err != nil {
+		return out, fmt.Errorf("committed offsets of group %q: %w", r.Group, err)
+	}
+	return out, nil
+}
+
+func (c *coordinator) offsets(ctx context.Context, r OffsetsRequest) (map[partition.TopicPartition]CommittedOffset, error) {
+	p, err := c.partition(ctx, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[partition.TopicPartition]CommittedOffset)
+	topics := make(map[string]bool)
+	var unstable map[partition.TopicPartition]error
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return nil, partition.ErrClosed
+	}
+	if g := p.groups[r.Group]; g != nil && r.Partitions == nil {
+		for tp, o := range g.machine.offsets {
+			out[tp] = o.CommittedOffset
+		}
+	} else if g != nil {
+		for _, tp := range r.Partitions {
+			if o, ok := g.machine.offsets[tp]; ok {
+				out[tp] = o.CommittedOffset
+			}
+		}
+	}
+	if g := p.groups[r.Group]; g != nil && r.RequireStable {
+		unstable = g.allUnstable(r.Partitions)
+	}
+	c.mu.Unlock()
+	for tp := range out {
+		topics[tp.Topic] = true
+	}
+	metadata, err := c.topics(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	for tp := range unstable {
+		delete(out, tp)
+	}
+	var gone []partition.TopicPartition
+	for tp, o := range out {
+		if isGone(o, metadata[tp.Topic]) {
+			gone = append(gone, tp)
+		}
+	}
+	if len(gone) > 0 {
+		c.forget(p, r.Group, gone, out)
+	}
+	if len(unstable) > 0 {
+		return out, &OffsetsError{Partitions: unstable}
+	}
+	return out, nil
+}
+
+// forget takes offsets of topics that are gone out of the answer, and out of the group.
+func (c *coordinator) forget(p *offsetsPartition, group string, gone []partition.TopicPartition, out map[partition.TopicPartition]CommittedOffset) {
+	c.mu.Lock()
+	defer c.unlock()
+	g := p.groups[group]
+	forget := forgetEvent{}
+	for _, tp := range gone {
+		if g != nil && g.machine.offsets[tp].CommittedOffset == out[tp] { // nobody has committed meanwhile
+			forget.partitions = append(forget.partitions, tp)
+		}
+		delete(out, tp)
+	}
+	if len(forget.partitions) > 0 && !c.closing {
+		c.stepLocked(g, forget)
+	}
+}
+
+// isGone reports whether an offset is of another topic than the one that has the name now, or of one that is no more.
+// A broker of an earlier version wrote no ids; the loader has filled them in where there was a topic. One that has
+// appeared since then is a new one.
+func isGone(o CommittedOffset, now partition.Metadata) bool {
+	if now.Err != nil {
+		return errors.Is(now.Err, partition.ErrUnknownTopicOrPartition) && !o.TopicID.IsZero()
+	}
+	return o.TopicID != now.ID
+}
