@@ -53,7 +53,7 @@ func (l *Log) checkBlock(s *logSegment, src *source, m *mapped, block int64) err
 			return src.suspect(begin, err)
 		}
 	}
-	compacted := l.settings.Load().Compacted
+	compacted := l.gapsLawful()
 	var previous chain
 	if position == 0 {
 		previous = chain{next: int64(s.base), epoch: batch.None, compacted: compacted}

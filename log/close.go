@@ -11,6 +11,11 @@ import (
 // next Open may be told Clean, with CleanEnd = End. After it everything returns ErrClosed; views stay valid until they are released.
 // A second call returns what the first did.
 func (l *Log) Close() error {
+	l.cleaner.mu.Lock()
+	defer l.cleaner.mu.Unlock()
+	if c := l.cleaner.current; c != nil {
+		c.abort(ErrClosed)
+	}
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	var untouched error
@@ -29,6 +34,9 @@ func (l *Log) Close() error {
 	l.mu.Unlock()
 	l.acquire() // behind everything that is queued
 	err := l.failureError()
+	if err == nil {
+		err = l.finishSwap()
+	}
 	if err == nil && state != stateClosed && untouched != nil {
 		err = untouched
 	}
@@ -84,6 +92,11 @@ func (l *Log) finishFiles() error {
 			return writeError("write indexes of", l.logPath(w.segment), err)
 		}
 	}
+	if w.segment != nil {
+		if err := l.saveAborted(w.segment); err != nil {
+			return err
+		}
+	}
 	if err := l.writeEpochs(); err != nil {
 		return err
 	}
@@ -108,8 +121,14 @@ func (l *Log) dropFiles() {
 		_ = w.file.Close() // synced, or the log is poisoned or abandoned
 		w.file = nil
 	}
+	l.closeTxnIndex()
 	for _, s := range l.segmentList() {
 		s.retireMapping()
+	}
+	if w := l.cleaner.swap.Load(); w != nil {
+		for _, s := range w.old {
+			s.retireMapping()
+		}
 	}
 	l.mu.Lock()
 	pending := l.pending
@@ -123,6 +142,14 @@ func (l *Log) dropFiles() {
 
 // Abandon closes files and mappings and writes nothing, as a crash of the process would.
 func (l *Log) Abandon() {
+	l.cleaner.mu.Lock()
+	defer l.cleaner.mu.Unlock()
+	if c := l.cleaner.current; c != nil {
+		c.err, c.phase = ErrClosed, cleanOver
+		c.reader.close()
+		c.out.close()
+		l.cleaner.current = nil
+	}
 	l.mu.Lock()
 	if l.state == stateClosed {
 		l.mu.Unlock()
@@ -161,6 +188,7 @@ func (l *Log) Park() error {
 			w.file, w.zeroed, w.step = nil, w.tail, 0
 		}
 	}
+	l.closeTxnIndex()
 	for _, s := range l.segmentList() {
 		s.retireMapping()
 	}

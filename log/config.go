@@ -22,6 +22,7 @@ type Config struct {
 	CleanEnd      Offset      // End at that close; Unlimited (-1) when it is not known
 	RecoveryPoint Offset      // everything below it is known to have been synced
 	LogStart      Offset      // lower offsets were deleted on purpose
+	Cleaned       Offset      // the owner's copy of Log.Cleaned: up to here compaction has been; above 0, gaps are lawful whatever Settings.Compacted says
 
 	Maps       *mmap.Budget // cap on mappings, shared by many logs; nil: none. Spent: reads are copies made by pread
 	Notify     func()       // called with no lock held after readers can see more; must be quick and must not call Append

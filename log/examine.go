@@ -34,7 +34,7 @@ func (l *Log) scanFile(s *logSegment, file io.ReaderAt, size int64, bound Offset
 	}
 	sc := &scanned{index: segment.NewIndex(int64(s.base), l.settings.Load().index()), next: s.base}
 	var open *damage // batches of a block that fails its sum
-	o := segment.ScanOptions{Compacted: l.settings.Load().Compacted, Epochs: l.knownEpochs()}
+	o := segment.ScanOptions{Compacted: l.gapsLawful(), Epochs: l.knownEpochs()}
 	result, err := segment.Scan(file, 0, size, int64(s.base), o, func(position int64, b batch.Batch) error {
 		base, end := Offset(b.BaseOffset()), position+int64(len(b))
 		if base >= bound {

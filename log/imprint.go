@@ -44,7 +44,7 @@ func (l *Log) CheckImprint(i Imprint) error {
 		return nil // deleted since
 	}
 	s, last := list[at], at == len(list)-1
-	if !last && (s.hasSum.Load() || l.settings.Load().Compacted) {
+	if !last && (s.hasSum.Load() || l.gapsLawful()) {
 		return nil // it has a sum, or has been cleaned
 	}
 	if err := l.compareFirst(i, s); err != nil || i.Last == 0 || !last && i.Next > list[at+1].base {

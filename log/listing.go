@@ -13,9 +13,11 @@ type listing struct {
 	segments  []*logSegment // ascending
 	snapshots []Offset      // of producers, ascending
 	orphans   []segment.Name
-	deleted   []string // renamed for deletion by Apache Kafka: a positive mark, so they may go
-	temporary []string // never completed, never read
-	torn      []string // kept by recovery
+	cleaned   []segment.Name // compaction's, not complete
+	swapped   []segment.Name // compaction's, on their way to their places
+	deleted   []string       // renamed for deletion by Apache Kafka: a positive mark, so they may go
+	temporary []string       // never completed, never read
+	torn      []string       // kept by recovery
 	foreign   []string
 }
 
@@ -33,8 +35,12 @@ func (l *Log) list() (listing, error) {
 	for _, e := range entries {
 		n := segment.ParseName(e.Name())
 		switch {
-		case e.IsDir() || n.Kind == segment.KindForeign || n.State == segment.Cleaned || n.State == segment.Swap:
+		case e.IsDir() || n.Kind == segment.KindForeign:
 			d.foreign = append(d.foreign, e.Name())
+		case n.State == segment.Cleaned:
+			d.cleaned = append(d.cleaned, n)
+		case n.State == segment.Swap:
+			d.swapped = append(d.swapped, n)
 		case n.State == segment.Deleted:
 			d.deleted = append(d.deleted, e.Name())
 		case n.State == segment.Tmp:
@@ -65,6 +71,8 @@ func (l *Log) list() (listing, error) {
 			d.orphans = append(d.orphans, n)
 		} else if n.Kind == segment.KindSum {
 			d.segments[i].hasSum.Store(true)
+		} else if n.Kind == segment.KindTxnIndex {
+			d.segments[i].hasTxnIndex.Store(true)
 		}
 	}
 	return d, nil

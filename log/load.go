@@ -87,7 +87,7 @@ func (l *Log) setLoaded(s *logSegment, index *segment.Index, next Offset, positi
 	s.shown.Store(s.mark(next, position))
 	if last {
 		l.reconcile(s, next, position)
-	} else if next < bound && bound > l.Start() && !l.settings.Load().Compacted && !s.hasDamageLocked(next) {
+	} else if next < bound && bound > l.Start() && !l.gapsLawful() && !s.hasDamageLocked(next) {
 		l.addDamageLocked(s, MissingSegment, damage{position: position, nextPosition: s.size, offset: next, next: bound, err: errMissing})
 	}
 	s.loaded.Store(true)
@@ -239,6 +239,9 @@ func (l *Log) touch() error {
 		l.epochs, l.producers, l.state = epochs, producers, stateReady
 	}
 	l.writer.next = l.next
+	if w := &l.writer; w.segment != nil {
+		l.activateAborted(w.segment)
+	}
 	return nil
 }
 

@@ -11,8 +11,8 @@ import (
 // Log is one partition's records on disk. All methods may be called from any goroutine. It starts none itself: Sync, Seal and
 // Retain are calls that the owner makes.
 //
-// Lock order: admin, loading, the writer role (see writer.go), syncing, logSegment.mu, syncingOpen, mu, leases.mu. admin, loading,
-// syncing, syncingOpen and, while it is loaded or mapped, a segment's mu are held during I/O; mu never is.
+// Lock order: cleaner.mu, admin, loading, the writer role (see writer.go), loadingAborted, syncing, logSegment.mu, syncingOpen, mu,
+// leases.mu. cleaner.mu, admin, loading, loadingAborted, syncing, syncingOpen and, while it is loaded or mapped, a segment's mu are held during I/O; mu never is.
 type Log struct {
 	config   Config
 	clock    clock.Clock
@@ -27,11 +27,16 @@ type Log struct {
 	// Published of producers' transactions, see showUnstableLocked: unstable is stored before visible passes it, and raised after.
 	unstable, nextStable atomic.Int64
 	stableKnown          atomic.Bool // producers are loaded
+	transactional        atomic.Bool // and had transactions
 
 	closed atomic.Bool
 
-	admin   sync.Mutex // one at a time: retention, sealing, settings, close
-	loading sync.Mutex // guards the first touch
+	cleaner cleaner // what compaction is at; its lock is taken before admin
+
+	admin          sync.Mutex // one at a time: retention, sealing, settings, close
+	loading        sync.Mutex // guards the first touch
+	loadingAborted sync.Mutex // one at a time: the first use of a segment's aborted transactions
+
 	syncing sync.Mutex // one at a time: the sync of rolled segments
 
 	syncingOpen sync.Mutex // one at a time: the sync of the active segment beside its writer; taken last but for mu

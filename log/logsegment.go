@@ -17,11 +17,17 @@ type logSegment struct {
 	written, shown atomic.Uint64
 	loaded         atomic.Bool
 	removed        atomic.Bool // retention or truncation has taken it out of the log
+	replaced       atomic.Bool // and a cleaned segment is in its place
+	swapped        atomic.Bool // its file has the name that ends in .swap still
 
 	index   atomic.Pointer[segment.Index] // set before loaded; lookups need no lock, changes the writer role
 	mapping atomic.Pointer[mapped]
 	hints   [8]atomic.Uint64 // marks where recent reads ended, so that a reader that goes on finds its place at once
 	checked checks
+
+	aborted      atomic.Pointer[abortedList] // nil: not known yet
+	hasTxnIndex  atomic.Bool                 // there is such a file
+	abortedDirty atomic.Bool                 // and it may not be, complete and synced, what aborted says
 
 	mu       sync.Mutex // guards loading, mapping and all below
 	size     int64      // of the file when it was listed or sealed

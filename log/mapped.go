@@ -48,6 +48,10 @@ func (l *Log) acquireMapping(s *logSegment, end int64) *mapped {
 		s.mapping.Store(nil)
 		m.Retire()
 	}
+	if s.replaced.Load() {
+		m.Release() // it may be of the file that has come in its place
+		return nil
+	}
 	return m
 }
 
@@ -63,7 +67,7 @@ func (l *Log) mapSegment(s *logSegment, end int64) *mapped {
 		// what is written later.
 		length, flag = max(end, l.settings.Load().SegmentBytes), os.O_RDWR
 	}
-	file, err := l.config.FS.OpenFile(l.logPath(s), flag, 0)
+	file, err := l.openSegment(s, flag)
 	var region mmap.Region
 	if err == nil {
 		region, err = file.Map(length)

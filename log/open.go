@@ -25,6 +25,7 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	l.writer.epoch = batch.None
 	l.unstable.Store(int64(noOffset))
 	l.nextStable.Store(int64(noOffset))
+	l.cleaner.cleaned.Store(int64(c.Cleaned))
 	settings := c.Settings.withDefaults()
 	l.settings.Store(&settings)
 	l.setSegmentsLocked(nil)
@@ -32,6 +33,9 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 	begun := c.Clock.Now()
 	d, err := l.list()
 	if err != nil {
+		return nil, nil, err
+	}
+	if d, err = l.recoverSwaps(d); err != nil {
 		return nil, nil, err
 	}
 	now := c.Clock.Now()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
+	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -18,31 +19,41 @@ import (
 //
 // Errors: ErrOffsetOutOfRange; *CorruptionError, whose NextOffset is where reading can go on; ErrClosed; or of the file system.
 func (l *Log) Read(from, limit Offset, maxBytes int) (View, error) {
-	var v View
-	err := l.retry(func() error {
+	v, _, err := l.read(from, limit, maxBytes)
+	return v, err
+}
+
+// read is Read, and says which segment the view is of: nil if it is empty.
+func (l *Log) read(from, limit Offset, maxBytes int) (v View, s *logSegment, err error) {
+	err = l.retry(func() error {
+		s = nil
 		p, err := l.seek(from, limit, maxBytes)
 		if err != nil || p.segment == nil {
 			v = View{Next: p.next}
 			return err
 		}
+		s = p.segment
 		v, err = l.borrow(p)
 		return err
 	})
-	return v, err
+	return v, s, err
 }
 
 // ReadInto appends what Read would return to dst, and returns the offset to go on from. It is safe from faults of the mapping.
 func (l *Log) ReadInto(dst []byte, from, limit Offset, maxBytes int) ([]byte, Offset, error) {
 	out, next := dst, from
-	err := l.retry(func() error {
-		p, err := l.seek(from, limit, maxBytes)
-		next = p.next
-		if err != nil || p.segment == nil {
+	err := errReplaced
+	for err == errReplaced {
+		err = l.retry(func() error {
+			p, err := l.seek(from, limit, maxBytes)
+			next = p.next
+			if err != nil || p.segment == nil {
+				return err
+			}
+			out, err = l.copyTo(dst, p)
 			return err
-		}
-		out, err = l.copyTo(dst, p)
-		return err
-	})
+		})
+	}
 	if err != nil {
 		return dst, from, err
 	}
@@ -103,7 +114,7 @@ func (l *Log) seek(from, limit Offset, maxBytes int) (place, error) {
 			if upTo == math.MaxInt64 {
 				break // written, but not shown yet
 			}
-			if !l.settings.Load().Compacted {
+			if !l.gapsLawful() {
 				return place{next: from}, l.corruption(s, damage{position: end, offset: next, next: upTo, err: errMissing}, from)
 			}
 			from = upTo
@@ -329,15 +340,30 @@ const maxExaminations = 2
 
 // openForRead opens the file of s.
 func (l *Log) openForRead(s *logSegment) (vfs.File, error) {
-	path := l.logPath(s)
-	f, err := l.config.FS.OpenFile(path, os.O_RDONLY, 0)
+	f, err := l.openSegment(s, os.O_RDONLY)
 	switch {
+	case s.replaced.Load():
+		if err == nil {
+			_ = f.Close() // which may be the new one's
+		}
+		return nil, errReplaced
 	case err == nil:
 		return f, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, storageError(nil, "open", path, err)
+		return nil, storageError(nil, "open", l.logPath(s), err)
 	case s.removed.Load():
 		return nil, &OffsetOutOfRangeError{Offset: s.base, Start: l.Start(), End: l.Visible()}
 	}
 	return nil, &suspicion{segment: s, err: err}
+}
+
+// openSegment opens the file of s, which may be on its way from one name to another.
+func (l *Log) openSegment(s *logSegment, flag int) (vfs.File, error) {
+	if s.swapped.Load() {
+		f, err := l.config.FS.OpenFile(l.logPath(s)+segment.SwapSuffix, flag, 0)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return l.config.FS.OpenFile(l.logPath(s), flag, 0)
 }

@@ -27,9 +27,10 @@ type recovery struct {
 	*Log
 	producers *producers
 	epochs    epochCache
-	from      Offset // the producers' state is right from here on
-	ends      Offset // after the last batch so far
-	cut       bool   // something has been cut: nothing behind it stays
+	from      Offset      // the producers' state is right from here on
+	ends      Offset      // after the last batch so far
+	aborted   abortedList // of the segment that is being scanned
+	cut       bool        // something has been cut: nothing behind it stays
 }
 
 func (l *Log) recover(d listing) error {
@@ -138,7 +139,9 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 func (r *recovery) apply(_ int64, b batch.Batch) error {
 	r.epochs.dirty = r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) || r.epochs.dirty
 	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
-		r.producers.replay(b, Offset(b.BaseOffset()))
+		if e := r.producers.replay(b, Offset(b.BaseOffset())); e != nil && e.aborted {
+			r.aborted.add(e)
+		}
 	}
 	return nil
 }
@@ -165,6 +168,7 @@ func (r *recovery) segment(s *logSegment, last bool) error {
 		return storageError(nil, "stat", r.logPath(s), err)
 	}
 	_, bound := r.boundOf(s)
+	r.aborted = abortedList{}
 	judge := &judge{log: r.Log, file: file, size: size, last: last}
 	var end int64 // of the last good batch
 	next := s.base
@@ -184,7 +188,7 @@ func (r *recovery) segment(s *logSegment, last bool) error {
 		// Once more, to the place of the cut: the index must not know of what is behind it.
 		state := r.Log.settings.Load().index()
 		index := segment.NewIndex(int64(s.base), state)
-		_, err := segment.Scan(file, 0, end, int64(s.base), segment.ScanOptions{Compacted: r.Log.settings.Load().Compacted}, func(position int64, b batch.Batch) error {
+		_, err := segment.Scan(file, 0, end, int64(s.base), segment.ScanOptions{Compacted: r.gapsLawful()}, func(position int64, b batch.Batch) error {
 			index.Add(position, b)
 			return nil
 		})
@@ -207,10 +211,22 @@ func (r *recovery) segment(s *logSegment, last bool) error {
 	s.shown.Store(s.mark(sc.next, sc.position))
 	s.size = sc.position
 	s.loaded.Store(true)
+	r.finishAborted(s, last, sc.damage)
 	if !last && !r.cut && !r.config.ReadOnly && !r.hasGoodIndex(s) {
 		return r.indexError(s, r.rewriteIndex(s, sc.index))
 	}
 	return nil
+}
+
+// finishAborted publishes the aborted transactions that the scan of s has found, and puts the .txnindex right.
+func (r *recovery) finishAborted(s *logSegment, last bool, damaged []damage) {
+	t := r.aborted
+	if !last {
+		t.openAtEnd = r.producers.firstOpen()
+	}
+	r.keepDamaged(s, &t, damaged)
+	r.repairTxnIndex(s, &t)
+	s.aborted.Store(&t)
 }
 
 // hasGoodIndex says that the index files are those that the segment was sealed with. They may differ from what a scan makes of the
@@ -284,6 +300,7 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 	}
 	l.recovered = true
 	l.showUnstableLocked()
+	l.transactional.Store(r.producers.transactional())
 	l.stableKnown.Store(true)
 	l.mu.Unlock()
 	return nil

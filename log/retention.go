@@ -40,6 +40,9 @@ func (l *Log) Retain(now time.Time) (RetainResult, error) {
 	if err := l.failureError(); err != nil {
 		return result, err
 	}
+	if err := l.finishSwap(); err != nil {
+		return result, err
+	}
 	s := l.settings.Load()
 	believed := l.clockGuard.believe(l.clock, now)
 	l.expireProducers(believed, s)
@@ -212,6 +215,9 @@ func (l *Log) DeleteRecords(before Offset) (Offset, error) {
 		return l.Start(), ErrClosed
 	case l.config.ReadOnly:
 		return l.Start(), ErrReadOnly
+	}
+	if err := l.finishSwap(); err != nil {
+		return l.Start(), err
 	}
 	visible := l.Visible()
 	if before == -1 {

@@ -22,6 +22,9 @@ func (l *Log) Seal() (done bool, err error) {
 	if err := l.failureError(); err != nil {
 		return true, err
 	}
+	if err := l.finishSwap(); err != nil {
+		return false, err
+	}
 	if done, err := l.sealNext(); err != nil || !done {
 		return false, err
 	}
@@ -48,6 +51,9 @@ func (l *Log) sealNext() (done bool, err error) {
 		index.Close()
 		if err := index.Write(l.config.FS, l.config.Dir); err != nil {
 			return false, writeError("write indexes of", l.logPath(r.segment), err)
+		}
+		if err := l.saveAborted(r.segment); err != nil {
+			return false, err
 		}
 		if err := l.writeSnapshot(r.next, r.producers); err != nil {
 			return false, err
@@ -126,6 +132,12 @@ func (l *Log) sumSegment(s *logSegment) error {
 		return nil
 	}
 	if err := l.indexFiles(s); err != nil {
+		return err
+	}
+	if _, err := l.loadAborted(s); err != nil {
+		return err
+	}
+	if err := l.saveAborted(s); err != nil {
 		return err
 	}
 	sum, err := segment.BuildSum(l.config.FS, l.config.Dir, l.sumID(s), segment.SumFiles(int64(s.base)))

@@ -59,10 +59,16 @@ type Settings struct {
 	RetentionBytes  int64         // retention.bytes: Unlimited; RetainNothing
 	ProducerExpiry  time.Duration // producer.id.expiration.ms: 24 hours
 	Compacted       bool          // cleanup.policy has compact: gaps between offsets are lawful
-	NoPreallocation bool          // SyncAlways writes into zero-filled space (see ARCHITECTURE); true: the file grows by each write
+
+	MinDirtyRatio    float64       // min.cleanable.dirty.ratio: 0.5; below 0: none
+	MinCompactionLag time.Duration // min.compaction.lag.ms: 0
+	MaxCompactionLag time.Duration // max.compaction.lag.ms: Unlimited
+	DeleteRetention  time.Duration // delete.retention.ms of tombstones and transaction markers: 24 hours; RetainNothing
+
+	NoPreallocation bool // SyncAlways writes into zero-filled space (see ARCHITECTURE); true: the file grows by each write
 }
 
-// RetainNothing is the meaningful zero of RetentionAge and RetentionBytes: every record may go at once.
+// RetainNothing is the meaningful zero of RetentionAge, RetentionBytes and DeleteRetention: what they guard may go at once.
 const RetainNothing = -2
 
 // MaxSegmentBytes is the largest segment: positions in Apache Kafka's indexes are 31 bits.
@@ -98,5 +104,10 @@ func (s Settings) withDefaults() Settings {
 		s.RetentionBytes = Unlimited
 	}
 	def(&s.ProducerExpiry, 24*time.Hour)
+	if s.MinDirtyRatio == 0 {
+		s.MinDirtyRatio = 0.5
+	}
+	def(&s.MaxCompactionLag, Unlimited)
+	def(&s.DeleteRetention, 24*time.Hour)
 	return s
 }

@@ -6,7 +6,15 @@ import (
 
 // OffsetForTimestamp returns the first record that readers may see whose timestamp, in milliseconds, is at least ts, and that
 // timestamp (KIP-33). Without one it returns End and -1.
-func (l *Log) OffsetForTimestamp(ts int64) (Offset, int64, error) {
+func (l *Log) OffsetForTimestamp(ts int64) (offset Offset, found int64, err error) {
+	err = errReplaced
+	for err == errReplaced { // there is a new list of segments
+		offset, found, err = l.offsetForTimestamp(ts)
+	}
+	return offset, found, err
+}
+
+func (l *Log) offsetForTimestamp(ts int64) (Offset, int64, error) {
 	if l.closed.Load() {
 		return 0, -1, ErrClosed
 	}
@@ -24,7 +32,15 @@ func (l *Log) OffsetForTimestamp(ts int64) (Offset, int64, error) {
 
 // OffsetForMaxTimestamp returns the first record with the largest timestamp, and that timestamp (KIP-734); End and -1 when there is no
 // record with a timestamp.
-func (l *Log) OffsetForMaxTimestamp() (Offset, int64, error) {
+func (l *Log) OffsetForMaxTimestamp() (offset Offset, found int64, err error) {
+	err = errReplaced
+	for err == errReplaced {
+		offset, found, err = l.offsetForMaxTimestamp()
+	}
+	return offset, found, err
+}
+
+func (l *Log) offsetForMaxTimestamp() (Offset, int64, error) {
 	if l.closed.Load() {
 		return 0, -1, ErrClosed
 	}

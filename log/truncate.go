@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/partlog/partlog/internal/segment"
@@ -18,7 +19,7 @@ func (l *Log) TruncateTo(offset Offset) error {
 	if err := l.touch(); err != nil {
 		return err
 	}
-	if err := l.syncRolled(); err != nil {
+	if err := errors.Join(l.syncRolled(), l.finishSwap()); err != nil {
 		return err
 	}
 	l.acquire()
@@ -55,6 +56,8 @@ func (l *Log) TruncateTo(offset Offset) error {
 	l.pending = slices.DeleteFunc(l.pending, func(r *rolled) bool { return r.segment.base >= list[i].base })
 	l.setSegmentsLocked(slices.Clone(list[:i+1]))
 	l.mu.Unlock()
+	l.cleaner.cleaned.Store(min(l.cleaner.cleaned.Load(), int64(list[i].base))) // below it, no record goes
+	l.closeTxnIndex()
 	if w.file != nil {
 		if err := w.file.Close(); err != nil {
 			return storageError(nil, "close", l.logPath(w.segment), err)
@@ -134,6 +137,7 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	revived.written.Store(revived.mark(next, position))
 	revived.shown.Store(revived.mark(next, position))
 	revived.loaded.Store(true)
+	l.truncateAborted(s, revived, next)
 	list := slices.Clone(l.segmentList())
 	list[len(list)-1] = revived
 	l.mu.Lock()

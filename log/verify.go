@@ -76,6 +76,9 @@ func VerifyDir(ctx context.Context, fsys vfs.FS, dir string, o VerifyOptions) (*
 	if err != nil {
 		return nil, err
 	}
+	if d, err = l.recoverSwaps(d); err != nil {
+		return nil, err
+	}
 	l.setSegmentsLocked(d.segments)
 	v := &verifier{Log: l, ctx: ctx, end: o.End, live: o.Live, offline: true}
 	v.report = &VerifyReport{Topic: o.Topic, Partition: o.Partition, Dir: dir, Start: o.Start}

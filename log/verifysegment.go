@@ -16,7 +16,7 @@ func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 	if !v.begun {
 		v.next = v.report.Start
 	}
-	if s.base > max(v.next, v.report.Start) && !(v.begun && v.settings.Load().Compacted) || v.begun && s.base < v.next {
+	if s.base > max(v.next, v.report.Start) && !(v.begun && v.gapsLawful()) || v.begun && s.base < v.next {
 		v.add(Finding{Kind: MissingSegment, Path: path, Offset: max(v.next, v.report.Start), NextOffset: s.base, Detail: errMissing.Error()}, true)
 	}
 	v.begun, v.next = true, s.base
