@@ -340,6 +340,16 @@ func (s *producers) revert(u producerUndo) {
 	}
 }
 
+// transactional says whether a producer has, or had, a transaction here.
+func (s *producers) transactional() bool {
+	for _, p := range s.byID {
+		if p.coordinatorEpoch != batch.None || p.txnStart != batch.None {
+			return true
+		}
+	}
+	return false
+}
+
 // expire forgets producers without an open transaction whose last batch is as old as before, in milliseconds.
 func (s *producers) expire(before int64) {
 	for id, p := range s.byID {

@@ -99,6 +99,8 @@ func (l *Log) roll(base Offset) error {
 	l.mu.Lock()
 	if old != nil {
 		r := &rolled{segment: old, file: oldFile, producers: l.producersAtLocked(base), next: base}
+		open := restore(r.producers).firstOpen()
+		old.updateAborted(func(t *abortedList) { t.openAtEnd = open })
 		if always {
 			r.file = nil
 		} else if oldFile != nil {
@@ -144,8 +146,11 @@ func (l *Log) createSegment(base Offset) (*logSegment, error) {
 	seg.written.Store(seg.mark(base, 0))
 	seg.shown.Store(seg.mark(base, 0))
 	seg.checked.reset(0)
+	seg.aborted.Store(&abortedList{})
 	seg.loaded.Store(true)
+	l.closeTxnIndex()
 	w := &l.writer
+	w.noTxnIndex = false
 	w.segment, w.file, w.tail, w.next = seg, file, 0, base
 	w.zeroed, w.step, w.garbage, w.first, w.closing = 0, 0, 0, -1, false
 	w.created, w.jitter, w.imprint = l.clock.Now(), jitter(s), Imprint{}

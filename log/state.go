@@ -123,6 +123,11 @@ func (l *Log) loadProducers(end Offset) (*producers, error) {
 		l.closeSnapshot = end
 		return restore(entries), nil
 	}
+	return l.producersAt(end)
+}
+
+// producersAt is loadProducers for any offset.
+func (l *Log) producersAt(end Offset) (*producers, error) {
 	d, err := l.list()
 	if err != nil {
 		return nil, err

@@ -1,9 +1,5 @@
 package log
 
-import (
-	"github.com/partlog/partlog/internal/batch"
-)
-
 // TxnGuard prepares the first batch of a transaction (KIP-890). It is called before the transaction coordinator is asked whether the
 // transaction has this partition; what it returns goes into AppendOptions.Guard, and shows that no marker has been written in between.
 // ongoing says that a transaction of this producer and epoch is open here already, so that no guard is needed. sequence is the batch's
@@ -107,22 +103,7 @@ func (l *Log) loadStableLocked() error {
 	defer l.mu.Unlock()
 	l.producers = state
 	l.showUnstableLocked()
+	l.transactional.Store(state.transactional())
 	l.stableKnown.Store(true)
 	return nil
 }
-
-// AbortedTxn is a transaction that was aborted: its batches are those of the producer from First to Last.
-type AbortedTxn struct {
-	ProducerID  int64
-	First, Last Offset // Last is the marker's
-	LastStable  Offset // the last stable offset that the marker gave
-}
-
-// Aborted appends to dst the aborted transactions that have records in [from, to), ordered by First. to is at most LastStable: what
-// lies above is not decided. It costs nothing where no transaction was aborted, but for the first call that comes to a segment after an
-// open. Errors are those of the file system, and ErrClosed.
-func (l *Log) Aborted(dst []AbortedTxn, from, to Offset) ([]AbortedTxn, error) {
-	return dst, nil
-}
-
-var _ = batch.None

@@ -14,23 +14,25 @@ import (
 
 // writer is the state of whoever has the writer role.
 type writer struct {
-	segment *logSegment // active; nil until the first append
-	file    vfs.File    // its file, open from its creation (or first touch) until it is sealed, so that no failed sync gets lost
-	tail    int64       // position of the next batch
-	next    Offset      // and its offset
-	zeroed  int64       // the file is zero-filled up to here, at least up to tail
-	step    int64       // how much was zero-filled last
-	garbage int64       // a failed write may have left bytes in [tail, garbage); 0: none
-	first   int64       // largest timestamp of the segment's first batch, milliseconds
-	created time.Time   // of the segment
-	jitter  time.Duration
-	epoch   LeaderEpoch // of the last batch written
-	closing bool        // the next append must roll
-	counts  counts      // of all that the writers did, copied for Stats when the role is given on
-	imprint Imprint     // of the active segment, copied for Imprint likewise
-	group   int         // how many waiters the last run had
-	run     *waiter     // what of the run is not written yet
-	solo    waiter      // of the writer's own append
+	segment    *logSegment // active; nil until the first append
+	file       vfs.File    // its file, open from its creation (or first touch) until it is sealed, so that no failed sync gets lost
+	tail       int64       // position of the next batch
+	next       Offset      // and its offset
+	zeroed     int64       // the file is zero-filled up to here, at least up to tail
+	step       int64       // how much was zero-filled last
+	garbage    int64       // a failed write may have left bytes in [tail, garbage); 0: none
+	first      int64       // largest timestamp of the segment's first batch, milliseconds
+	created    time.Time   // of the segment
+	jitter     time.Duration
+	epoch      LeaderEpoch // of the last batch written
+	closing    bool        // the next append must roll
+	txnFile    vfs.File    // the segment's .txnindex, open from the first entry on
+	noTxnIndex bool        // entries are not written one by one: the file is not what they would follow
+	counts     counts      // of all that the writers did, copied for Stats when the role is given on
+	imprint    Imprint     // of the active segment, copied for Imprint likewise
+	group      int         // how many waiters the last run had
+	run        *waiter     // what of the run is not written yet
+	solo       waiter      // of the writer's own append
 }
 
 // maxUnsynced is how much SyncAlways writes, at most, between two syncs, but for a larger single batch. Recovery counts on it: bad
@@ -260,6 +262,9 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 		if epoch := LeaderEpoch(x.batch.LeaderEpoch()); epoch != w.epoch {
 			l.assignEpoch(epoch, x.base)
 			w.epoch = epoch
+		}
+		if e := x.undo.ended; e != nil && e.aborted {
+			l.indexAborted(e)
 		}
 		position += int64(len(x.batch))
 		w.next = x.last + 1

@@ -75,6 +75,7 @@ const (
 
 	checkpointVersion     = 0
 	metadataVersion       = 0
+	txnIndexVersion       = 0
 	metaPropertiesVersion = 1
 	cleanShutdownVersion  = 0
 
