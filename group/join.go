@@ -168,9 +168,11 @@ func (m *machine) stepWithdraw(e withdrawEvent) {
 		switch e.call {
 		case member.sync:
 			member.sync = 0
+			m.alive(member, member.session) // a session that ended while it waited was no reason to expel it; now it is
 			return
 		case member.join:
 			member.join = 0
+			m.alive(member, member.session)
 			switch {
 			case member.local && member.instanceID != "":
 				m.detach(member)
