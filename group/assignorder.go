@@ -7,20 +7,22 @@ import (
 
 // hashOrder returns the members in the order in which Kafka's Java assignors come across them, that of a HashMap by
 // member id. Where an answer depends on it (who keeps one partition more, say), a leader in Java and one of ours give
-// the same.
+// the same. Members in one bucket come by id, so that the order in which they joined makes no difference.
 func hashOrder(members []AssignorMember) []AssignorMember {
 	type slot struct {
 		bucket uint32
-		index  int
+		member *AssignorMember
 	}
 	capacity, slots := hashCapacity(hashCapacityMin, len(members)), make([]slot, len(members))
 	for i := range members {
-		slots[i] = slot{hashBucket(javaHash(members[i].MemberID), capacity), i}
+		slots[i] = slot{hashBucket(javaHash(members[i].MemberID), capacity), &members[i]}
 	}
-	slices.SortFunc(slots, func(a, b slot) int { return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.index, b.index)) })
+	slices.SortFunc(slots, func(a, b slot) int {
+		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.member.MemberID, b.member.MemberID))
+	})
 	out := make([]AssignorMember, len(members))
 	for i, s := range slots {
-		out[i] = members[s.index]
+		out[i] = *s.member
 	}
 	return out
 }

@@ -296,6 +296,19 @@ func scenarioIn(d dice, most int) assignScenario {
 			}
 		}
 	}
+	if d.one(4) { // everybody claims anything
+		for i := range members {
+			m := &members[i]
+			m.Owned, m.Generation = nil, Generation(d(4))-1
+			for _, t := range m.Topics {
+				for p := range s.Partitions[t] {
+					if d.one(3) {
+						m.Owned = append(m.Owned, partition.TopicPartition{Topic: t, Partition: p})
+					}
+				}
+			}
+		}
+	}
 	s.tell(members)
 	for _, m := range members {
 		version := int16(SubscriptionVersion)
@@ -310,11 +323,9 @@ func scenarioIn(d dice, most int) assignScenario {
 		}
 		s.Members = append(s.Members, scenarioMember{m.MemberID, m.InstanceID, hex.EncodeToString(m.appendVersion(nil, version))})
 	}
-	for t, n := range s.Partitions {
-		if n == 0 {
-			delete(s.Partitions, t)
-		}
-	}
+	// Members of one bucket of Java's HashMap keep the order in which they are put there; ours is that of their ids.
+	slices.SortFunc(s.Members, func(a, b scenarioMember) int { return strings.Compare(a.ID, b.ID) })
+	maps.DeleteFunc(s.Partitions, func(_ string, n int32) bool { return n == 0 })
 	return s
 }
 

@@ -85,7 +85,8 @@ func (g *ConsumerGroup) Protocols(s Subscription) []Protocol {
 // Assign does the leader's work: it divides the partitions of all topics that the members of a JoinResult subscribe to
 // by the assignor that won the vote, and returns the assignments for a SyncRequest, and the number of partitions of
 // each topic that this is based on (0 for a topic that does not exist), so that the leader can join again when it
-// changes. A member whose subscription cannot be read gets nothing.
+// changes. A member whose subscription cannot be read gets nothing. Errors: ErrInconsistentGroupProtocol, and
+// ErrInvalidAssignment of a host's own Assignor.
 func (g *ConsumerGroup) Assign(ctx context.Context, r JoinResult) (assignments map[string][]byte, partitions map[string]int32, err error) {
 	var assignor Assignor
 	for _, a := range g.config.Assignors {
@@ -111,8 +112,13 @@ func (g *ConsumerGroup) Assign(ctx context.Context, r JoinResult) (assignments m
 	if err := g.countPartitions(ctx, partitions); err != nil {
 		return nil, nil, fmt.Errorf("assign partitions of group %q: %w", g.id, err)
 	}
+	cluster := Cluster{Partitions: partitions}
+	divided := assignor.Assign(cluster, members)
+	if err := checkAssignment(assignor, g.Cooperative(), cluster, members, divided); err != nil {
+		return nil, nil, fmt.Errorf("assign partitions of group %q: %w", g.id, err)
+	}
 	assignments = make(map[string][]byte, len(r.Members))
-	for id, tps := range assignor.Assign(Cluster{Partitions: partitions}, members) {
+	for id, tps := range divided {
 		a := Assignment{Partitions: tps}
 		assignments[id] = a.Append(nil)
 	}
