@@ -79,6 +79,7 @@ func (s *Store) adopt(clean bool) error {
 	if !clean && s.cat.incarnation > 1 || len(dirty) > 0 {
 		s.recover(dirty)
 	}
+	s.suspects = dirty
 	return nil
 }
 

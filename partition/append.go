@@ -13,7 +13,7 @@ type appendOptions struct {
 	acks     Acks
 	internal bool // a coordinator's own write
 	foreign  bool // not from this process's builder
-	txn      bool
+	txnID    string
 }
 
 // append is Partition.append of Kafka's broker: the rules for clients' batches, then the log.
@@ -39,6 +39,12 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 		batch.Batch(b).SetBaseOffset(0) // of a failed append that is tried again
 	}
 	opts := log.AppendOptions{Durable: o.acks == AcksAll}
+	if o.txnID != "" {
+		if opts.Guard, err = p.enlist(ctx, l, b, o.txnID); err != nil {
+			p.counters.failedAppends.Add(1)
+			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
+		}
+	}
 	if o.internal {
 		opts.Origin = log.OriginCoordinator
 	}
@@ -88,9 +94,6 @@ func (p *part) inspect(b []byte, st *settings, o appendOptions) ([]byte, error) 
 	}
 	if o.internal {
 		return b, nil
-	}
-	if o.txn || whole.IsTransactional() {
-		return b, fmt.Errorf("%w: transactions", ErrUnsupported)
 	}
 	if st.compacted {
 		if err := requireKeys(whole); err != nil {
@@ -156,6 +159,7 @@ func (p *part) recompress(b batch.Batch, st *settings) ([]byte, error) {
 	var w batch.Builder
 	o := batch.Options{Codec: st.codec, Level: st.level}
 	if b.HasProducer() {
+		o.Transactional = b.IsTransactional()
 		o.Idempotent, o.ProducerID, o.Epoch, o.BaseSequence = true, b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()
 	}
 	w.Reset(nil, o)

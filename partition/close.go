@@ -10,7 +10,8 @@ import (
 	"github.com/partlog/partlog/log"
 )
 
-// Close closes the store, in this order: services end, the last started first, while the store still works; then
+// Close closes the store, in this order: services end, the last started first, while the store still works; the
+// transaction coordinator finishes what it is writing, and leaves the rest to the next open; then
 // every call returns ErrClosed, fetches that wait included, and appends that had begun are finished; background work
 // ends; all partitions are synced and closed; Kafka's checkpoints and, last, the marker of a clean shutdown are
 // written. What can hang is bounded by Config.CloseTimeout. Later calls return the result of the first.
@@ -25,6 +26,7 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	serviceErr := s.closeServices()
+	serviceErr = errors.Join(serviceErr, s.closeTransactions())
 
 	s.closed.Store(true)
 	close(s.shell.closing) // wakes parked fetches

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/log"
 )
 
@@ -43,24 +44,25 @@ var (
 
 // Errors of transactions (KIP-98, KIP-360, KIP-890), with Kafka's names.
 var (
-	// ErrProducerFenced says that a newer instance with the same transactional id exists, or that the coordinator has
-	// ended the transaction of this one. Only a new InitProducerID helps.
-	ErrProducerFenced = errors.New("producer is fenced by a newer one, or by a timeout of its transaction")
+	// ErrProducerFenced says that a newer instance with the same transactional id exists, or that the transaction was
+	// ended by somebody else, as by its timeout. InitProducerID tells which.
+	ErrProducerFenced = txn.ErrProducerFenced
 	// ErrConcurrentTransactions says that the end of the previous transaction, or another request of the same
 	// transactional id, is still going on. Retriable.
-	ErrConcurrentTransactions = errors.New("another request of this transactional id is in progress")
-	// ErrInvalidTxnState says that the transaction is not in a state for this request, as the commit of one that has been aborted.
-	ErrInvalidTxnState = errors.New("invalid transaction state")
+	ErrConcurrentTransactions = txn.ErrConcurrentTransactions
+	// ErrInvalidTxnState says that the transaction is not in a state for this request, as the commit of one that has been
+	// aborted, or a batch of one that has ended.
+	ErrInvalidTxnState = log.ErrInvalidTxnState
 	// ErrInvalidProducerIDMapping says that the producer id is not that of the transactional id.
-	ErrInvalidProducerIDMapping = errors.New("producer id does not belong to the transactional id")
-	// ErrInvalidTransactionTimeout says that a timeout is not above 0 or is above Config.MaxTransactionTimeout.
-	ErrInvalidTransactionTimeout = errors.New("invalid transaction timeout")
+	ErrInvalidProducerIDMapping = txn.ErrInvalidProducerIDMapping
+	// ErrInvalidTransactionTimeout says that a timeout is below a millisecond or above Config.MaxTransactionTimeout.
+	ErrInvalidTransactionTimeout = txn.ErrInvalidTransactionTimeout
 	// ErrTransactionAbortable says that this transaction can only be aborted; the next one may succeed.
-	ErrTransactionAbortable = errors.New("transaction can only be aborted")
+	ErrTransactionAbortable = txn.ErrTransactionAbortable
 	// ErrTransactionCoordinatorFenced says that a marker comes from a coordinator that has been replaced.
-	ErrTransactionCoordinatorFenced = errors.New("transaction coordinator is fenced by a newer one")
+	ErrTransactionCoordinatorFenced = log.ErrTransactionCoordinatorFenced
 	// ErrTransactionalIDNotFound says that nobody has used the transactional id, or that it has expired.
-	ErrTransactionalIDNotFound = errors.New("transactional id not found")
+	ErrTransactionalIDNotFound = txn.ErrTransactionalIDNotFound
 )
 
 // Retriable reports whether the same request may succeed later without anybody repairing or changing anything: the

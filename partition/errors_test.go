@@ -21,7 +21,9 @@ func TestRetriableIsWhatAnotherTryMayCure(t *testing.T) {
 		ErrNoSpace: false, ErrOutOfOrderSequence: false, ErrInvalidProducerEpoch: false, ErrStorage: false, ErrReadOnly: false,
 		ErrTopicAlreadyExists: false, ErrInvalidTopic: false, ErrInvalidPartitions: false, ErrInvalidConfig: false,
 		ErrInvalidRequiredAcks: false, ErrPolicyViolation: false, ErrUnsupported: false, ErrStoreInUse: false, ErrNotStore: false,
-		ErrNewerFormat: false, context.Canceled: false, context.DeadlineExceeded: false,
+		ErrConcurrentTransactions: true, ErrProducerFenced: false, ErrInvalidTxnState: false, ErrInvalidProducerIDMapping: false,
+		ErrInvalidTransactionTimeout: false, ErrTransactionAbortable: false, ErrTransactionCoordinatorFenced: false,
+		ErrTransactionalIDNotFound: false, ErrNewerFormat: false, context.Canceled: false, context.DeadlineExceeded: false,
 		&log.OffsetOutOfRangeError{}: false, &log.CorruptionError{}: false,
 	} {
 		require.Equal(t, want, Retriable(err), "%v", err)

@@ -24,6 +24,8 @@ type Events struct {
 	LowSpace func(free, threshold int64, low bool)
 	// Retained reports what one check of retention dropped from a partition.
 	Retained func(TopicPartition, Retained)
+	// TransactionEnded reports each transaction of a transactional id when its last marker and its end are written.
+	TransactionEnded func(TransactionEnded)
 	// TopicCreated and TopicDeleted report changes of the catalogue.
 	TopicCreated func(name string, id TopicID)
 	TopicDeleted func(name string, id TopicID)

@@ -13,7 +13,7 @@ const (
 	defaultPartitionFetchBytes = 1 << 20
 )
 
-// Fetch returns whole batches, at or below the high watermark, of the partitions asked for, in their order, one
+// Fetch returns whole batches, below the high watermark, or with ReadCommitted below the last stable offset, of the partitions asked for, in their order, one
 // result for each. It answers at once if MinBytes are there or any partition has an error, else it waits for up to
 // MaxWait; appends wake it, it does not poll. The first partition with data gives at least one batch, whatever the
 // bounds are; the batch that holds the offset asked for is returned whole, so its first records may be older.
@@ -37,7 +37,7 @@ func (s *Store) Fetch(ctx context.Context, r FetchRequest) ([]FetchResult, error
 	}
 	out = out[:len(r.Partitions)]
 	for i := range out {
-		out[i] = FetchResult{}
+		out[i] = FetchResult{Aborted: out[i].Aborted[:0]}
 	}
 	s.counters.fetches.Add(1)
 	var err error
@@ -75,7 +75,7 @@ func (s *Store) collect(r *FetchRequest, out []FetchResult) bool {
 	for i := range r.Partitions {
 		pos, res := &r.Partitions[i], &out[i]
 		res.Lease.Release()
-		*res = FetchResult{TopicPartition: pos.TopicPartition}
+		*res = FetchResult{TopicPartition: pos.TopicPartition, Aborted: res.Aborted[:0]}
 		p, err := s.part(pos.TopicPartition, pos.TopicID)
 		if err == nil {
 			err = p.checkEpoch(pos.LeaderEpoch)
@@ -89,7 +89,7 @@ func (s *Store) collect(r *FetchRequest, out []FetchResult) bool {
 		if bound <= 0 {
 			bound = defaultPartitionFetchBytes
 		}
-		p.read(pos.Offset, min(bound, left), total == 0, res)
+		p.read(pos.Offset, min(bound, left), total == 0, r.ReadCommitted, res)
 		n := len(res.Batches)
 		total += n
 		left = max(left-n, 0)
@@ -98,17 +98,22 @@ func (s *Store) collect(r *FetchRequest, out []FetchResult) bool {
 	return failed || total >= r.MinBytes
 }
 
-// read fills r with batches from offset from on. With whole, one batch may exceed bound.
-func (p *part) read(from Offset, bound int, whole bool, r *FetchResult) {
+// read fills r with batches from offset from on, of ended transactions only if committed. With whole, one batch may
+// exceed bound.
+func (p *part) read(from Offset, bound int, whole, committed bool, r *FetchResult) {
 	l, err := p.open()
 	if err != nil {
 		r.fail(err)
 		return
 	}
 	hw := p.highWatermark(l)
-	r.HighWatermark, r.LastStable, r.LogStart = hw, hw, l.Start()
-	if from >= hw && from <= l.End() && from >= r.LogStart {
-		return // nothing yet, as a broker answers between the high watermark and the end
+	r.HighWatermark, r.LastStable, r.LogStart = hw, p.lastStable(l, hw), l.Start()
+	limit := hw
+	if committed {
+		limit = r.LastStable
+	}
+	if from >= limit && from <= l.End() && from >= r.LogStart {
+		return // nothing yet, as a broker answers between what may be read and the end
 	}
 	if bound <= 0 && !whole {
 		return
@@ -117,7 +122,7 @@ func (p *part) read(from Offset, bound int, whole bool, r *FetchResult) {
 		r.fail(&log.OffsetOutOfRangeError{Offset: from, Start: r.LogStart, End: hw})
 		return
 	}
-	view, err := l.Read(from, hw, max(bound, 1))
+	view, err := l.Read(from, limit, max(bound, 1))
 	if err != nil {
 		p.readFailed(from, r, err)
 		return
@@ -125,6 +130,13 @@ func (p *part) read(from Offset, bound int, whole bool, r *FetchResult) {
 	if len(view.Bytes) > bound && !whole {
 		view.Release()
 		return
+	}
+	if committed {
+		if r.Aborted, err = p.aborted(l, r.Aborted, from, view.Next); err != nil {
+			view.Release()
+			p.readFailed(from, r, err)
+			return
+		}
 	}
 	r.Batches = view.Bytes
 	r.Lease = Lease{view: view, held: true}
@@ -158,7 +170,7 @@ func (p *part) checkEpoch(e LeaderEpoch) error {
 
 // fail makes r the answer of a partition that failed.
 func (r *FetchResult) fail(err error) {
-	*r = FetchResult{TopicPartition: r.TopicPartition, Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1}
+	*r = FetchResult{TopicPartition: r.TopicPartition, Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1, Aborted: r.Aborted[:0]}
 }
 
 func releaseAll(rs []FetchResult) {

@@ -252,19 +252,6 @@ func (s *Store) publishImport(im *importing, r *ImportReport) error {
 	return errors.Join(errs...)
 }
 
-// reserveIDs makes sure that no producer gets an id below next, which an imported one may have.
-func (s *Store) reserveIDs(next int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if next <= s.cat.nextID {
-		return nil
-	}
-	var e encoder
-	e.int(next)
-	s.ids = idBlock{}
-	return s.commitLocked(eventProducerIDs, e.buf)
-}
-
 func (s *Store) dropImport(im *importing) {
 	for _, dir := range im.dirs {
 		if dir != "" && strings.HasPrefix(dir, s.root) {

@@ -49,7 +49,7 @@ func (s *Store) Metadata(ctx context.Context, topics []string) ([]Metadata, erro
 
 // ListOffsets returns the offset at a time: the first record whose timestamp is at or after timestamp, in
 // milliseconds since 1970, or OffsetUnknown if there is none below the high watermark; or one of the special
-// timestamps TimestampLatest, TimestampEarliest and TimestampMax.
+// timestamps TimestampLatest, TimestampLastStable, TimestampEarliest and TimestampMax.
 func (s *Store) ListOffsets(ctx context.Context, tp TopicPartition, timestamp int64) (Offset, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -70,6 +70,8 @@ func (p *part) offsetFor(timestamp int64) (Offset, error) {
 	switch timestamp {
 	case TimestampLatest:
 		return hw, nil
+	case TimestampLastStable:
+		return p.lastStable(l, hw), nil
 	case TimestampEarliest:
 		return l.Start(), nil
 	}
@@ -78,7 +80,7 @@ func (p *part) offsetFor(timestamp int64) (Offset, error) {
 	case timestamp == TimestampMax:
 		o, _, err = l.OffsetForMaxTimestamp()
 	case timestamp < 0:
-		return 0, errors.Join(ErrUnsupported, &ConfigError{Key: "timestamp", Value: formatInt(timestamp), Range: "0 or more, -1, -2 or -3"})
+		return 0, errors.Join(ErrUnsupported, &ConfigError{Key: "timestamp", Value: formatInt(timestamp), Range: "0 or more, -1, -2, -3 or -100"})
 	default:
 		o, _, err = l.OffsetForTimestamp(timestamp)
 	}
@@ -106,5 +108,12 @@ func (s *Store) EpochEnd(ctx context.Context, tp TopicPartition, epoch LeaderEpo
 		return 0, 0, err
 	}
 	e, end, err := l.EpochEnd(epoch)
+	if err == nil && e < 0 && epoch >= 0 && epoch <= p.start.epoch {
+		// A leader of Kafka enters its epoch with the end of its log when it becomes leader; here the first append does.
+		if e, err = l.LastEpoch(); e < 0 || epoch == p.start.epoch {
+			e = epoch
+		}
+		end = l.End()
+	}
 	return e, end, p.gone(err)
 }

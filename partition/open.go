@@ -101,6 +101,7 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 	if !readOnly {
 		s.shell.checkSpace()
 		s.shell.start()
+		s.openTransactions()
 	}
 	return s, nil
 }

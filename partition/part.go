@@ -22,6 +22,7 @@ type part struct {
 	touched  atomic.Bool             // the shell has it on its list
 	unsynced atomic.Bool             // the shell will sync it (SyncInterval)
 	failed   atomic.Bool             // Events.PartitionFailed has been called
+	suspect  atomic.Bool             // has an open transaction that no record speaks of: the next open shall look again
 	waiting  atomic.Int32            // parked fetches; see notify
 	unmarked atomic.Int64            // bytes synced since the recovery point was persisted, roughly
 
@@ -198,5 +199,8 @@ func (p *part) close() error {
 		err = fmt.Errorf("close partition %s: %w", p.tp, err)
 	}
 	p.last = partEnd{l.End(), l.Start(), p.imprint(l)}
+	if p.suspect.Load() {
+		p.last.end = -1 // as after a crash
+	}
 	return err
 }

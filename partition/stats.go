@@ -49,6 +49,8 @@ type Stats struct {
 	JournalBytes      int64 // that an open would replay
 	JournalAppends    int64
 
+	Transactions TransactionStats
+
 	Total       PartitionStats   // sums; offsets are 0, MaxSyncTime is the largest
 	ByPartition []PartitionStats // partitions that have been used since Open, by name
 }
@@ -103,6 +105,7 @@ func (s *Store) Stats() Stats {
 	}
 	j := s.journal.Stats()
 	st.JournalBytes, st.JournalAppends = j.ReplayBytes, j.Appends
+	st.Transactions = s.transactionStats()
 	for _, t := range s.index.Load().byName {
 		st.Topics++
 		st.Partitions += len(*t.parts.Load())

@@ -31,6 +31,12 @@ type Store struct {
 	shell    shell
 	services services
 
+	txns      atomic.Pointer[txnCoordinator] // nil until the first use, see openTransactions
+	txnStart  sync.Mutex                     // guards txnClosed and the start
+	txnClosed bool
+	suspects  []*part   // of this open: went through recovery
+	aborted   sync.Pool // of *[]log.AbortedTxn
+
 	admin sync.Mutex // one change of topics at a time; held during all I/O of one. Before mu
 
 	mu            sync.Mutex       // guards all below; held during journal writes
@@ -130,7 +136,9 @@ func (t *topic) part(i int32) (*part, error) {
 //
 // Errors, all of which have changed nothing: ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrInvalidTopic (an
 // internal topic), ErrMessageTooLarge, ErrInvalidRecord, ErrInvalidTimestamp, ErrCorruptMessage,
-// ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrNoSpace, ErrReadOnly, ErrClosed. After ErrStorage the batch may
+// ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrNoSpace, ErrReadOnly, ErrClosed; of a transactional batch also
+// ErrProducerFenced, ErrInvalidProducerIDMapping, ErrInvalidTxnState, and ErrConcurrentTransactions if ctx ends while the end of the
+// id's previous transaction is still going on. After ErrStorage the batch may
 // have been written, but was not acknowledged and will not be readable before a reopen.
 func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, error) {
 	p, err := s.part(r.TopicPartition, r.TopicID)
@@ -142,7 +150,7 @@ func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, erro
 	if err != nil {
 		return AppendResult{}, s.closedOr(err)
 	}
-	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txn: r.TransactionalID != ""})
+	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID})
 }
 
 // closedOr returns ErrClosed for any error of a store that has been closed.

@@ -254,7 +254,7 @@ func TestClientsBatchesObeyKafkasRules(t *testing.T) {
 		"two batches":     {AppendRequest{TopicPartition: tp, Batch: two, Foreign: true}, ErrInvalidRecord},
 		"nothing":         {AppendRequest{TopicPartition: tp, Foreign: true}, ErrInvalidRecord},
 		"acks":            {AppendRequest{TopicPartition: tp, Batch: records("x"), Acks: 9}, ErrInvalidRequiredAcks},
-		"transaction":     {AppendRequest{TopicPartition: tp, Batch: txn, TransactionalID: "id"}, ErrUnsupported},
+		"transaction":     {AppendRequest{TopicPartition: tp, Batch: txn, TransactionalID: "id"}, ErrInvalidRecord},
 	} {
 		_, err := s.Append(t.Context(), c.r)
 		require.ErrorIs(t, err, c.want, name)
@@ -312,8 +312,9 @@ func TestProducerIDsAreNeverGivenTwice(t *testing.T) {
 		require.False(t, seen[id.ID])
 		seen[id.ID] = true
 	}
-	_, err := s.InitProducerID(t.Context(), "txn", time.Minute, NoProducerID)
-	require.ErrorIs(t, err, ErrUnsupported)
+	id, err := s.InitProducerID(t.Context(), "txn", time.Minute, NoProducerID)
+	require.NoError(t, err)
+	require.False(t, seen[id.ID])
 }
 
 func TestCreatePartitionsOnlyGrows(t *testing.T) {

@@ -52,7 +52,7 @@ func (p *Partition) Append(ctx context.Context, batch []byte, acks Acks) (Append
 // released; r is overwritten.
 func (p *Partition) Fetch(offset Offset, maxBytes int, r *FetchResult) error {
 	r.TopicPartition = p.p.tp
-	p.p.read(offset, maxBytes, true, r)
+	p.p.read(offset, maxBytes, true, false, r)
 	return r.Err
 }
 

@@ -2,17 +2,102 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/txn"
+	"github.com/partlog/partlog/log"
 )
 
+// txnVersion is the transaction.version of clients in this process (KIP-890).
+const txnVersion = 2
+
+func (s *Store) initTransactional(ctx context.Context, txnID string, timeout time.Duration, last ProducerID) (ProducerID, error) {
+	if s.readOnly {
+		return NoProducerID, ErrReadOnly
+	}
+	if len(txnID) > math.MaxInt16 {
+		return NoProducerID, &ConfigError{Key: "transactional.id", Value: strconv.Itoa(len(txnID)) + " bytes", Range: "at most 32767 bytes"}
+	}
+	c, err := s.transactions(ctx)
+	if err != nil {
+		return NoProducerID, err
+	}
+	ms := timeout.Milliseconds()
+	if ms > math.MaxInt32 {
+		return NoProducerID, fmt.Errorf("%w: %v", ErrInvalidTransactionTimeout, timeout)
+	}
+	id, err := c.request(ctx, txnID, func(fresh int64) txn.Event {
+		return txn.Init{Call: 1, ID: txnID, Timeout: int32(ms), Last: last.ID, LastEpoch: last.Epoch, Fresh: fresh}
+	})
+	if err != nil {
+		return NoProducerID, fmt.Errorf("transactional id %q: %w", txnID, err)
+	}
+	return id, nil
+}
+
 // AddPartitionsToTxn adds partitions to the producer's transaction, and begins one if none is open. Appends with
-// AppendRequest.TransactionalID do it by themselves: this is for clients of Kafka's older protocol
-// (transaction.version 1), whose first batch comes after it.
+// AppendRequest.TransactionalID do it by themselves: this is for a caller who knows beforehand which there will be.
 //
 // Errors: ErrProducerFenced, ErrInvalidProducerIDMapping, ErrConcurrentTransactions if ctx ends while the end of the
-// previous transaction is still going on, ErrUnknownTopicOrPartition, in which case none was added, ErrNoSpace, ErrStorage, ErrClosed.
+// previous transaction is still going on, ErrUnknownTopicOrPartition, in which case none was added, ErrNoSpace, ErrStorage,
+// ErrReadOnly, ErrClosed.
 func (s *Store) AddPartitionsToTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition) error {
-	return fmt.Errorf("add partitions to transaction: %w", ErrUnsupported)
+	err := ctx.Err()
+	if err == nil {
+		err = s.addToTxn(ctx, txnID, p, tps)
+	}
+	if err != nil {
+		return fmt.Errorf("add partitions to transaction of %q: %w", txnID, err)
+	}
+	return nil
+}
+
+func (s *Store) addToTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition) error {
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	ps := make([]txn.Partition, 0, len(tps))
+	for _, tp := range tps {
+		if _, err := s.part(tp, TopicID{}); err != nil {
+			return s.closedOr(err)
+		}
+		ps = append(ps, txn.Partition{Topic: tp.Topic, Index: tp.Partition})
+	}
+	c, err := s.transactions(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.request(ctx, txnID, func(int64) txn.Event {
+		return txn.Add{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Partitions: ps, Version: txnVersion}
+	})
+	return err
+}
+
+// enlist makes the partition part of the transaction that b belongs to, unless it is already, and returns what the log
+// wants to see with the first batch of a transaction: that no marker has come since the coordinator was asked (KIP-890). The guard
+// comes first: a transaction that ends between the two steps invalidates it.
+func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID string) (log.TxnGuard, error) {
+	if len(b) < batch.HeaderSize || !b.IsTransactional() || b.ProducerID() < 0 {
+		return 0, fmt.Errorf("%w: a batch of transactional id %q that is not transactional", ErrInvalidRecord, txnID)
+	}
+	guard, ongoing, err := l.TxnGuard(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
+	if err != nil || ongoing {
+		return 0, p.gone(err)
+	}
+	c, err := p.s.transactions(ctx)
+	if err != nil {
+		return 0, err
+	}
+	tp := []txn.Partition{{Topic: p.tp.Topic, Index: p.tp.Partition}}
+	_, err = c.request(ctx, txnID, func(int64) txn.Event {
+		return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: txnVersion}
+	})
+	return guard, err
 }
 
 // EndTxn commits or aborts the producer's transaction and returns the producer id for the next one, whose epoch has
@@ -22,8 +107,60 @@ func (s *Store) AddPartitionsToTxn(ctx context.Context, txnID string, p Producer
 //
 // A call may be repeated after any error but the fatal ones, with the same p: it has the same result. Errors:
 // ErrInvalidTxnState (the transaction had the other outcome, or there is nothing to commit), and the fatal ones
-// ErrProducerFenced and ErrInvalidProducerIDMapping; ErrStorage, ErrNoSpace: nothing was decided yet, or in doubt until the
-// call is repeated or the store reopened; ErrClosed.
+// ErrProducerFenced and ErrInvalidProducerIDMapping; ErrConcurrentTransactions if ctx ends before an earlier attempt has; ErrNoSpace:
+// nothing was decided; ErrStorage: the next open decides; ErrReadOnly, ErrClosed.
 func (s *Store) EndTxn(ctx context.Context, txnID string, p ProducerID, commit bool) (next ProducerID, err error) {
-	return NoProducerID, fmt.Errorf("end transaction: %w", ErrUnsupported)
+	if err = ctx.Err(); err == nil {
+		next, err = s.endTxn(ctx, txnID, p, commit)
+	}
+	if err != nil {
+		what := "abort"
+		if commit {
+			what = "commit"
+		}
+		return NoProducerID, fmt.Errorf("%s transaction of %q: %w", what, txnID, err)
+	}
+	return next, nil
+}
+
+func (s *Store) endTxn(ctx context.Context, txnID string, p ProducerID, commit bool) (ProducerID, error) {
+	if s.readOnly {
+		return NoProducerID, ErrReadOnly
+	}
+	c, err := s.transactions(ctx)
+	if err != nil {
+		return NoProducerID, err
+	}
+	if commit {
+		if err := c.syncData(txnID, p); err != nil {
+			return NoProducerID, err
+		}
+	}
+	return c.request(ctx, txnID, func(fresh int64) txn.Event {
+		return txn.End{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Commit: commit, Version: txnVersion, Fresh: fresh}
+	})
+}
+
+// lastStable is the offset below which every transaction has ended: where readers of committed records stop.
+// Invariant: log start ≤ last stable offset ≤ high watermark.
+func (p *part) lastStable(l *log.Log, highWatermark Offset) Offset {
+	return min(l.LastStable(), highWatermark)
+}
+
+// aborted lists the aborted transactions that reach into [from, to), in dst's storage.
+func (p *part) aborted(l *log.Log, dst []AbortedTxn, from, to Offset) ([]AbortedTxn, error) {
+	buf, _ := p.s.aborted.Get().(*[]log.AbortedTxn)
+	if buf == nil {
+		buf = new([]log.AbortedTxn)
+	}
+	list, err := l.Aborted((*buf)[:0], from, to)
+	for _, x := range list {
+		dst = append(dst, AbortedTxn{x.ProducerID, x.First})
+	}
+	*buf = list[:0]
+	p.s.aborted.Put(buf)
+	if err != nil && !errors.Is(err, ErrClosed) {
+		err = fmt.Errorf("aborted transactions of %s: %w", p.tp, err)
+	}
+	return dst, p.gone(err)
 }

@@ -1,0 +1,148 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/txn"
+	"github.com/partlog/partlog/log"
+)
+
+// load reads __transaction_state, looks for transactions that a crash has taken from it, and begins to finish and to
+// abort. Requests wait for the reading, not for what follows.
+func (c *txnCoordinator) load() {
+	err := c.read()
+	if err != nil {
+		c.err = fmt.Errorf("read %s: %w", txn.Topic, err)
+		close(c.ready)
+		return
+	}
+	var effects []txn.Effect
+	c.mu.Lock()
+	if !c.s.readOnly {
+		effects = c.stepLocked(txn.Start{})
+	}
+	c.mu.Unlock()
+	close(c.ready)
+	c.carryOut(effects)
+}
+
+func (c *txnCoordinator) read() error {
+	next := int64(0) // producer id
+	if t, err := c.s.lookup(txn.Topic); err == nil {
+		for _, p := range *t.parts.Load() {
+			n, err := c.readPart(p)
+			if err != nil {
+				return err
+			}
+			next = max(next, n)
+		}
+	}
+	if c.s.readOnly {
+		return nil
+	}
+	for _, p := range c.s.suspects {
+		if err := c.lookForOpen(p); err != nil {
+			return err
+		}
+	}
+	return c.s.reserveIDs(next)
+}
+
+// readPart replays one partition and returns the producer id after the largest in it. What is damaged is left out and told: the
+// last record before it counts for its ids.
+func (c *txnCoordinator) readPart(p *part) (next int64, err error) {
+	if p.start.clean && p.start.end == 0 && p.log.Load() == nil {
+		return 0, nil // has no directory
+	}
+	l, err := p.open()
+	if err != nil {
+		return 0, err
+	}
+	var buf []byte
+	var it batch.Iterator
+	for from := l.Start(); from < l.End(); {
+		var to Offset
+		buf, to, err = l.ReadInto(buf[:0], from, l.End(), defaultPartitionFetchBytes)
+		if bad, ok := errors.AsType[*log.CorruptionError](err); ok && bad.NextOffset > from {
+			c.s.warn(p.dir(), fmt.Sprintf("transactions of the records from %d to %d are as they were before: %v", from, bad.NextOffset, err))
+			from = bad.NextOffset
+			continue
+		}
+		if errors.Is(err, ErrOffsetOutOfRange) && l.Start() > from {
+			from = l.Start()
+			continue
+		}
+		if err != nil {
+			return next, p.gone(err)
+		}
+		if to == from {
+			return next, nil
+		}
+		for rest := buf; len(rest) > 0; {
+			b, err := batch.Peek(rest)
+			if err != nil {
+				return next, fmt.Errorf("%s at offset %d: %w", p.tp, from, err)
+			}
+			rest = rest[len(b):]
+			if b.IsControl() {
+				continue
+			}
+			b.Iterate(&it, maxDecompressed)
+			for it.Next() {
+				if r := it.Record(); Offset(r.Offset) >= from {
+					next = max(next, c.replay(p, r))
+				}
+			}
+			if err := it.Err(); err != nil {
+				c.s.warn(p.dir(), fmt.Sprintf("batch at offset %d of a transaction's state does not decode: %v", b.BaseOffset(), err))
+			}
+		}
+		from = to
+	}
+	return next, nil
+}
+
+// replay takes over one record.
+func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
+	id, ok, err := txn.ParseKey(r.Key)
+	ev := txn.Replay{ID: id}
+	if err == nil && ok && r.Value != nil {
+		var m txn.Meta
+		if m, ok, err = txn.ParseValue(id, r.Value); ok {
+			ev.Meta = &m
+			next = max(m.ProducerID, m.Next) + 1
+		}
+	}
+	if err != nil {
+		c.s.warn(p.dir(), fmt.Sprintf("record at offset %d, key %q: %v; it was left out", r.Offset, r.Key, err))
+	}
+	if ok && err == nil {
+		c.mu.Lock()
+		c.m.Step(c.now(), ev, nil)
+		c.mu.Unlock()
+	}
+	return next
+}
+
+// lookForOpen tells the machine of the transactions that are open in a partition.
+func (c *txnCoordinator) lookForOpen(p *part) error {
+	l := p.log.Load()
+	if l == nil || p.t.deleted.Load() || p.tp.Topic == txn.Topic || l.LastStable() >= l.End() {
+		return nil // one that could not be opened, or has nothing open
+	}
+	producers, err := l.Producers()
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(p.dir()), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range producers {
+		if x.TxnStart >= 0 {
+			c.m.Step(c.now(), txn.Found{ProducerID: x.ProducerID, Epoch: x.Epoch, Partition: txn.Partition{Topic: p.tp.Topic, Index: p.tp.Partition}}, nil)
+		}
+	}
+	return nil
+}
