@@ -62,6 +62,8 @@ func (l *Log) swapIn(f *cleanFile, old []*logSegment, bound Offset) error {
 	s.written.Store(s.mark(f.next, f.size()))
 	s.shown.Store(s.mark(f.next, f.size()))
 	s.swapped.Store(true)
+	s.hasTxnIndex.Store(w.txns)
+	s.aborted.Store(l.cleanedAborted(f, last))
 	s.loaded.Store(true)
 	w.new = s
 	l.mu.Lock()
@@ -75,6 +77,16 @@ func (l *Log) swapIn(f *cleanFile, old []*logSegment, bound Offset) error {
 	}
 	l.cleaner.swap.Store(w)
 	return l.finishSwap()
+}
+
+// cleanedAborted is the list of aborted transactions of f, whose last source was old.
+func (l *Log) cleanedAborted(f *cleanFile, old *logSegment) *abortedList {
+	t := &abortedList{}
+	t.entries, _ = decodeAborted(f.aborted, f.base) // cannot fail on its own encoding
+	if known := old.aborted.Load(); known != nil {
+		t.openAtEnd = known.openAtEnd
+	}
+	return t
 }
 
 // placeOf returns where old is in the log, -1 if it is not any more as it was.

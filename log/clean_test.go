@@ -1,0 +1,138 @@
+package log
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/compress"
+	"github.com/partlog/partlog/internal/vfs"
+)
+
+// keyed is a record of a compacted log; no value is a tombstone.
+type keyed struct{ key, value string }
+
+func (k keyed) String() string { return k.key + "=" + k.value }
+
+// makeKeyed builds a batch of records whose timestamps are ts.
+func makeKeyed(codec compress.Codec, ts int64, records ...keyed) []byte {
+	return makeKeyedAs(batch.Options{Codec: codec}, ts, records...)
+}
+
+func makeKeyedAs(o batch.Options, ts int64, records ...keyed) []byte {
+	var b batch.Builder
+	b.Reset(nil, o)
+	for _, r := range records {
+		var value []byte
+		if r.value != "" {
+			value = []byte(r.value)
+		}
+		b.Append(ts, []byte(r.key), value, nil)
+	}
+	out, err := b.Finish()
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func compacted(fs vfs.FS) (Config, *clock.Manual) {
+	c := testConfig(fs)
+	m := clock.NewManual(time.UnixMilli(1_000_000))
+	c.Clock = m
+	c.Settings = Settings{Compacted: true, SegmentBytes: 1 << 20, DeleteRetention: time.Hour, IndexInterval: 1}
+	return c, m
+}
+
+func put(t testing.TB, l *Log, records ...keyed) Offset {
+	t.Helper()
+	r, err := l.Append(makeKeyed(compress.None, l.clock.Now().UnixMilli(), records...), AppendOptions{Durable: true})
+	require.NoError(t, err)
+	return r.Base
+}
+
+func roll(t testing.TB, l *Log) {
+	t.Helper()
+	require.NoError(t, l.Roll())
+}
+
+func clean(t testing.TB, l *Log) CleanResult {
+	t.Helper()
+	r, err := l.Clean(CleanOptions{})
+	require.NoError(t, err)
+	return r
+}
+
+// contents returns what a reader sees, as "offset:key=value".
+func contents(t testing.TB, l *Log) (out []string) {
+	t.Helper()
+	for at := l.Start(); ; {
+		v, err := l.Read(at, 1<<62, 1<<20)
+		require.NoError(t, err)
+		if len(v.Bytes) == 0 {
+			return out
+		}
+		eachRecord(t, v.Bytes, func(r *batch.Record) { out = append(out, fmt.Sprintf("%d:%s=%s", r.Offset, r.Key, r.Value)) })
+		at = v.Next
+		v.Release()
+	}
+}
+
+// reopen closes l and opens it again.
+func reopen(t testing.TB, l *Log, c Config, clean bool) *Log {
+	t.Helper()
+	c.Cleaned, c.RecoveryPoint = l.Cleaned(), l.RecoveryPoint()
+	if clean {
+		require.NoError(t, l.Close())
+		c.Clean, c.CleanEnd = true, l.End()
+	} else {
+		l.Abandon()
+	}
+	n, report, err := Open(c)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	t.Cleanup(n.Abandon)
+	return n
+}
+
+func TestCleaningKeepsTheLastRecordOfEachKeyAtItsOffset(t *testing.T) {
+	for _, codec := range []compress.Codec{compress.None, compress.Gzip, compress.Snappy, compress.LZ4, compress.Zstd} {
+		t.Run(codec.String(), func(t *testing.T) {
+			c, _ := compacted(vfs.NewMem())
+			l := open(t, c)
+			add := func(records ...keyed) {
+				_, err := l.Append(makeKeyed(codec, 5000, records...), AppendOptions{})
+				require.NoError(t, err)
+			}
+			add(keyed{"a", "1"}, keyed{"b", "1"}, keyed{"c", "1"})
+			add(keyed{"a", "2"})
+			roll(t, l)
+			add(keyed{"c", "2"}, keyed{"d", "1"})
+			roll(t, l)
+			add(keyed{"a", "3"})
+			want := []string{"1:b=1", "3:a=2", "4:c=2", "5:d=1", "6:a=3"}
+			r := clean(t, l)
+			require.Equal(t, want, contents(t, l))
+			require.Equal(t, Offset(6), l.Cleaned())
+			require.Equal(t, 1, r.Swapped)
+			require.Equal(t, int64(4), r.KeptRecords)
+			for _, closed := range []bool{true, false, true} {
+				l = reopen(t, l, c, closed)
+				require.Equal(t, want, contents(t, l))
+				require.Equal(t, Offset(7), l.End())
+			}
+			report, err := l.Verify(t.Context())
+			require.NoError(t, err)
+			require.Empty(t, report.Findings)
+			// What has been cleaned is not mapped again; it goes when something newer comes.
+			put(t, l, keyed{"b", "2"})
+			roll(t, l)
+			clean(t, l)
+			require.Equal(t, []string{"4:c=2", "5:d=1", "6:a=3", "7:b=2"}, contents(t, l))
+		})
+	}
+}
