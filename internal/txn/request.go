@@ -19,14 +19,11 @@ func (m *Machine) init(ev Init) {
 	meta := &e.meta
 	continues := ev.Last != None
 	switch {
-	case e.next != nil:
+	case e.busy():
 		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
 	case continues && meta.Epoch != None && ev.Last != meta.ProducerID && !(ev.Last == meta.Previous && ev.LastEpoch >= maxEpoch):
 		m.fail(ev.Call, ErrProducerFenced)
-		return
-	case meta.State.Prepared():
-		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
 	case meta.State == Ongoing:
 		// Kafka looks at the epoch only when it bumps it, so a zombie could abort the transaction of its successor.
@@ -70,7 +67,7 @@ func (m *Machine) add(ev Add) {
 	case e == nil || e.meta.Epoch == None:
 		m.fail(ev.Call, ErrInvalidProducerIDMapping)
 		return
-	case e.next != nil && !ev.VerifyOnly: // whether one is in the transaction is checked again when it is appended to
+	case e.busy() && !ev.VerifyOnly: // whether one is in the transaction is checked again when it is appended to
 		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
 	case e.meta.ProducerID != ev.ProducerID:
@@ -117,15 +114,10 @@ func (m *Machine) end(ev End) {
 	bumps := ev.Version >= 2
 	overflown := bumps && meta.Previous == ev.ProducerID && ev.Epoch == maxEpoch && meta.Epoch == 0
 	bumped := bumps && meta.bumps() && meta.Epoch == ev.Epoch+1
-	valid := ev.Epoch == meta.Epoch
-	switch meta.State {
-	case PrepareCommit, PrepareAbort:
-		valid = bumped || !bumps && valid
-	case CompleteCommit, CompleteAbort:
-		valid = valid || bumped || overflown
-	}
+	ended := meta.State == CompleteCommit || meta.State == CompleteAbort
+	valid := ev.Epoch == meta.Epoch || ended && (bumped || overflown)
 	switch {
-	case e.next != nil && bumps:
+	case e.busy() && bumps:
 		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
 	case meta.ProducerID != ev.ProducerID && !overflown:
@@ -145,7 +137,7 @@ func (m *Machine) end(ev End) {
 	case meta.State.Prepared() && same:
 		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
-	case (meta.State == CompleteCommit || meta.State == CompleteAbort) && same && repeated:
+	case ended && same && repeated:
 		m.emit(Answer{Call: ev.Call, ProducerID: meta.ProducerID, Epoch: meta.Epoch})
 		return
 	case bumps && !ev.Commit && !meta.State.Prepared() && !repeated:
@@ -176,6 +168,10 @@ func (m *Machine) end(ev End) {
 	m.transit(e, next, ev.Call, true)
 }
 
+// busy reports whether the id waits for the disk: everything but a fence has to wait too. In version 2 it is looked at first of
+// all, as a producer may have been told already which id and epoch it will have when the end of its transaction is complete.
+func (e *entry) busy() bool { return e.next != nil || e.meta.State.Prepared() }
+
 // bump returns the epoch after e; after the largest, which only a bug or a damaged record can have brought about, that one again.
 func bump(e int16) int16 {
 	if e == maxEpoch+1 {
@@ -190,7 +186,7 @@ func (m *Machine) abort(ev Abort) {
 	switch {
 	case e == nil || e.meta.Epoch == None:
 		m.fail(ev.Call, ErrTransactionalIDNotFound)
-	case e.next != nil || e.meta.State.Prepared():
+	case e.busy():
 		m.fail(ev.Call, ErrConcurrentTransactions)
 	case e.meta.State != Ongoing:
 		m.fail(ev.Call, ErrInvalidTxnState)
