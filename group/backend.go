@@ -58,6 +58,16 @@ type Coordinator interface {
 	// (ErrGroupSubscribedToTopic), the others are removed. ErrGroupIDNotFound, ErrGroupNotEmpty for members that are
 	// no consumers.
 	DeleteOffsets(ctx context.Context, group string, tps ...partition.TopicPartition) error
+	// ConsumerGroupHeartbeat is all that a member of the new protocol says, and all that it is told (KIP-848): it joins,
+	// lives, gives up partitions and leaves by it (ConsumerGroupHeartbeat). It does not wait for other members. Errors:
+	// ErrFencedMemberEpoch and ErrUnknownMemberID mean: give up all partitions and join again with JoinGroupEpoch;
+	// ErrUnreleasedInstanceID, ErrFencedInstanceID, ErrGroupMaxSizeReached, ErrGroupIDNotFound,
+	// ErrUnsupportedAssignor, ErrInvalidRegularExpression and ErrInvalidRequest. Any other: the log could not be
+	// written, nothing has changed, and the heartbeat may be repeated.
+	ConsumerGroupHeartbeat(ctx context.Context, r ConsumerHeartbeatRequest) (ConsumerHeartbeatResult, error)
+	// ConsumerGroupDescribe returns a snapshot of a group of the new protocol (ConsumerGroupDescribe);
+	// ErrGroupIDNotFound if it is not one.
+	ConsumerGroupDescribe(ctx context.Context, group string) (ConsumerGroupDescription, error)
 	// Describe returns a snapshot of a group (DescribeGroups): state Dead and nothing else if there is none.
 	Describe(ctx context.Context, group string) (Description, error)
 	// ListGroups returns the groups that are coordinated here, by name (ListGroups). It loads what is not loaded.

@@ -12,6 +12,8 @@ func (m *machine) checkCommit(s Membership, transactional bool) error {
 	switch {
 	case m.state == Dead:
 		return ErrCoordinatorNotAvailable
+	case m.next != nil:
+		return m.next.checkCommit(s, transactional)
 	case s.Generation < 0 && m.state == Empty:
 		return nil // from outside: a tool, or a consumer that assigns by hand
 	case m.blank():
@@ -92,6 +94,10 @@ func (m *machine) stepAppended(e appendedEvent) {
 	p := m.appends[e.id]
 	delete(m.appends, e.id)
 	if p == nil {
+		return
+	}
+	if p.changes != nil {
+		m.changesAppended(p.changes, e.err)
 		return
 	}
 	err, inMemory := e.err, false

@@ -13,6 +13,12 @@ type Config struct {
 	// ClientID names this process to people, in member ids and descriptions. Default "partlog".
 	ClientID string
 
+	// InstanceID makes the member of this process a static one (group.instance.id, KIP-345): its Close does not
+	// leave the group, and whoever joins with the same name within SessionTimeout, also after a restart, has its
+	// partitions without a rebalance. At most one member at a time may have the name: a newer one fences the older
+	// (ErrFencedInstanceID). Empty for dynamic members.
+	InstanceID string
+
 	// Assignors are the ways of dividing partitions that members of this process support, by preference
 	// (partition.assignment.strategy). Default: Range. Kafka's default adds cooperative-sticky.
 	Assignors []Assignor
@@ -61,6 +67,9 @@ type CoordinatorConfig struct {
 	// OffsetsRetentionCheckInterval is how often that is looked at (offsets.retention.check.interval.ms). Default
 	// 10 min. Each time, all groups of the store are loaded.
 	OffsetsRetentionCheckInterval time.Duration
+
+	// ConsumerGroups configures groups of the new protocol (KIP-848).
+	ConsumerGroups ConsumerGroupConfig
 
 	// RetryInterval is how long after a failed write for want of space the next attempt is made. Default 1 s.
 	RetryInterval time.Duration
@@ -113,6 +122,7 @@ func (c CoordinatorConfig) withDefaults() CoordinatorConfig {
 	c.MaxMetadataBytes = orDefault(c.MaxMetadataBytes, 4096)
 	c.OffsetsRetentionCheckInterval = orDefault(c.OffsetsRetentionCheckInterval, 10*time.Minute)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
+	c.ConsumerGroups = c.ConsumerGroups.withDefaults()
 	return c
 }
 
@@ -141,7 +151,7 @@ func (c CoordinatorConfig) validate() error {
 	if c.MaxMetadataBytes < 0 {
 		return &partition.ConfigError{Key: "offset.metadata.max.bytes", Value: strconv.Itoa(c.MaxMetadataBytes), Range: "0 or more"}
 	}
-	return nil
+	return c.ConsumerGroups.validate()
 }
 
 func checkDuration(key string, d, least, most time.Duration) error {

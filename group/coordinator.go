@@ -104,7 +104,7 @@ func newCoordinator(b Backend, c CoordinatorConfig) (*coordinator, error) {
 		machine: machineConfig{
 			initialDelay: c.InitialRebalanceDelay, minSession: c.MinSessionTimeout, maxSession: c.MaxSessionTimeout,
 			newMember: c.NewMemberTimeout, maxSize: c.MaxSize, maxMetadata: c.MaxMetadataBytes, retry: c.RetryInterval,
-			incarnation: incarnation,
+			consumer: c.ConsumerGroups, incarnation: incarnation,
 		},
 		done:       make(chan struct{}),
 		partitions: make(map[int32]*offsetsPartition),
@@ -178,7 +178,7 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 		case answerEffect:
 			if answer := c.calls[e.call]; answer != nil {
 				delete(c.calls, e.call)
-				if e.join != nil && e.err == nil && g.byID[e.join.MemberID].local {
+				if e.join != nil && e.err == nil && g.isLocal(e.join.MemberID) {
 					e.join.Rebalance = g.endOf(e.join.MemberID)
 				}
 				answer <- e // never blocks: there is room for the one answer of a call
@@ -193,7 +193,7 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 			if e.txn != nil {
 				c.wg.Go(func() { c.appendTxn(g, e) })
 			} else {
-				c.enqueueLocked(queued{g, e.id, e.records})
+				c.enqueueLocked(queued{g, e.id, e.records, e.whole})
 			}
 		case watchEffect:
 			c.watchLocked(g, e.producer, e.from)

@@ -26,7 +26,7 @@ func (m *machine) stepDeleteOffsets(e deleteOffsetsEvent) {
 	case m.state == Dead || m.blank():
 		m.answer(e.call, ErrGroupIDNotFound)
 		return
-	case m.state != Empty && m.protocolType != ProtocolTypeConsumer:
+	case m.next == nil && m.state != Empty && m.protocolType != ProtocolTypeConsumer:
 		m.answer(e.call, ErrGroupNotEmpty)
 		return
 	}
@@ -73,7 +73,12 @@ func (m *machine) delete(p *pendingAppend, tps []partition.TopicPartition) {
 		p.offsets = append(p.offsets, offsetRecord{TopicPartition: tp})
 		records = append(records, offsetCommitRecord(m.id, tp, nil))
 	}
-	if p.group {
+	switch {
+	case p.group && m.next != nil:
+		for _, c := range m.next.live.tombstones() {
+			records = append(records, c.record(m.id))
+		}
+	case p.group:
 		records = append(records, groupTombstone(m.id))
 	}
 	m.append(p, records)
@@ -92,7 +97,7 @@ func (m *machine) forgotten(p *pendingAppend, base partition.Offset) {
 	}
 	gone := p.group && m.state == Empty
 	if gone {
-		m.generation, m.protocolType, m.metadataUnwritten = 0, "", false
+		m.generation, m.protocolType, m.metadataUnwritten, m.next = 0, "", false, nil
 	}
 	if gone || offsets > 0 {
 		m.emit(infoEffect{OffsetsDeletedInfo{Group: m.id, Partitions: offsets, WholeGroup: gone, Expired: p.expired}})
@@ -102,6 +107,9 @@ func (m *machine) forgotten(p *pendingAppend, base partition.Offset) {
 // subscribed are the topics that the members of a consumer group read; nil where that is not known
 // (ClassicGroup.computeSubscribedTopics).
 func (m *machine) subscribed() map[string]bool {
+	if m.next != nil {
+		return m.next.live.subscribed()
+	}
 	if m.protocolType != ProtocolTypeConsumer || m.protocol == "" {
 		return nil
 	}

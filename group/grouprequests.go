@@ -12,6 +12,9 @@ import (
 
 // Describe implements Coordinator.
 func (c *coordinator) Describe(ctx context.Context, group string) (Description, error) {
+	if err := c.lookAtTopics(ctx, group, nil); err != nil {
+		return Description{}, fmt.Errorf("describe group %q: %w", group, err)
+	}
 	offsets, err := c.offsets(ctx, OffsetsRequest{Group: group})
 	if err != nil {
 		return Description{}, fmt.Errorf("describe group %q: %w", group, err)
@@ -29,6 +32,10 @@ func (c *coordinator) Describe(ctx context.Context, group string) (Description, 
 	d := Description{
 		Group: group, State: g.state, ProtocolType: g.protocolType, Protocol: g.protocol, Generation: g.generation,
 		LeaderID: g.leader, Offsets: offsets, Unwritten: len(g.unwritten),
+	}
+	if n := g.next; n != nil {
+		d.ProtocolType, d.Protocol, d.Generation = ProtocolTypeConsumer, n.assignor().Name(), Generation(n.live.epoch)
+		d.Members = n.describeClassic()
 	}
 	for _, m := range g.members {
 		d.Members = append(d.Members, MemberDescription{
@@ -62,7 +69,11 @@ func (c *coordinator) ListGroups(ctx context.Context, r ListGroupsRequest) ([]Li
 }
 
 func (m *machine) listing() Listing {
-	return Listing{Group: m.id, State: m.state, Type: ClassicGroup, ProtocolType: m.protocolType}
+	l := Listing{Group: m.id, State: m.state, Type: ClassicGroup, ProtocolType: m.protocolType}
+	if m.next != nil {
+		l.Type, l.ProtocolType = ConsumerProtocolGroup, ProtocolTypeConsumer
+	}
+	return l
 }
 
 // DeleteGroups implements Coordinator.

@@ -47,6 +47,11 @@ type machine struct {
 	lastAppend appendID
 	syncAppend appendID // the leader's assignment on its way to the log, 0 if none
 
+	// next is what there is of a consumer group (KIP-848), nil while the group is a classic one; then the fields above,
+	// but for state and offsets, say nothing. converting is set while it changes from one to the other.
+	next       *nextgen
+	converting *conversion
+
 	now time.Time // of the event that is being stepped
 	out []effect
 }
@@ -60,6 +65,7 @@ type machineConfig struct {
 	maxMetadata            int
 	retry                  time.Duration
 	incarnation            string
+	consumer               ConsumerGroupConfig
 }
 
 // member is a member of a group.
@@ -105,6 +111,7 @@ type pendingAppend struct {
 	deleted     bool              // tombstones of the offsets
 	group       bool              // with deleted: and of the group
 	expired     bool              // with deleted: nobody asked for it
+	changes     *changeBatch      // of a consumer group
 }
 
 func newMachine(id string, c machineConfig) *machine {
@@ -199,12 +206,13 @@ func (stopEvent) isEvent()          {}
 type (
 	effect interface{ isEffect() }
 
-	// answerEffect answers a call; at most one of join and sync is set.
+	// answerEffect answers a call; at most one of join, sync and consumer is set.
 	answerEffect struct {
-		call callID
-		err  error
-		join *JoinResult
-		sync *SyncResult
+		call     callID
+		err      error
+		join     *JoinResult
+		sync     *SyncResult
+		consumer *ConsumerHeartbeatResult
 	}
 	// setTimerEffect starts a timer, instead of the one with the same key if there is one.
 	setTimerEffect struct {
@@ -218,6 +226,7 @@ type (
 		id      appendID
 		records []record
 		txn     *TxnCommit
+		whole   bool // in one batch, or not at all
 	}
 	// watchEffect: the group waits for a marker of the producer, after this place in the log.
 	watchEffect struct {
@@ -257,6 +266,14 @@ const (
 // Step takes an event at a time and returns what is to be done. The effects are valid until the next Step.
 func (m *machine) Step(now time.Time, e event) []effect {
 	m.now, m.out = now, m.out[:0]
+	m.step(e)
+	return m.out
+}
+
+func (m *machine) step(e event) {
+	if m.stepNextgen(e) {
+		return
+	}
 	switch e := e.(type) {
 	case joinEvent:
 		m.stepJoin(e)
@@ -289,12 +306,11 @@ func (m *machine) Step(now time.Time, e event) []effect {
 	case stopEvent:
 		m.stepStop(e.err)
 	}
-	return m.out
 }
 
 // blank reports whether nothing is known of the group, so that it might as well not exist.
 func (m *machine) blank() bool {
-	return m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0 && len(m.awaited) == 0
+	return m.next == nil && m.converting == nil && m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0 && len(m.awaited) == 0
 }
 
 func (m *machine) stepTimer(k timerKey) {
@@ -429,6 +445,6 @@ func (m *machine) stopTimer(k timerKind, memberID string) {
 func (m *machine) append(p *pendingAppend, records []record) appendID {
 	m.lastAppend++
 	m.appends[m.lastAppend] = p
-	m.emit(appendEffect{m.lastAppend, records, p.txn})
+	m.emit(appendEffect{m.lastAppend, records, p.txn, p.changes != nil})
 	return m.lastAppend
 }

@@ -94,6 +94,12 @@ func (c *coordinator) offsets(ctx context.Context, r OffsetsRequest) (map[partit
 		c.mu.Unlock()
 		return nil, partition.ErrClosed
 	}
+	if g := p.groups[r.Group]; g != nil && g.next != nil && r.MemberID != "" {
+		if err := g.next.checkEpochOf(r.MemberID, r.MemberEpoch); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+	}
 	if g := p.groups[r.Group]; g != nil && r.Partitions == nil {
 		for tp, o := range g.machine.offsets {
 			out[tp] = o.CommittedOffset

@@ -119,6 +119,8 @@ type groupRecord struct {
 	offset   *storedOffset // nil is a tombstone
 	// Of group metadata:
 	metadata *groupMetadata // nil is a tombstone
+	// Of a consumer group:
+	change *change
 }
 
 // decodeRecord reads a record of OffsetsTopic. ok is false for types and versions that this package does not know,
@@ -142,7 +144,16 @@ func decodeRecordInto(key, value []byte, names map[string]string, offset *stored
 	case keyGroupMetadata:
 		r.group = k.string()
 	default:
-		return r, false, nil
+		if !isConsumerKey(kind) {
+			return r, false, nil
+		}
+		r.group = k.string()
+		c, ok := decodeChange(kind, &k, value)
+		if !k.done() {
+			return r, false, fmt.Errorf("record of type %d: %w", kind, ErrCorruptRecord)
+		}
+		r.change = &c
+		return r, ok, nil
 	}
 	if !k.done() {
 		return r, false, fmt.Errorf("key of type %d: %w", kind, ErrCorruptRecord)

@@ -107,6 +107,9 @@ func TestGroupRecordsAreKafkas(t *testing.T) {
 
 func TestRecordsOfUnknownTypesAndVersionsAreSkipped(t *testing.T) {
 	for kind := int16(3); kind < 30; kind++ {
+		if isConsumerKey(kind) {
+			continue
+		}
 		_, ok, err := decodeRecord([]byte{byte(kind >> 8), byte(kind), 1, 2, 3}, []byte{1})
 		require.NoError(t, err)
 		require.False(t, ok)

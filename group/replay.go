@@ -23,7 +23,11 @@ func (m *machine) replay(r *groupRecord, at partition.Offset) {
 		o := *r.offset
 		o.at = at
 		m.put(r.tp, o)
+	case r.change != nil:
+		m.replayChange(*r.change)
+	case r.metadata == nil && m.next != nil: // of the classic group that it was
 	default:
+		m.next = nil
 		m.members, m.byID, m.instances = nil, make(map[string]*member), make(map[string]*member)
 		m.state, m.protocolType, m.protocol, m.leader, m.generation = Empty, "", "", "", 0
 		if r.metadata != nil {

@@ -154,6 +154,10 @@ type OffsetsRequest struct {
 	Group string
 	// Partitions are those wanted; nil means all.
 	Partitions []partition.TopicPartition
+	// MemberID and MemberEpoch are those of the member of a consumer group that asks, and are checked
+	// (ErrUnknownMemberID, ErrStaleMemberEpoch): it may have lost the partitions. An empty MemberID is nobody's.
+	MemberID    string
+	MemberEpoch MemberEpoch
 	// RequireStable refuses partitions with an offset in a transaction that has not ended (KIP-447): they are named
 	// in an *OffsetsError with ErrUnstableOffsetCommit, and the rest is returned beside it.
 	RequireStable bool

@@ -20,6 +20,9 @@ func (c *coordinator) Join(ctx context.Context, r JoinRequest) (JoinResult, erro
 		}
 		id = cmp.Or(r.InstanceID, r.ClientID) + "-" + uuid
 	}
+	if err := c.lookAtTopics(ctx, r.Group, joinTopics(r)); err != nil {
+		return JoinResult{}, fmt.Errorf("join group %q: %w", r.Group, err)
+	}
 	a, err := c.request(ctx, r.Group, func(call callID) event { return joinEvent{call, id, r} })
 	var result JoinResult
 	if a.join != nil {
@@ -44,6 +47,9 @@ func (r lockedReader) Read(b []byte) (int, error) {
 
 // Sync implements Coordinator.
 func (c *coordinator) Sync(ctx context.Context, r SyncRequest) (SyncResult, error) {
+	if err := c.lookAtTopics(ctx, r.Group, nil); err != nil {
+		return SyncResult{}, fmt.Errorf("sync group %q: %w", r.Group, err)
+	}
 	a, err := c.request(ctx, r.Group, func(call callID) event { return syncEvent{call, r} })
 	if err != nil {
 		return SyncResult{}, fmt.Errorf("sync group %q: %w", r.Group, err)

@@ -77,6 +77,14 @@ func (c *coordinator) Stats() Stats {
 	for g := range c.groupsLocked() {
 		s.Groups[g.state]++
 		s.Members += len(g.members)
+		if g.next != nil {
+			s.Members += len(g.next.live.members)
+			for _, m := range g.next.live.members {
+				if g.isHere(m) {
+					s.LocalMembers++
+				}
+			}
+		}
 		for _, m := range g.members {
 			if m.local {
 				s.LocalMembers++

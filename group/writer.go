@@ -15,6 +15,7 @@ type queued struct {
 	group   *hosted
 	id      appendID
 	records []record
+	whole   bool // in one batch, or not at all
 }
 
 // maxBatchBytes is where a batch of the offsets topic is closed. It is half of the topic's max.message.bytes: a record
@@ -67,7 +68,8 @@ func (a appended) event(id appendID) appendedEvent {
 }
 
 // appendAll writes records in as few batches as they fit, and returns an answer for each piece of work; the error is
-// the first of the batches that it is in. A piece is only divided if it does not fit into one batch.
+// the first of the batches that it is in. A piece is only divided if it does not fit into one batch and
+// may be.
 func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued) []appended {
 	out := make([]appended, len(work))
 	now := c.config.Clock.Now().UnixMilli()
@@ -99,7 +101,7 @@ func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []qu
 		}
 		at[i] = b.Count()
 		for _, r := range q.records {
-			if b.Count() > 0 && b.SizeWith(r.key, r.value, nil) > maxBatchBytes {
+			if !q.whole && b.Count() > 0 && b.SizeWith(r.key, r.value, nil) > maxBatchBytes {
 				flush(i + 1)
 				first = i
 			}

@@ -1,0 +1,109 @@
+package group
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// topicInfo is what a consumer group must know of a topic.
+type topicInfo struct {
+	id         partition.TopicID
+	partitions int32
+}
+
+// topicImage is what the shell saw of topics when it last looked. It is never changed once it is made.
+type topicImage struct {
+	all    bool            // these are all topics there are
+	asked  map[string]bool // else those of these names
+	byName map[string]topicInfo
+	names  map[partition.TopicID]string
+}
+
+func newTopicImage(metadata []partition.Metadata, all bool) *topicImage {
+	i := &topicImage{
+		all: all, asked: make(map[string]bool),
+		byName: make(map[string]topicInfo, len(metadata)), names: make(map[partition.TopicID]string, len(metadata)),
+	}
+	for _, m := range metadata {
+		if !all {
+			i.asked[m.Topic] = true
+		}
+		if m.Err == nil {
+			i.byName[m.Topic] = topicInfo{m.ID, int32(len(m.Partitions))}
+			i.names[m.ID] = m.Topic
+		}
+	}
+	return i
+}
+
+// with returns an image with one topic more.
+func (i *topicImage) with(name string, t topicInfo) *topicImage {
+	c := &topicImage{all: i.all, asked: maps.Clone(i.asked), byName: maps.Clone(i.byName), names: maps.Clone(i.names)}
+	c.asked[name], c.byName[name], c.names[t.id] = true, t, name
+	return c
+}
+
+// hash is a number that changes when one of these topics does: when it comes, goes, is another one of the same name, or
+// gets partitions. (Kafka's is another function of the same things; a group that comes from a broker is therefore
+// assigned once more.)
+func (i *topicImage) hash(topics map[string]bool) int64 {
+	var w writer
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		if t, ok := i.byName[name]; ok {
+			w.string(name)
+			w.b = append(w.b, t.id[:]...)
+			w.int32(t.partitions)
+		}
+	}
+	if len(w.b) == 0 {
+		return 0
+	}
+	return int64(xxhash.Sum64(w.b))
+}
+
+// ids returns the ids of those topics that exist, sorted.
+func (i *topicImage) ids(topics []string) []partition.TopicID {
+	out := make([]partition.TopicID, 0, len(topics))
+	for _, name := range topics {
+		if t, ok := i.byName[name]; ok {
+			out = append(out, t.id)
+		}
+	}
+	slices.SortFunc(out, compareTopicIDs)
+	return out
+}
+
+// byTopicName returns partitions by the names of their topics; those of topics that are gone are left out.
+func (i *topicImage) byTopicName(s partitionSet) []partition.TopicPartition {
+	var out []partition.TopicPartition
+	for id, p := range eachPartition(s) {
+		if name, ok := i.names[id]; ok {
+			out = append(out, partition.TopicPartition{Topic: name, Partition: p})
+		}
+	}
+	slices.SortFunc(out, compareTopicPartitions)
+	return out
+}
+
+// byTopicID is the reverse.
+func (i *topicImage) byTopicID(tps []partition.TopicPartition) partitionSet {
+	byTopic := make(map[partition.TopicID][]int32)
+	for _, tp := range tps {
+		if t, ok := i.byName[tp.Topic]; ok {
+			byTopic[t.id] = append(byTopic[t.id], tp.Partition)
+		}
+	}
+	return partitionSetOf(byTopic)
+}
+
+// sortedSet returns s sorted and without repetitions.
+func sortedSet(s []string) []string {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(s)))
+}
