@@ -21,6 +21,8 @@ type cell struct {
 	contenders []contender
 	// latency names the measure: the median latency instead of records per second.
 	latency bool
+	// note is what a reader of the rows must know besides.
+	note string
 }
 
 // compare returns how much better a is than b: above 1 is better for both measures.
@@ -59,6 +61,10 @@ func cells() []cell {
 		endToEndCell("e2e-100B-sync", true),
 		openTailCell("open-1GB-tail"),
 		openPartitionsCell("open-10000-partitions"),
+		assignCell("assign-sticky-125x1250", 125, 1250, false),
+		assignCell("assign-sticky-250x2500", 250, 2500, false),
+		assignCell("assign-sticky-500x5000", 500, 5000, false),
+		assignCell("assign-unequal-500x5000", 500, 5000, true),
 	}
 }
 

@@ -98,6 +98,9 @@ func run(o options) error {
 				}
 			}
 		}
+		if c.note != "" {
+			fmt.Printf("%-24s %s\n", c.name, c.note)
+		}
 	}
 	return nil
 }
