@@ -25,10 +25,18 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 			maxSize:      rapid.SampledFrom([]int{0, 2}).Draw(t, "max size"),
 		}
 		s.fresh(c)
-		ids := rapid.SampledFrom([]string{"a", "b", "c", "d"})
+		ids := rapid.SampledFrom([]string{"a", "b", "c", "d", "c2", "d2"})
+		instance := func(id string) string { // c and d are static, and so are those that take their place
+			if id[0] >= 'c' {
+				return id[:1]
+			}
+			return ""
+		}
+		producers := rapid.Int64Range(1, 2)
 		parked := make(map[callID]bool)
 		membership := func(t *rapid.T) Membership {
-			return Membership{Group: "g", MemberID: ids.Draw(t, "id"), Generation: s.m.generation - Generation(rapid.SampledFrom([]int32{0, 0, 0, 1}).Draw(t, "old"))}
+			id := ids.Draw(t, "id")
+			return Membership{Group: "g", MemberID: id, InstanceID: instance(id), Generation: s.m.generation - Generation(rapid.SampledFrom([]int32{0, 0, 0, 1}).Draw(t, "old"))}
 		}
 		call := func(what string) callID {
 			id := s.call(what)
@@ -42,6 +50,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				SessionTimeout: time.Minute, ProtocolType: ProtocolTypeConsumer,
 				Protocols: []Protocol{{Name: "range", Metadata: []byte(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "metadata"))}},
 			}
+			r.InstanceID = instance(id)
 			if s.m.byID[id] != nil || s.m.pending[id] {
 				r.MemberID = id
 			}
@@ -58,11 +67,38 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				s.step(syncEvent{call("sync"), SyncRequest{Membership: m, Assignments: assignments}})
 			},
 			"heartbeat": func(t *rapid.T) { s.step(heartbeatEvent{call("heartbeat"), membership(t)}) },
-			"leave":     func(t *rapid.T) { s.step(leaveEvent{call("leave"), []LeavingMember{{MemberID: ids.Draw(t, "id")}}}) },
+			"leave": func(t *rapid.T) {
+				id := ids.Draw(t, "id")
+				s.step(leaveEvent{call("leave"), []LeavingMember{{MemberID: id, InstanceID: instance(id), Temporary: rapid.Bool().Draw(t, "temporary")}}})
+			},
 			"commit": func(t *rapid.T) {
 				o := offsetRecord{partition.TopicPartition{Topic: "t", Partition: rapid.Int32Range(0, 2).Draw(t, "partition")}, storedOffset{CommittedOffset: CommittedOffset{Offset: partition.Offset(rapid.IntRange(0, 99).Draw(t, "offset"))}}}
-				s.step(commitEvent{call: call("commit"), Membership: membership(t), offsets: []offsetRecord{o}})
+				e := commitEvent{call: call("commit"), Membership: membership(t), offsets: []offsetRecord{o}}
+				if rapid.Bool().Draw(t, "outside") {
+					e.Membership = Membership{Group: "g", Generation: NoGeneration}
+				}
+				if rapid.Bool().Draw(t, "transactional") {
+					e.txn = &TxnCommit{"tx", partition.ProducerID{ID: producers.Draw(t, "producer")}}
+				}
+				s.step(e)
 			},
+			"marker": func(t *rapid.T) {
+				m := markerEvent{producer: producers.Draw(t, "producer"), at: s.end, commit: rapid.Bool().Draw(t, "commit")}
+				if slices.ContainsFunc(s.waiting, func(e appendEffect) bool { return e.txn != nil && e.txn.Producer.ID == m.producer }) {
+					return // it has not been told yet that its offsets are written
+				}
+				s.log = append(s.log, entry{at: s.end, marker: &m})
+				s.end++
+				s.step(m)
+				s.step(m) // it may be read twice
+			},
+			"delete group": func(t *rapid.T) { s.step(deleteGroupEvent{call("delete group")}) },
+			"delete offsets": func(t *rapid.T) {
+				tp := partition.TopicPartition{Topic: "t", Partition: rapid.Int32Range(0, 2).Draw(t, "partition")}
+				s.step(deleteOffsetsEvent{call("delete offsets"), []partition.TopicPartition{tp}})
+			},
+			"expire":  func(t *rapid.T) { s.now = s.now.Add(time.Minute); s.step(expireEvent{3 * time.Minute}) },
+			"compact": func(t *rapid.T) { s.compact() },
 			"withdraw": func(t *rapid.T) {
 				waiting := slices.DeleteFunc(slices.Sorted(maps.Keys(parked)), func(id callID) bool { return s.answered[id] })
 				if len(waiting) > 0 {
@@ -105,7 +141,15 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				}
 				for tp := range s.m.offsets {
 					_, ok := restored.offsets[tp]
-					require.True(t, ok || s.m.unwritten[tp])
+					require.True(t, ok || s.m.unwritten[tp], "%s is not in the log", tp)
+				}
+				for producer, offsets := range restored.awaited {
+					for tp, o := range offsets {
+						require.Equal(t, o.Offset, s.m.awaited[producer][tp].Offset, "%s in the transaction of %d", tp, producer)
+					}
+				}
+				for producer, offsets := range s.m.awaited {
+					require.Len(t, restored.awaited[producer], len(offsets))
 				}
 				if s.m.state == Stable && !s.m.metadataUnwritten {
 					require.Equal(t, s.m.generation, restored.generation)

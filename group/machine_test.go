@@ -108,37 +108,33 @@ func (s *story) replay(m *machine) {
 	}
 }
 
-// compact leaves the last record of each key, as the cleaner does; of transactions, only what has been decided.
+// compact leaves the last record of each key below the first transaction that is open, as the cleaner does; aborted ones
+// go, markers stay.
 func (s *story) compact() {
-	ended := make(map[int64]*markerEvent)
-	last := make(map[string]partition.Offset)
-	aborted := make(map[partition.Offset]bool)
-	for i := len(s.log) - 1; i >= 0; i-- {
-		switch e := s.log[i]; {
-		case e.marker != nil:
-			ended[e.marker.producer] = e.marker
-		case e.producer != 0 && ended[e.producer] == nil:
-			// undecided: it stays, and nothing goes for its sake
-		case e.producer != 0 && !ended[e.producer].commit:
-			aborted[e.at] = true
-		default:
-			if _, ok := last[string(e.key)]; !ok {
-				last[string(e.key)] = e.at
-			}
-		}
-	}
-	ended = make(map[int64]*markerEvent)
-	for i := len(s.log) - 1; i >= 0; i-- {
-		e := s.log[i]
+	outcome := make(map[partition.Offset]bool) // of records in transactions that have ended
+	next := make(map[int64]*markerEvent)
+	for _, e := range slices.Backward(s.log) {
 		if e.marker != nil {
-			ended[e.marker.producer] = e.marker
-			continue
-		}
-		open := e.producer != 0 && ended[e.producer] == nil
-		if !open && (aborted[e.at] || last[string(e.key)] != e.at) {
-			s.log = slices.Delete(s.log, i, i+1)
+			next[e.marker.producer] = e.marker
+		} else if m := next[e.producer]; m != nil {
+			outcome[e.at] = m.commit
 		}
 	}
+	bound := s.end
+	for _, e := range s.log {
+		if _, ended := outcome[e.at]; e.producer != 0 && !ended {
+			bound = min(bound, e.at)
+		}
+	}
+	last := make(map[string]partition.Offset)
+	for _, e := range s.log {
+		if e.marker == nil && e.at < bound && (e.producer == 0 || outcome[e.at]) {
+			last[string(e.key)] = e.at
+		}
+	}
+	s.log = slices.DeleteFunc(s.log, func(e entry) bool {
+		return e.marker == nil && e.at < bound && last[string(e.key)] != e.at
+	})
 }
 
 func (s *story) call(what string) callID {
