@@ -22,8 +22,7 @@ type Tx struct {
 	ctx context.Context // of the call of Transact, whose scope this is
 	id  partition.ProducerID
 
-	begun  atomic.Bool // the coordinator may know of it
-	failed atomic.Bool // err is set
+	begun atomic.Bool // the coordinator may know of it
 
 	mu      sync.Mutex // guards all below; a leaf, taken with a lane's mu held
 	over    bool
@@ -59,7 +58,7 @@ func (tx *Tx) Send(ctx context.Context, r Record) (Result, error) {
 	w := tx.p.waiters.Get().(*waiter)
 	res, err := tx.p.send(ctx, tx, &r, w)
 	if err != nil {
-		tx.doom(err)
+		tx.refuse(err)
 		return tx.p.refusedSend(r, err)
 	}
 	if res.Err != nil {
@@ -76,7 +75,7 @@ func (tx *Tx) SendAsync(ctx context.Context, r Record, done func(Result)) {
 	if err != nil {
 		err = fmt.Errorf("send to topic %q: %w", r.Topic, err)
 	} else if err = tx.p.sendAsync(ctx, tx, &r, done); err != nil {
-		tx.doom(err)
+		tx.refuse(err)
 	}
 	if err != nil {
 		tx.p.refusedAsync(r, err, done)
@@ -162,6 +161,15 @@ func (tx *Tx) doom(err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.err == nil {
+		tx.err = err
+	}
+}
+
+// refuse is doom for a record that was not accepted. One that comes too late says nothing of the others.
+func (tx *Tx) refuse(err error) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.err == nil && !tx.over {
 		tx.err = err
 	}
 }

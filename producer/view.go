@@ -81,7 +81,7 @@ func (v *View[K, V]) SendRecordAsync(ctx context.Context, r TypedRecord[K, V], d
 	rec, err := v.encode(s, r, false)
 	if err != nil {
 		if v.tx != nil {
-			v.tx.doom(err)
+			v.tx.refuse(err)
 		}
 		v.p.refusedAsync(rec, err, done)
 		return
