@@ -223,3 +223,13 @@ func (m *Machine) Unwritten() (ps []Partition) {
 	}
 	return ps
 }
+
+// Doomed returns the ids whose transactions were open at the start and are still to be aborted.
+func (m *Machine) Doomed() (ids []string) {
+	for id, e := range m.open {
+		if e.doomed {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -39,8 +39,10 @@ func AppendKey(dst []byte, id string) []byte {
 // which is to be skipped; the error is ErrCorruptRecord.
 func ParseKey(key []byte) (id string, ok bool, err error) {
 	r := reader{b: key}
-	if v := r.int16(); r.failed || v != keyVersion {
-		return "", false, r.err("key")
+	if v := r.int16(); r.failed || v > keyVersion {
+		return "", false, r.errOpen("key")
+	} else if v < keyVersion {
+		return "", false, fmt.Errorf("key: version %d: %w", v, ErrCorruptRecord)
 	}
 	id = string(r.bytes(int(r.int16())))
 	return id, true, r.err("key")
