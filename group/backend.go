@@ -22,7 +22,8 @@ type Backend interface {
 // backend whose groups are elsewhere finds the remote coordinator.
 type Coordinators interface {
 	io.Closer
-	// Find returns the coordinator of a group. It may wait for the network, never for a group.
+	// Find returns the coordinator of a group. It may wait for the network, never for a group. The one of the empty
+	// id lists the groups of all coordinators.
 	Find(ctx context.Context, group string) (Coordinator, error)
 	// Stats returns a snapshot of the counters of what coordinates here, for all groups together.
 	Stats() Stats

@@ -70,6 +70,9 @@ type LoadedInfo struct {
 	CorruptRanges  int
 	Groups         int
 	RemovedMembers int // of processes that have ended
+	// Misplaced counts groups whose id belongs to another partition: the topic once had another number of
+	// partitions. Nobody finds them. An import with the right number (ImportOptions.Topics) does.
+	Misplaced int
 	Duration       time.Duration
 }
 

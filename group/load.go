@@ -86,8 +86,11 @@ func (c *coordinator) load(p *offsetsPartition) {
 		return
 	}
 	before := c.stats.RemovedMembers
-	for _, g := range l.groups {
+	for id, g := range l.groups {
 		c.stepLocked(g, loadedEvent{})
+		if c.count > 0 && p.groups[id] != nil && PartitionFor(id, c.count) != p.index {
+			l.info.Misplaced++
+		}
 	}
 	for producer, groups := range l.txns {
 		for g := range groups {

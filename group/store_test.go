@@ -79,18 +79,29 @@ func TestFullDiskOfAStore(t *testing.T) {
 	require.NoError(t, store.Close())
 }
 
-// A broker's log directory becomes a store, and its group goes on. (The broker that wrote the files had one partition of
-// the offsets topic; here they lie where the group is among fifty.)
-func TestGroupOfABrokerGoesOnInAStore(t *testing.T) {
+// A broker's log directory becomes a store, and its groups go on where they are: the broker that wrote the files had one
+// partition of the offsets topic, so this store has one too, and not the usual fifty.
+func TestGroupsOfABrokerGoOnInAStore(t *testing.T) {
 	dir := t.TempDir()
-	from := os.DirFS("testdata/kafka-4.1.2/__consumer_offsets-0")
-	at := tp(OffsetsTopic, PartitionFor("golden-group", OffsetsPartitions))
-	require.NoError(t, os.CopyFS(filepath.Join(dir, at.String()), from))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, OffsetsTopic+"-0"), os.DirFS("testdata/kafka-4.1.2/__consumer_offsets-0")))
 	store := newStore(t, "golden-none")
 	_, err := store.Import(t.Context(), dir, partition.ImportOptions{})
 	require.NoError(t, err)
+	metadata, err := store.Metadata(t.Context(), []string{OffsetsTopic})
+	require.NoError(t, err)
+	require.Len(t, metadata[0].Partitions, 1)
 
-	g, _ := openGroup(t, store, "golden-group", Config{})
+	b := newBackend(store)
+	list, err := List(t.Context(), b, ListGroupsRequest{})
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	for _, l := range list {
+		g, _ := openGroup(t, b, l.Group, Config{})
+		committed, err := g.Committed(t.Context())
+		require.NoError(t, err)
+		require.NotEmpty(t, committed, l.Group)
+	}
+	g, _ := openGroup(t, b, "golden-group", Config{})
 	committed, err := g.Committed(t.Context())
 	require.NoError(t, err)
 	require.Len(t, committed, 2)
@@ -104,6 +115,23 @@ func TestGroupOfABrokerGoesOnInAStore(t *testing.T) {
 	committed, err = again.Committed(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 201, committed[tp("golden-none", 0)].Offset)
+}
+
+// A broker's directory may lack partitions that hold nothing: then the broker's default count is taken, and the groups are
+// where it put them.
+func TestGroupsOfABrokerWithHolesInTheOffsetsTopicAreFound(t *testing.T) {
+	dir := t.TempDir()
+	at := tp(OffsetsTopic, PartitionFor("golden-group", OffsetsPartitions))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, at.String()), os.DirFS("testdata/kafka-4.1.2/__consumer_offsets-0")))
+	store := newStore(t, "golden-none")
+	_, err := store.Import(t.Context(), dir, partition.ImportOptions{})
+	require.NoError(t, err)
+	misplaced := make(chan LoadedInfo, 100)
+	g, _ := openGroup(t, store, "golden-group", Config{Coordinator: CoordinatorConfig{Events: Events{Loaded: func(i LoadedInfo) { misplaced <- i }}}})
+	committed, err := g.Committed(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 200, committed[tp("golden-none", 0)].Offset)
+	require.Equal(t, 2, within(t, misplaced).Misplaced, "the others belong elsewhere, and are told")
 }
 
 // Commits are acknowledged as durable as the store's mode says: after a power loss every one of them is there, in
