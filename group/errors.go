@@ -21,9 +21,9 @@ var (
 	ErrInvalidSessionTimeout     = errors.New("invalid session timeout")
 	ErrGroupMaxSizeReached       = errors.New("group is full")
 	ErrOffsetMetadataTooLarge    = errors.New("offset metadata too large")
-	ErrCoordinatorNotAvailable   = errors.New("group coordinator not available")
+	ErrCoordinatorNotAvailable   = error(retriableError("group coordinator not available"))
 	ErrFencedInstanceID          = errors.New("fenced instance id: another member has taken the instance's place")
-	ErrUnstableOffsetCommit      = errors.New("unstable offset commit: a transaction with an offset of the partition has not ended")
+	ErrUnstableOffsetCommit      = error(retriableError("unstable offset commit: a transaction with an offset of the partition has not ended"))
 	ErrGroupNotEmpty             = errors.New("group is not empty") // NON_EMPTY_GROUP
 	ErrGroupIDNotFound           = errors.New("group id not found")
 	ErrGroupSubscribedToTopic    = errors.New("group is subscribed to the topic")
@@ -38,6 +38,15 @@ var (
 	// ErrCorruptRecord is a record of the offsets topic, a subscription or an assignment that cannot be read.
 	ErrCorruptRecord = errors.New("corrupt group record")
 )
+
+// retriableError is a sentinel that partition.Retriable knows to pass by itself.
+type retriableError string
+
+// Error returns the text.
+func (e retriableError) Error() string { return string(e) }
+
+// Retriable reports true.
+func (retriableError) Retriable() bool { return true }
 
 // LeaveError says which of several members could not be removed, and why, by their place in the request; the others have
 // left. errors.Is looks into the reasons.

@@ -73,7 +73,8 @@ func Retriable(err error) bool {
 			return !errors.Is(err, context.Canceled)
 		}
 	}
-	return false
+	var higher interface{ Retriable() bool } // errors of the packages above
+	return errors.As(err, &higher) && higher.Retriable() && !errors.Is(err, context.Canceled)
 }
 
 // ConfigError says which setting is wrong and what it may be. It is ErrInvalidConfig.
