@@ -224,7 +224,7 @@ func TestOutOfRangePositionGoesWhereResetSays(t *testing.T) {
 	require.NoError(t, err)
 
 	var resets []partition.Offset
-	config := consumer.Config{Events: consumer.Events{Reset: func(_ partition.TopicPartition, from, to partition.Offset) {
+	config := consumer.Config{Events: consumer.Events{Reset: func(_ partition.TopicPartition, from, to partition.Offset, _ error) {
 		resets = append(resets, from, to)
 	}}}
 	c := assign(t, store, config, consumer.Assignment{TopicPartition: at("t", 0), From: consumer.AtOffset(2), Until: consumer.UntilEnd()})

@@ -27,6 +27,7 @@ type Borrowed struct {
 	epoch    partition.LeaderEpoch
 	bytes    []byte
 	lease    partition.Lease
+	aborted  []partition.AbortedTxn
 	released bool
 }
 
@@ -66,6 +67,11 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 		}
 	}
 	c.dropFetched()
+	if c.someLost {
+		if err := c.tellTruncation(ctx); err != nil {
+			return nil, err
+		}
+	}
 	f := c.set
 	if !f.prepare(c.cursors, c.first, c.config.MaxPartitionBytes) {
 		return nil, c.idle(true)
@@ -74,10 +80,14 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 	if c.config.MinBytes == 1 {
 		maxWait = waitForRecord
 	}
+	if f.atOnce {
+		maxWait = 0
+	}
 	asleep := c.asleep()
 	c.waiting.Store(true)
 	results, err := c.source.Fetch(asleep, partition.FetchRequest{
-		Partitions: f.positions, MinBytes: c.config.MinBytes, MaxBytes: c.config.MaxPartitionBytes, MaxWait: maxWait, Reuse: f.results,
+		Partitions: f.positions, MinBytes: c.config.MinBytes, MaxBytes: c.config.MaxPartitionBytes, MaxWait: maxWait,
+		ReadCommitted: c.config.Isolation == ReadCommitted, Reuse: f.results,
 	})
 	c.waiting.Store(false)
 	c.fetches.Add(1)
@@ -90,6 +100,7 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 	}
 	f.results = results
 	var run *Borrowed
+	empty := true
 	for i := range results {
 		r, of := &results[i], f.asked[i]
 		if r.Err != nil {
@@ -99,11 +110,12 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 			continue
 		}
 		of.cursor.saw(r)
+		empty = empty && len(r.Batches) == 0
 		if len(r.Batches) > 0 && err == nil && run == nil {
 			k := of.cursor
 			run = &Borrowed{
 				TopicPartition: k.tp, consumer: c, cursor: k, from: k.position, next: k.position, epoch: k.epoch,
-				bytes: r.Batches, lease: r.Lease,
+				bytes: r.Batches, lease: r.Lease, aborted: r.Aborted,
 			}
 			r.Batches, r.Lease = nil, partition.Lease{} // moved
 			c.first = of.index + 1
@@ -111,6 +123,9 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 		}
 		r.Lease.Release()
 		r.Batches = nil
+	}
+	if empty && err == nil && f.atOnce {
+		f.nothing(c.config.Isolation)
 	}
 	return run, err
 }
@@ -131,10 +146,10 @@ func (c *Consumer) dropFetched() {
 
 // view is a batch of a run. What its header says is kept, because the bytes may be touched under a guard only.
 type view struct {
-	batch   batch.Batch
-	next    partition.Offset
-	epoch   partition.LeaderEpoch
-	control bool
+	batch batch.Batch
+	next  partition.Offset
+	epoch partition.LeaderEpoch
+	skip  bool // a control batch, or one of an aborted transaction
 }
 
 // All walks the records of the run. Key, Value and the headers are borrowed until Release; the slice of headers until
@@ -145,6 +160,7 @@ type view struct {
 func (b *Borrowed) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var rec Record
+		b.consumer.aborted.begin(b.aborted)
 		for rest := b.bytes; len(rest) > 0; {
 			v, err := b.open(rest)
 			if err != nil {
@@ -152,10 +168,10 @@ func (b *Borrowed) All() iter.Seq2[Record, error] {
 				return
 			}
 			rest = rest[len(v.batch):]
-			if !v.control && v.next > b.next && !b.walk(v, &rec, yield) {
+			if !v.skip && v.next > b.next && !b.walk(v, &rec, yield) {
 				return
 			}
-			if v.next > b.next { // a gap, or control records
+			if v.next > b.next { // a gap, or what is no data
 				b.next, b.epoch = v.next, v.epoch
 			}
 		}
@@ -169,8 +185,8 @@ func (b *Borrowed) open(rest []byte) (v view, err error) {
 		if first, err = batch.Peek(rest); err != nil {
 			return
 		}
-		v = view{first, partition.Offset(first.NextOffset()), partition.LeaderEpoch(first.LeaderEpoch()), first.IsControl()}
-		if !v.control && v.next > b.next {
+		v = view{first, partition.Offset(first.NextOffset()), partition.LeaderEpoch(first.LeaderEpoch()), b.consumer.aborted.skips(first)}
+		if !v.skip && v.next > b.next {
 			b.consumer.iterator.Detach() // records of the batch before are borrowed until Release
 			first.Iterate(&b.consumer.iterator, maxDecompressed)
 		}
@@ -236,6 +252,7 @@ func (b *Borrowed) Release() {
 	c.tally(b.cursor)
 	if b.next != b.from {
 		b.cursor.finish(b.next, b.epoch)
+		b.cursor.read = b.epoch
 		b.cursor.jump(b.next)
 	}
 	if c.looping.CompareAndSwap(false, true) { // nothing is in hand any more

@@ -11,6 +11,8 @@ type chunk struct {
 	version int
 	index   int    // of cursor among the consumer's
 	rest    []byte // batches not yet walked
+	begun   bool   // something of it has been
+	aborted []partition.AbortedTxn
 	current batch.Batch
 	epoch   partition.LeaderEpoch // of the last batch walked
 }
@@ -19,8 +21,9 @@ type chunk struct {
 // beyond this is a decompression bomb.
 const maxDecompressed = 1 << 30
 
-// next goes to the chunk's next record at or behind the cursor's position. It returns nil at the end of the chunk.
-func (k *chunk) next(it *batch.Iterator) (*batch.Record, error) {
+// next goes to the chunk's next record at or behind the cursor's position. It returns nil at the end of the chunk. a
+// belongs to the chunk from its first next to its last.
+func (k *chunk) next(it *batch.Iterator, a *aborted) (*batch.Record, error) {
 	for {
 		if k.current != nil {
 			for it.Next() {
@@ -43,11 +46,17 @@ func (k *chunk) next(it *batch.Iterator) (*batch.Record, error) {
 			return nil, err
 		}
 		k.rest = k.rest[len(b):]
+		if !k.begun {
+			a.begin(k.aborted)
+			k.begun = true
+		}
+		skip := a.skips(b)
 		if b.NextOffset() <= int64(k.cursor.position) {
 			continue
 		}
 		k.epoch = partition.LeaderEpoch(b.LeaderEpoch())
-		if b.IsControl() {
+		k.cursor.read = k.epoch
+		if skip {
 			k.cursor.position = partition.Offset(b.NextOffset())
 			continue
 		}

@@ -186,58 +186,62 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// Close in a function of Events begins, and does not wait for what it is part of.
+// Close in a function of Events or Listener begins, and does not wait for what it is part of.
 func TestCloseInsideEventsDoesNotDeadlock(t *testing.T) {
-	for name, set := range map[string]func(*consumer.Events, func()){
-		"assigned": func(e *consumer.Events, f func()) { e.Assigned = func([]partition.TopicPartition) { f() } },
-		"revoked":  func(e *consumer.Events, f func()) { e.Revoked = func([]partition.TopicPartition) { f() } },
-		"committed": func(e *consumer.Events, f func()) {
-			e.Committed = func(map[partition.TopicPartition]group.CommittedOffset, error) { f() }
+	for name, set := range map[string]func(*consumer.Config, func()){
+		"assigned": func(c *consumer.Config, f func()) { c.Listener.Assigned = func([]partition.TopicPartition) { f() } },
+		"revoked":  func(c *consumer.Config, f func()) { c.Listener.Revoked = func([]partition.TopicPartition) { f() } },
+		"committed": func(c *consumer.Config, f func()) {
+			c.Events.Committed = func(map[partition.TopicPartition]group.CommittedOffset, error) { f() }
 		},
-		"reset": func(e *consumer.Events, f func()) {
-			e.Reset = func(partition.TopicPartition, partition.Offset, partition.Offset) { f() }
+		"reset": func(c *consumer.Config, f func()) {
+			c.Events.Reset = func(partition.TopicPartition, partition.Offset, partition.Offset, error) { f() }
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store, err := partition.OpenMemory(partition.Config{})
-				require.NoError(t, err)
-				_, err = store.CreateTopic(context.Background(), "t", partition.TopicConfig{Partitions: 1})
-				require.NoError(t, err)
-				write(t, store, "t", 0, 0, 10)
-				g, err := group.Open(store, "g", group.Config{})
-				require.NoError(t, err)
-				var c *consumer.Consumer
-				told := 0
-				config := consumer.Config{Topics: []string{"t"}}
-				set(&config.Events, func() {
-					if told++; c != nil {
-						_ = c.Commit(context.Background()) // nor does this
-						_ = c.Close()
-					}
-				})
-				made, err := consumer.Join(context.Background(), g, config)
-				require.NoError(t, err)
-				c = made
-				ended := make(chan error, 1)
-				go func() {
-					var last error
-					for r, err := range made.Records(context.Background()) {
-						if last = err; err == nil && r.Offset == 4 && name == "reset" {
-							last = made.Seek(at("t", 0), consumer.AtOffset(1000))
-						}
-					}
-					ended <- last
-				}()
-				synctest.Wait()
-				if b, err := consumer.Join(context.Background(), g, consumer.Config{Topics: []string{"t"}}); err == nil {
-					require.NoError(t, b.Close())
-				}
-				require.ErrorIs(t, <-ended, consumer.ErrClosed)
-				require.NoError(t, made.Close())
-				require.Positive(t, told)
-				require.NoError(t, store.Close())
-			})
-		})
+		for _, assignors := range [][]group.Assignor{eager, cooperative} {
+			t.Run(name+"/"+assignors[0].Name(), func(t *testing.T) { closeInside(t, name, assignors, set) })
+		}
 	}
+}
+
+func closeInside(t *testing.T, name string, assignors []group.Assignor, set func(*consumer.Config, func())) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := partition.OpenMemory(partition.Config{})
+		require.NoError(t, err)
+		_, err = store.CreateTopic(context.Background(), "t", partition.TopicConfig{Partitions: 2})
+		require.NoError(t, err)
+		write(t, store, "t", 0, 0, 10)
+		g, err := group.Open(store, "g", group.Config{Assignors: assignors})
+		require.NoError(t, err)
+		var c *consumer.Consumer
+		told := 0
+		config := consumer.Config{Topics: []string{"t"}}
+		set(&config, func() {
+			if told++; c != nil {
+				_ = c.Commit(context.Background()) // nor does this
+				_ = c.Close()
+			}
+		})
+		made, err := consumer.Join(context.Background(), g, config)
+		require.NoError(t, err)
+		c = made
+		ended := make(chan error, 1)
+		go func() {
+			var last error
+			for r, err := range made.Records(context.Background()) {
+				if last = err; err == nil && r.Offset == 4 && name == "reset" {
+					last = made.Seek(at("t", 0), consumer.AtOffset(1000))
+				}
+			}
+			ended <- last
+		}()
+		synctest.Wait()
+		if b, err := consumer.Join(context.Background(), g, consumer.Config{Topics: []string{"t"}}); err == nil {
+			require.NoError(t, b.Close())
+		}
+		require.ErrorIs(t, <-ended, consumer.ErrClosed)
+		require.NoError(t, made.Close())
+		require.Positive(t, told)
+		require.NoError(t, store.Close())
+	})
 }

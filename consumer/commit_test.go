@@ -16,9 +16,15 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// Whatever calls Commit and whenever: each request names partitions of the generation that it is made in, and offsets of
-// one partition never go back.
-func TestCommitsNameOnlyPartitionsOfTheirGeneration(t *testing.T) {
+// Whatever calls Commit and whenever: no request names a partition that another member has in the generation that it is
+// made in, and offsets of one partition never go back.
+func TestCommitsNameNobodyElsesPartitions(t *testing.T) {
+	for _, assignors := range [][]group.Assignor{eager, cooperative} {
+		t.Run(assignors[0].Name(), func(t *testing.T) { commitsOfMembersThatComeAndGo(t, assignors) })
+	}
+}
+
+func commitsOfMembersThatComeAndGo(t *testing.T, assignors []group.Assignor) {
 	store := newStore(t, "t", 3)
 	for p := range int32(3) {
 		for i := 0; i < 2000; i += 10 {
@@ -26,12 +32,10 @@ func TestCommitsNameOnlyPartitionsOfTheirGeneration(t *testing.T) {
 		}
 	}
 	var mu sync.Mutex
-	owned := make(map[string]bool)
+	owner := make(map[string]string) // by generation and partition
 	highest := make(map[partition.TopicPartition]partition.Offset)
 	backend := &spy{Store: store}
-	key := func(m group.Membership, tp partition.TopicPartition) string {
-		return fmt.Sprint(m.MemberID, m.Generation, tp)
-	}
+	key := func(m group.Membership, tp partition.TopicPartition) string { return fmt.Sprint(m.Generation, tp) }
 	backend.synced = func(r group.SyncRequest, s group.SyncResult) {
 		a, err := group.DecodeAssignment(s.Assignment)
 		if err != nil {
@@ -40,15 +44,16 @@ func TestCommitsNameOnlyPartitionsOfTheirGeneration(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, tp := range a.Partitions {
-			owned[key(r.Membership, tp)] = true
+			owner[key(r.Membership, tp)] = r.MemberID
 		}
 	}
 	backend.commit = func(r group.CommitRequest) {
 		mu.Lock()
 		defer mu.Unlock()
 		for tp, o := range r.Offsets {
-			if !owned[key(r.Membership, tp)] {
-				t.Errorf("%v of %s commits %s", r.Generation, r.MemberID, tp)
+			has := owner[key(r.Membership, tp)]
+			if has != r.MemberID && (has != "" || assignors[0] == eager[0]) {
+				t.Errorf("%v of %s commits %s of %q", r.Generation, r.MemberID, tp, has)
 			}
 			if o.Offset < highest[tp] {
 				t.Errorf("%s goes back from %d to %d", tp, highest[tp], o.Offset)
@@ -56,7 +61,7 @@ func TestCommitsNameOnlyPartitionsOfTheirGeneration(t *testing.T) {
 			highest[tp] = max(highest[tp], o.Offset)
 		}
 	}
-	g := backend.group(t, group.Config{})
+	g := backend.group(t, group.Config{Assignors: assignors})
 	a := join(t, g, consumer.Config{Until: consumer.UntilEnd()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -268,7 +273,7 @@ func TestCloseDuringARebalanceLosesNoAcknowledgement(t *testing.T) {
 		begun <- struct{}{}
 		<-goOn
 	}}
-	g := backend.group(t, group.Config{})
+	g := backend.group(t, group.Config{Assignors: eager})
 	c := join(t, g, consumer.Config{Until: consumer.UntilEnd(), CommitInterval: consumer.NoInterval})
 	require.Len(t, all(t, c), 5)
 	ctx, cancel := context.WithCancel(t.Context())

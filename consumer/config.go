@@ -1,12 +1,15 @@
 package consumer
 
 import (
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -16,6 +19,28 @@ type Config struct {
 	// for Join.
 	Topics []string
 
+	// Pattern subscribes a member to every topic whose whole name matches this regular expression (package regexp),
+	// also to those that come later; never to internal topics (exclude.internal.topics). Instead of Topics. Each
+	// member looks for topics by itself, every MetadataMaxAge and in each rebalance.
+	Pattern string
+
+	// Listener is told which partitions come and go. Only for Join.
+	Listener Listener
+
+	// Isolation is what of a transaction is read, and when (isolation.level). Default ReadUncommitted.
+	Isolation Isolation
+
+	// Start, if it is not nil, says where reading begins: offsets live with the host, who writes them together with
+	// its results, and nothing is committed to the group. It is asked at each assignment, in one call for all partitions
+	// that are new to the member, before any of their records are read; what it leaves out begins where Reset says.
+	// A position made with Position.Epoch is checked against a lost tail. It runs on the goroutine of Join, later on
+	// one of the member's, and must return when ctx is done; an error ends the iteration. Only for Join.
+	//
+	// Membership is the fence: its Generation only grows, and a partition's next owner is asked with a higher one. So a
+	// host that stores it beside the position, here, and lets each later write of the position fail if another is
+	// found there, never takes a result of a member that has lost the partition without knowing it.
+	Start func(ctx context.Context, of group.Membership, tps []partition.TopicPartition) (map[partition.TopicPartition]Position, error)
+
 	// Until is where a member of a group stops: UntilEnd makes an iteration that finishes when everything that was
 	// there at the Join has been read. Only for Join; an Assignment has its own.
 	Until Bound
@@ -24,11 +49,18 @@ type Config struct {
 	// (auto.offset.reset). Default ResetEarliest; Kafka's is latest.
 	Reset Reset
 
+	// ResetDuration is how far back ResetByDuration goes.
+	ResetDuration time.Duration
+
 	// OnCorruption decides what a damaged range of a partition does. Default Stop.
 	OnCorruption OnCorruption
 
+	// Commit decides who commits (enable.auto.commit). Default CommitFinished.
+	Commit CommitMode
+
 	// CommitInterval is how often a member of a group commits what its loop has finished
 	// (auto.commit.interval.ms). Default 1 s; Kafka's is 5 s. NoInterval commits only at Commit, Close and revoke.
+	// Without meaning for CommitManual.
 	CommitInterval time.Duration
 
 	// MaxPollRecords bounds the records of one Poll (max.poll.records). Default 500.
@@ -53,8 +85,8 @@ type Config struct {
 	// Default 4 MiB. NoPrefetch reads only when the loop asks. A consumer that has caught up reads nothing ahead.
 	PrefetchBytes int
 
-	// MetadataMaxAge is how often the leader of a group looks whether the topics' partitions have changed
-	// (metadata.max.age.ms). Default 5 s; Kafka's is 5 min.
+	// MetadataMaxAge is how often the leader of a group looks whether the topics' partitions have changed, and members
+	// with a Pattern whether there are other topics (metadata.max.age.ms). Default 5 s; Kafka's is 5 min.
 	MetadataMaxAge time.Duration
 
 	// Interceptors see, and may change, every record before it is yielded, in this order
@@ -72,10 +104,38 @@ type Config struct {
 // Reset decides where to go when there is no valid position.
 type Reset uint8
 
+// ResetLatest and ResetByDuration are where a group starts: the place is committed when it is decided, with CommitManual
+// too, so that no rebalance decides it again and skips records. A partition or topic that comes to a group that has started
+// is read from its first record, whatever Reset is. (A group has started with a topic when it has committed an offset of
+// it, or a member of it has been assigned its partitions; one that subscribes by Pattern, with the first offset of any.)
 const (
-	ResetEarliest Reset = iota // the oldest record that is there
-	ResetLatest                // only new records
-	ResetNone                  // the iteration ends: ErrNoOffset, or partition.ErrOffsetOutOfRange
+	ResetEarliest   Reset = iota // the oldest record that is there
+	ResetLatest                  // only new records
+	ResetNone                    // the iteration ends: ErrNoOffset, partition.ErrOffsetOutOfRange or ErrTruncated
+	ResetByDuration              // the first record that is not older than Config.ResetDuration (KIP-1106)
+)
+
+// Isolation is what of a transaction is read, and when.
+type Isolation uint8
+
+const (
+	// ReadUncommitted reads every record when it is there, also those of transactions that are open or aborted.
+	ReadUncommitted Isolation = iota
+	// ReadCommitted reads up to the last stable offset, the first record of the oldest open transaction, and leaves
+	// out the records of aborted ones. Latest, UntilEnd, EndOffsets and lag then mean the last stable offset.
+	ReadCommitted
+)
+
+// CommitMode decides who commits a member's offsets.
+type CommitMode uint8
+
+const (
+	// CommitFinished commits what loops have finished by itself: every CommitInterval, at Close, and before partitions
+	// are given up (enable.auto.commit=true, but only what is finished).
+	CommitFinished CommitMode = iota
+	// CommitManual commits only what the caller commits, and the place where a group with ResetLatest or
+	// ResetByDuration starts (enable.auto.commit=false). Transactions need it.
+	CommitManual
 )
 
 // OnCorruption decides what a *log.CorruptionError does to an iteration.
@@ -139,8 +199,17 @@ func (c Config) validate() error {
 	if c.MetadataMaxAge < 0 {
 		return &partition.ConfigError{Key: "metadata.max.age.ms", Value: c.MetadataMaxAge.String(), Range: "more than 0"}
 	}
-	if c.Reset > ResetNone {
-		return &partition.ConfigError{Key: "auto.offset.reset", Value: strconv.Itoa(int(c.Reset)), Range: "ResetEarliest, ResetLatest or ResetNone"}
+	if c.Reset > ResetByDuration {
+		return &partition.ConfigError{Key: "auto.offset.reset", Value: strconv.Itoa(int(c.Reset)), Range: "ResetEarliest, ResetLatest, ResetNone or ResetByDuration"}
+	}
+	if c.ResetDuration < 0 || (c.ResetDuration > 0) != (c.Reset == ResetByDuration) {
+		return &partition.ConfigError{Key: "ResetDuration", Value: c.ResetDuration.String(), Range: "more than 0 with ResetByDuration, else 0"}
+	}
+	if c.Isolation > ReadCommitted {
+		return &partition.ConfigError{Key: "isolation.level", Value: strconv.Itoa(int(c.Isolation)), Range: "ReadUncommitted or ReadCommitted"}
+	}
+	if c.Commit > CommitManual {
+		return &partition.ConfigError{Key: "enable.auto.commit", Value: strconv.Itoa(int(c.Commit)), Range: "CommitFinished or CommitManual"}
 	}
 	if c.OnCorruption > Skip {
 		return &partition.ConfigError{Key: "OnCorruption", Value: strconv.Itoa(int(c.OnCorruption)), Range: "Stop or Skip"}
@@ -155,13 +224,19 @@ func (c Config) validate() error {
 
 // validateTopics is for Join.
 func (c Config) validateTopics() error {
-	if len(c.Topics) == 0 {
-		return &partition.ConfigError{Key: "Topics", Value: "none", Range: "one topic or more"}
+	if len(c.Topics) == 0 && c.Pattern == "" {
+		return &partition.ConfigError{Key: "Topics", Value: "none", Range: "one topic or more, or a Pattern"}
+	}
+	if len(c.Topics) > 0 && c.Pattern != "" {
+		return &partition.ConfigError{Key: "Pattern", Value: c.Pattern, Range: "none beside Topics"}
 	}
 	for i, t := range c.Topics {
 		if slices.Contains(c.Topics[:i], t) {
 			return &partition.ConfigError{Key: "Topics", Value: t, Range: "each topic once"}
 		}
+	}
+	if _, err := compilePattern(c.Pattern); err != nil {
+		return errors.Join(&partition.ConfigError{Key: "Pattern", Value: c.Pattern, Range: "a regular expression"}, err)
 	}
 	return nil
 }
@@ -171,8 +246,14 @@ func (c Config) validateAlone() error {
 	if len(c.Topics) > 0 {
 		return &partition.ConfigError{Key: "Topics", Value: strings.Join(c.Topics, ","), Range: "none: Assign is told the partitions"}
 	}
+	if c.Pattern != "" {
+		return &partition.ConfigError{Key: "Pattern", Value: c.Pattern, Range: "none: Assign is told the partitions"}
+	}
 	if c.Until != (Bound{}) {
 		return &partition.ConfigError{Key: "Until", Value: c.Until.String(), Range: "none: each Assignment has its own"}
+	}
+	if c.Start != nil {
+		return &partition.ConfigError{Key: "Start", Value: "a function", Range: "nil: each Assignment has its own From"}
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func TestBadConfigIsRefusedByNameValueAndRange(t *testing.T) {
 		{consumer.Config{CommitInterval: -2}, "auto.commit.interval.ms", "-2ns", "more than 0, or NoInterval"},
 		{consumer.Config{MaxWait: -time.Second}, "fetch.max.wait.ms", "-1s", "0 or more"},
 		{consumer.Config{MetadataMaxAge: -1}, "metadata.max.age.ms", "-1ns", "more than 0"},
-		{consumer.Config{Reset: 3}, "auto.offset.reset", "3", "ResetEarliest, ResetLatest or ResetNone"},
+		{consumer.Config{Reset: 4}, "auto.offset.reset", "4", "ResetEarliest, ResetLatest, ResetNone or ResetByDuration"},
 		{consumer.Config{OnCorruption: 2}, "OnCorruption", "2", "Stop or Skip"},
 		{consumer.Config{Interceptors: []func(*consumer.Record){func(*consumer.Record) {}, nil}}, "interceptor.classes", "nil at 1", "functions"},
 	} {

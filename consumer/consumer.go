@@ -27,6 +27,8 @@ type Consumer struct {
 	life context.Context
 	end  context.CancelFunc
 	work sync.WaitGroup
+	// committing has the goroutine that makes CommitAsync's commits, which Close waits for before it leaves the group.
+	committing sync.WaitGroup
 
 	closing   sync.Once
 	closeDone chan struct{} // closed when Close is through; closeErr is written before
@@ -55,7 +57,9 @@ type Consumer struct {
 	polled   []Record  // of the Poll under way
 	borrowed *Borrowed
 	late     error // of a Poll that had records to return first
-	passed   bool  // the last damage was gone behind
+	passed   bool  // the last damage, or lost tail, was gone behind
+	someLost bool  // a cursor may have lost its tail
+	aborted  aborted
 
 	headers      []partition.Header // a block to give pieces of
 	shown        Record             // to interceptors
@@ -73,6 +77,10 @@ type Consumer struct {
 	wake       context.CancelFunc
 	assigned   []*cursor        // a copy of cursors for those without the turn
 	membership group.Membership // of the generation that assigned them
+	rewound    bool             // an aborted transaction: the loop goes back to what is committed
+	sent       []txnOffset      // to the transaction under way
+	broken     bool             // a partition of the transaction under way was revoked
+	async      []asyncCommit    // waiting to be made, in order; the first is under way
 
 	waiting atomic.Bool // the loop waits for records: it is not late
 	counters
@@ -90,12 +98,13 @@ func Assign(ctx context.Context, s Source, assignments []Assignment, c Config) (
 	if err := c.validateAlone(); err != nil {
 		return nil, fmt.Errorf("assign: %w", err)
 	}
-	cursors, err := place(ctx, s, assignments)
+	cursors, err := place(ctx, s, assignments, c.Isolation)
 	if err != nil {
 		return nil, fmt.Errorf("assign: %w", err)
 	}
 	consumer := newConsumer(s, c)
 	consumer.cursors, consumer.assigned = cursors, slices.Clone(cursors)
+	consumer.someLost = slices.ContainsFunc(cursors, func(k *cursor) bool { return k.lost != nil })
 	return consumer, nil
 }
 
@@ -113,11 +122,11 @@ func newConsumer(s Source, c Config) *Consumer {
 }
 
 // place makes a cursor for each assignment.
-func place(ctx context.Context, s Source, assignments []Assignment) ([]*cursor, error) {
+func place(ctx context.Context, s Source, assignments []Assignment, i Isolation) ([]*cursor, error) {
 	tps := make([]partition.TopicPartition, len(assignments))
-	for i, a := range assignments {
-		if tps[i] = a.TopicPartition; slices.Contains(tps[:i], tps[i]) {
-			return nil, &partition.ConfigError{Key: "assignments", Value: tps[i].String(), Range: "each partition once"}
+	for n, a := range assignments {
+		if tps[n] = a.TopicPartition; slices.Contains(tps[:n], tps[n]) {
+			return nil, &partition.ConfigError{Key: "assignments", Value: tps[n].String(), Range: "each partition once"}
 		}
 	}
 	metadata, err := topicsOf(ctx, s, tps)
@@ -125,20 +134,28 @@ func place(ctx context.Context, s Source, assignments []Assignment) ([]*cursor, 
 		return nil, err
 	}
 	cursors := make([]*cursor, len(assignments))
-	for i, a := range assignments {
+	for n, a := range assignments {
 		m, err := topicOf(metadata, a.TopicPartition)
 		if err != nil {
 			return nil, err
 		}
-		from, err := a.From.resolve(ctx, s, a.TopicPartition)
+		from, err := a.From.resolve(ctx, s, a.TopicPartition, i)
 		if err != nil {
 			return nil, err
 		}
-		until, err := a.Until.resolve(ctx, s, a.TopicPartition)
+		until, err := a.Until.resolve(ctx, s, a.TopicPartition, i)
 		if err != nil {
 			return nil, err
 		}
-		cursors[i] = newCursor(a.TopicPartition, m.ID, from, until)
+		k := newCursor(a.TopicPartition, m.ID, from, until)
+		k.leader = m.Partitions[a.Partition].LeaderEpoch
+		if a.Until.kind == untilEnd || a.Until.kind == untilTime {
+			k.reached = until
+		}
+		if err := k.check(ctx, s, a.From.leaderEpoch()); err != nil {
+			return nil, err
+		}
+		cursors[n] = k
 	}
 	return cursors, nil
 }

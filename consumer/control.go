@@ -36,7 +36,8 @@ func (c *Consumer) Resume(tps ...partition.TopicPartition) error {
 }
 
 // Seek goes to another place in a partition: the loop's next record of it comes from there. What was read ahead is
-// dropped. In a group, what follows is committed from there on; it ends when the assignment is lost. An offset that is
+// dropped. In a group, what follows is committed from there on; it ends when the assignment is lost. One made with
+// Position.Epoch is checked against a lost tail. An offset that is
 // out of range is for Config.Reset to decide, but a negative one is partition.ErrOffsetOutOfRange. Other errors as for
 // Pause.
 func (c *Consumer) Seek(tp partition.TopicPartition, to Position) error {
@@ -90,15 +91,39 @@ func (c *Consumer) obey(ctx context.Context, commands []command) error {
 		case resume:
 			cursor.paused = false
 		case seek:
-			to, err := k.to.resolve(ctx, c.source, k.tp)
-			if err != nil {
+			if err := c.seek(ctx, cursor, k.to); err != nil {
 				c.mu.Lock()
 				c.commands = slices.Concat(commands[i:], c.commands)
 				c.mu.Unlock()
 				return err
 			}
-			cursor.begin(to)
 		}
 	}
 	return nil
+}
+
+// seek moves a cursor. The caller has the turn.
+func (c *Consumer) seek(ctx context.Context, k *cursor, to Position) error {
+	offset, err := to.resolve(ctx, c.source, k.tp, c.config.Isolation)
+	if err != nil {
+		return err
+	}
+	lost, err := validate(ctx, c.source, k.tp, offset, to.leaderEpoch(), k.leader)
+	if err != nil {
+		return err
+	}
+	k.begin(offset)
+	k.read, k.lost = to.leaderEpoch(), lost
+	c.someLost = c.someLost || lost != nil
+	return nil
+}
+
+// rewind goes back to what is committed, or to where reading began if that is newer. The caller has the turn, and nothing
+// is in hand.
+func (c *Consumer) rewind() {
+	for _, k := range c.cursors {
+		if base := partition.Offset(k.base.Load()); base != k.position && k.lost == nil {
+			k.begin(base)
+		}
+	}
 }

@@ -19,6 +19,12 @@ type cursor struct {
 	// version counts the jumps of the cursor. A fetch that began before a jump is dropped by it.
 	version int
 	paused  bool
+	// leader is the partition's leader epoch as far as is known; read that of the batch that position is in or behind.
+	leader, read partition.LeaderEpoch
+	// lost is why nothing is fetched: what was read is not there any more, and the loop has not been told yet.
+	lost *TruncationError
+	// reached is an offset that the end is known not to lie before.
+	reached partition.Offset
 	// lentFrom and lentNext are what the last Poll returned, not finished yet; −1 if nothing. lentEpoch is the last's.
 	lentFrom, lentNext partition.Offset
 	lentEpoch          partition.LeaderEpoch
@@ -36,20 +42,33 @@ type cursor struct {
 	gone atomic.Bool // the topic is not there any more
 	// start is where reading began: at first, or after a Seek or reset.
 	start atomic.Int64
-	// committed is the last offset that was committed of it, −1 if none was since the assignment.
+	// committed is the last offset that was committed of it, −1 if none was.
 	committed atomic.Int64
+	// base is where an aborted transaction goes back to: the last commit, or where reading began if that is newer.
+	base atomic.Int64
 
-	highWatermark, logStart atomic.Int64
-	records, bytes          atomic.Int64 // yielded, up to the last fetch
+	highWatermark, lastStable, logStart atomic.Int64
+	records, bytes                      atomic.Int64 // yielded, up to the last fetch
 }
 
 func newCursor(tp partition.TopicPartition, id partition.TopicID, from, until partition.Offset) *cursor {
-	c := &cursor{tp: tp, id: id, until: until, position: from, fetch: from, epoch: partition.LeaderEpochUnknown, lentFrom: -1, lentNext: -1}
+	c := &cursor{
+		tp: tp, id: id, until: until, position: from, fetch: from, epoch: partition.LeaderEpochUnknown,
+		leader: partition.LeaderEpochUnknown, read: partition.LeaderEpochUnknown, lentFrom: -1, lentNext: -1,
+	}
 	c.start.Store(int64(from))
+	c.base.Store(int64(from))
 	c.finished.Store(-1)
 	c.committed.Store(-1)
 	c.highWatermark.Store(-1)
+	c.lastStable.Store(-1)
 	return c
+}
+
+// commit notes that an offset of it has been committed.
+func (c *cursor) commit(o partition.Offset) {
+	c.committed.Store(int64(o))
+	c.base.Store(int64(o))
 }
 
 // done reports whether the bound has been reached.
@@ -64,15 +83,17 @@ func (c *cursor) jump(to partition.Offset) {
 // begin moves the cursor to a place that has nothing to do with what was read before.
 func (c *cursor) begin(at partition.Offset) {
 	c.jump(at)
+	c.lost = nil
 	c.lentFrom, c.lentNext = -1, -1
 	c.start.Store(int64(at))
+	c.base.Store(int64(at))
 	c.finished.Store(-1)
 }
 
 // adopt makes c the cursor of another topic, of the same name: nothing of the old one's offsets holds.
 func (c *cursor) adopt(id partition.TopicID) {
 	c.mu.Lock()
-	c.id, c.epoch = id, partition.LeaderEpochUnknown
+	c.id, c.epoch, c.read = id, partition.LeaderEpochUnknown, partition.LeaderEpochUnknown
 	c.finished.Store(-1)
 	c.mu.Unlock()
 	c.committed.Store(-1)

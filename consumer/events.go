@@ -9,17 +9,11 @@ import (
 // call the consumer's methods, but not read from it; two can be called at the same time where it says so. What they
 // wait for, the consumer waits for.
 type Events struct {
-	// Assigned tells which partitions a member has got, also if there are none. It is called by Join, and later on the
-	// member's own goroutine, before a loop gets any of their records.
-	Assigned func([]partition.TopicPartition)
-	// Revoked tells which partitions a member gives up: in a rebalance, when it is expelled, and at Close. What its
-	// loop finished of them has been committed, if that was possible; nobody else has them before it returns. On the
-	// member's own goroutine, or on one of Close's.
-	Revoked func([]partition.TopicPartition)
 	// Committed tells of every commit that was tried. After an error, what was finished is tried again with the next
 	// one, unless the member's generation is over. On the goroutine that commits: the member's own, Close's, or that of
 	// a Commit; so beside any other event.
 	Committed func(map[partition.TopicPartition]group.CommittedOffset, error)
-	// Reset tells that a partition had no valid position and goes on at another. On the loop's goroutine.
-	Reset func(tp partition.TopicPartition, from, to partition.Offset)
+	// Reset tells that a partition had no valid position and goes on at another, and why: partition.ErrOffsetOutOfRange,
+	// partition.ErrUnknownTopicID (a topic that was created again), *TruncationError. On the loop's goroutine.
+	Reset func(tp partition.TopicPartition, from, to partition.Offset, cause error)
 }

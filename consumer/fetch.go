@@ -20,6 +20,7 @@ type fetch struct {
 	chunks []chunk // of the results that have data
 	faults []fault
 	bytes  int
+	atOnce bool  // some partition's bound lies at or before its end: what is to be read of it is there
 	err    error // of the whole call
 	done   chan struct{}
 }
@@ -40,17 +41,18 @@ type fault struct {
 
 // prepare asks for every cursor that wants data, beginning with the one at first. It returns whether there is any.
 func (f *fetch) prepare(cursors []*cursor, first, maxPartitionBytes int) bool {
-	f.positions, f.asked = f.positions[:0], f.asked[:0]
+	f.positions, f.asked, f.atOnce = f.positions[:0], f.asked[:0], false
 	for i := range cursors {
 		index := (first + i) % len(cursors)
 		c := cursors[index]
-		if c.paused || c.gone.Load() || c.until != noBound && c.fetch >= c.until {
+		if c.paused || c.lost != nil || c.gone.Load() || c.until != noBound && c.fetch >= c.until {
 			continue
 		}
+		f.atOnce = f.atOnce || c.until != noBound && (c.until <= c.reached || c.highWatermark.Load() < 0)
 		f.asked = append(f.asked, asked{c, c.version, index})
 		f.positions = append(f.positions, partition.FetchPosition{
 			TopicPartition: c.tp, TopicID: c.id, Offset: c.fetch,
-			LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: maxPartitionBytes,
+			LeaderEpoch: c.leader, MaxBytes: maxPartitionBytes,
 		})
 	}
 	return len(f.positions) > 0
@@ -58,11 +60,12 @@ func (f *fetch) prepare(cursors []*cursor, first, maxPartitionBytes int) bool {
 
 // run does the request that prepare made and copies the answer. It touches nothing but f and the source, so it may run in
 // the background.
-func (f *fetch) run(ctx context.Context, s Source, minBytes, maxBytes int, maxWait time.Duration) {
+func (f *fetch) run(ctx context.Context, s Source, i Isolation, minBytes, maxBytes int, maxWait time.Duration) {
 	clear(f.chunks) // the records that they gave keep their buffers alive, or nobody does
 	f.chunks, f.faults, f.bytes, f.err = f.chunks[:0], f.faults[:0], 0, nil
 	results, err := s.Fetch(ctx, partition.FetchRequest{
-		Partitions: f.positions, MinBytes: minBytes, MaxBytes: maxBytes, MaxWait: maxWait, Reuse: f.results,
+		Partitions: f.positions, MinBytes: minBytes, MaxBytes: maxBytes, MaxWait: maxWait,
+		ReadCommitted: i == ReadCommitted, Reuse: f.results,
 	})
 	if err != nil {
 		f.err = err
@@ -91,19 +94,40 @@ func (f *fetch) take(i int) {
 		f.faults = append(f.faults, fault{of, faulted(f.positions[i], err), 0})
 		return
 	}
-	f.chunks = append(f.chunks, chunk{cursor: of.cursor, version: of.version, index: of.index, rest: copied})
+	f.chunks = append(f.chunks, chunk{cursor: of.cursor, version: of.version, index: of.index, rest: copied, aborted: r.Aborted})
 	f.bytes += len(copied)
 }
 
 // saw keeps the figures of a fetch's result.
 func (c *cursor) saw(r *partition.FetchResult) {
 	c.highWatermark.Store(int64(r.HighWatermark))
+	c.lastStable.Store(int64(r.LastStable))
 	c.logStart.Store(int64(r.LogStart))
 }
 
 // faulted makes the error of mapped bytes that cannot be touched any more. Where the damage ends is not known.
 func faulted(at partition.FetchPosition, err error) error {
 	return &log.CorruptionError{Path: at.TopicPartition.String(), Offset: at.Offset, NextOffset: at.Offset, Err: err}
+}
+
+// nothing moves cursors with a bound over a stretch that has no records, after a fetch that brought nothing of any
+// partition: all that a reader sees before the end is behind them (compaction, or damage, left a gap there).
+func (f *fetch) nothing(i Isolation) {
+	for n, a := range f.asked {
+		k, r := a.cursor, &f.results[n]
+		if a.version != k.version || k.until == noBound || r.Err != nil {
+			continue
+		}
+		end := r.HighWatermark
+		if i == ReadCommitted {
+			end = r.LastStable
+		}
+		k.reached = max(k.reached, end)
+		if to := min(end, k.until); to > k.position {
+			k.jump(to)
+			k.pass(k.epoch)
+		}
+	}
 }
 
 // accept moves the fetch positions behind what has come and drops what belongs to a place that a cursor has left. It

@@ -141,7 +141,7 @@ func TestRebalanceWaitsForTheRecordInHandAndDropsWhatWasReadAhead(t *testing.T) 
 	store := newStore(t, "t", 2)
 	write(t, store, "t", 0, 0, 50)
 	write(t, store, "t", 1, 100, 50)
-	g := openGroup(t, store, group.Config{})
+	g := openGroup(t, store, group.Config{Assignors: eager})
 	a := join(t, g, consumer.Config{})
 	require.Len(t, a.Assignment(), 2)
 

@@ -39,7 +39,7 @@ func (c *Consumer) next(ctx context.Context, wait bool) (*chunk, *batch.Record, 
 				c.at++
 				continue
 			}
-			r, err := k.next(&c.iterator)
+			r, err := k.next(&c.iterator, &c.aborted)
 			if err != nil {
 				c.tally(k.cursor)
 				c.at++
@@ -82,17 +82,23 @@ func (c *Consumer) damage(k *cursor, err error, next partition.Offset) error {
 	return err
 }
 
-// skippable reports whether err, of next, leaves the iteration going: damage that was gone behind.
+// skippable reports whether err, of next, leaves the iteration going: damage that was gone behind, a lost tail that was
+// left.
 func (c *Consumer) skippable(err error) bool {
 	if !c.passed {
 		return false
 	}
-	_, ok := errors.AsType[*log.CorruptionError](err)
-	return ok
+	_, corrupt := errors.AsType[*log.CorruptionError](err)
+	return corrupt || errors.Is(err, ErrTruncated)
 }
 
 // refill brings the next set of chunks: the one that was read ahead, or one that is fetched now.
 func (c *Consumer) refill(ctx context.Context, wait bool) error {
+	if c.someLost {
+		if err := c.tellTruncation(ctx); err != nil {
+			return err
+		}
+	}
 	if len(c.set.faults) == 0 {
 		if err := c.bring(wait); err != nil {
 			return err
@@ -132,7 +138,7 @@ func (c *Consumer) bring(wait bool) error {
 		if c.config.MinBytes == 1 {
 			maxWait = waitForRecord
 		}
-		if !wait {
+		if !wait || f.atOnce {
 			maxWait = 0
 		}
 		asleep = c.asleep()
@@ -149,6 +155,9 @@ func (c *Consumer) bring(wait bool) error {
 		}
 		return err
 	}
+	if len(f.chunks) == 0 && len(f.faults) == 0 && f.atOnce {
+		f.nothing(c.config.Isolation)
+	}
 	if last := f.accept(); last >= 0 {
 		c.first = last + 1 // so that one with much to read does not always come before the others
 	}
@@ -158,7 +167,7 @@ func (c *Consumer) bring(wait bool) error {
 
 func (c *Consumer) run(ctx context.Context, f *fetch, minBytes, maxBytes int, maxWait time.Duration) {
 	begin := c.clock.Now()
-	f.run(ctx, c.source, minBytes, maxBytes, maxWait)
+	f.run(ctx, c.source, c.config.Isolation, minBytes, maxBytes, maxWait)
 	took := int64(c.clock.Now().Sub(begin))
 	c.fetches.Add(1)
 	c.fetchTime.Add(took)
@@ -199,10 +208,16 @@ func (c *Consumer) readAhead(got int) {
 
 // idle is the wait of a consumer without anything to fetch: io.EOF if that is because every bound is reached.
 func (c *Consumer) idle(wait bool) error {
-	bounded := c.member == nil || c.member.bounded()
-	finished := bounded && (c.member == nil || !c.member.rebalancing())
+	asleep := c.asleep()
+	finished := c.member == nil || c.member.bounded() && !c.member.rebalancing()
 	for _, k := range c.cursors {
 		finished = finished && (k.done() || k.gone.Load())
+	}
+	if finished && c.member != nil {
+		var err error
+		if finished, err = c.member.complete(asleep); err != nil && asleep.Err() == nil {
+			return err
+		}
 	}
 	if finished {
 		return io.EOF
@@ -210,10 +225,14 @@ func (c *Consumer) idle(wait bool) error {
 	if !wait {
 		return nil
 	}
-	asleep := c.asleep()
 	c.waiting.Store(true)
+	defer c.waiting.Store(false)
+	// Of nothing, nothing comes: but a source that is closed says so.
+	_, err := c.source.Fetch(asleep, partition.FetchRequest{MaxWait: waitForRecord})
+	if err != nil && asleep.Err() == nil {
+		return err
+	}
 	<-asleep.Done() // a signal: resume, an assignment, the end
-	c.waiting.Store(false)
 	c.roused()
 	return nil
 }

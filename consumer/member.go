@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -13,17 +14,23 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// member keeps a consumer in its group: one goroutine that joins again when a generation ends, commits by time, and
-// watches that the loop comes back. It never touches a cursor without the turn.
+// member keeps a consumer in its group: one goroutine that enters the next generation when one ends, commits by time, and
+// watches that the loop comes back. It never touches a cursor without the turn. keeping.go and rejoin.go have the two ways
+// from one generation to the next.
 type member struct {
 	consumer    *Consumer
 	group       *group.ConsumerGroup
 	coordinator group.Coordinator
+	keeps       bool                             // rebalances are cooperative: it keeps its partitions while it joins
+	pattern     *regexp.Regexp                   // of Config.Pattern, or nil
 	ends        map[partition.TopicPartition]end // of Config.Until; nil if there is none
+	origin      origin
 
 	stopped context.Context    // in which run lives
 	stop    context.CancelFunc // ends it
 	done    chan struct{}      // closed when run has ended
+	// departure is the error of the last commit at Close, run's until it has ended.
+	departure error
 
 	// The timers of run; they go from the Join on.
 	committing, refreshing, beating *ticker
@@ -33,7 +40,12 @@ type member struct {
 
 	mu         sync.Mutex // guards what follows
 	joined     group.JoinResult
-	partitions map[string]int32 // that the leader's assignment is based on
+	topics     []string                   // of the subscription that it joined with
+	last       []partition.TopicPartition // its last assignment
+	lastOf     group.Generation           // whose that was
+	partitions map[string]int32           // that the leader's assignment is based on
+	entry      chan struct{}              // closed when the entry into the next generation, which keeps partitions, is over; or nil
+	changing   bool                       // what it has is about to change
 	left       bool
 }
 
@@ -43,11 +55,12 @@ type end struct {
 	offset partition.Offset
 }
 
-// Join makes a member of the group and waits for its first assignment. From then on a goroutine takes part in rebalances,
-// also while nobody reads; a rebalance waits for the record that a loop body has in hand, or for those that a Poll has
-// returned. Topics may not exist yet. After an error the group has no member of it.
-// Errors: *partition.ConfigError, partition.ErrInvalidTopic, ErrNoOffset, partition.ErrClosed, ctx's, and those of
-// group.Coordinator's Join.
+// Join makes a member of the group and waits for its first assignment, which may be empty while others still have to give
+// partitions up. From then on a goroutine takes part in rebalances, also while nobody reads. What has to be given up is
+// given up after the record that a loop body has in hand, or those that a Poll has returned. Topics may not exist yet.
+// After an error the group has no member of it.
+// Errors: *partition.ConfigError, partition.ErrInvalidTopic, ErrNoOffset, partition.ErrClosed, Config.Start's, ctx's, and
+// those of group.Coordinator's Join.
 func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -62,9 +75,16 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
 	consumer := newConsumer(g.Backend(), c)
-	m := &member{consumer: consumer, group: g, coordinator: coordinator, done: make(chan struct{}), commits: make(chan struct{}, 1)}
+	m := &member{
+		consumer: consumer, group: g, coordinator: coordinator, keeps: g.Cooperative(),
+		done: make(chan struct{}), commits: make(chan struct{}, 1), lastOf: group.NoGeneration,
+	}
+	m.pattern, _ = compilePattern(c.Pattern)
 	consumer.member = m
-	if m.ends, err = ends(ctx, consumer.source, c); err == nil {
+	if err = m.learn(ctx); err == nil {
+		m.ends, err = m.findEnds(ctx)
+	}
+	if err == nil {
 		consumer.turn <- struct{}{}
 		err = m.rejoin(ctx)
 		consumer.returnTurn()
@@ -75,7 +95,7 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
 	m.stopped, m.stop = context.WithCancel(consumer.life)
-	m.committing = newTicker(consumer.clock, max(c.CommitInterval, 0))
+	m.committing = newTicker(consumer.clock, c.commitEvery())
 	m.refreshing = newTicker(consumer.clock, c.MetadataMaxAge)
 	m.beating = newTicker(consumer.clock, m.joined.HeartbeatInterval)
 	m.held = newWatch(m)
@@ -83,9 +103,26 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 	return consumer, nil
 }
 
-// ends resolves the bound for every partition of the topics, and refuses topics that can never be.
-func ends(ctx context.Context, s Source, c Config) (map[partition.TopicPartition]end, error) {
-	metadata, err := s.Metadata(ctx, c.Topics)
+// commitEvery is how often a member commits by itself, 0 for never.
+func (c Config) commitEvery() time.Duration {
+	if c.Commit == CommitManual || c.Start != nil {
+		return 0
+	}
+	return max(c.CommitInterval, 0)
+}
+
+// findEnds resolves the bound for every partition of the topics, and refuses topics that can never be.
+func (m *member) findEnds(ctx context.Context) (map[partition.TopicPartition]end, error) {
+	c, s := m.consumer.config, m.consumer.source
+	topics, err := m.subscription(ctx)
+	if err != nil || len(topics) == 0 && c.Until == (Bound{}) {
+		return nil, err
+	}
+	ends := make(map[partition.TopicPartition]end)
+	if len(topics) == 0 {
+		return ends, nil // a nil list would mean all
+	}
+	metadata, err := s.Metadata(ctx, topics)
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +134,10 @@ func ends(ctx context.Context, s Source, c Config) (map[partition.TopicPartition
 	if c.Until == (Bound{}) {
 		return nil, nil
 	}
-	ends := make(map[partition.TopicPartition]end)
 	for _, t := range metadata {
 		for _, p := range t.Partitions {
 			tp := partition.TopicPartition{Topic: t.Topic, Partition: p.Partition}
-			offset, err := c.Until.resolve(ctx, s, tp)
+			offset, err := c.Until.resolve(ctx, s, tp, c.Isolation)
 			if err != nil {
 				return nil, err
 			}
@@ -121,8 +157,43 @@ func (m *member) rebalancing() bool {
 	case <-m.joined.Rebalance:
 		return true
 	default:
-		return false
+		return m.changing
 	}
+}
+
+// complete reports whether no partition with a bound is on its way from one member to another: it might come to this one.
+func (m *member) complete(ctx context.Context) (bool, error) {
+	if !m.keeps || len(m.ends) == 0 {
+		return true, nil
+	}
+	d, err := m.coordinator.Describe(ctx, m.group.ID())
+	if err != nil || d.State != group.Stable {
+		return false, err
+	}
+	owned := make(map[partition.TopicPartition]bool)
+	for _, other := range d.Members {
+		a, err := group.DecodeAssignment(other.Assignment)
+		if err != nil {
+			continue
+		}
+		for _, tp := range a.Partitions {
+			owned[tp] = true
+		}
+	}
+	var unowned []partition.TopicPartition
+	for tp := range m.ends {
+		if !owned[tp] {
+			unowned = append(unowned, tp)
+		}
+	}
+	metadata, err := topicsOf(ctx, m.consumer.source, unowned)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(unowned, func(tp partition.TopicPartition) bool {
+		t, err := topicOf(metadata, tp)
+		return err == nil && t.ID == m.ends[tp].topic
+	}), nil
 }
 
 // run is the member's goroutine.
@@ -135,16 +206,28 @@ func (m *member) run(ctx context.Context) {
 	defer heartbeat.stop()
 	defer held.ticker.stop()
 
+	// At most one of these is under way: waiting for the generation to end (over), for an entry into the next one that
+	// keeps partitions (entering), for the turn.
 	over := m.current().Rebalance // closed when the generation is
-	var turn chan<- struct{}      // c.turn while we want it; nothing else is done then
+	var entering *entering
+	var entered *entered     // what the turn is wanted for, if partitions were kept; else to rejoin
+	var turn chan<- struct{} // c.turn while it is wanted
+	defer func() {
+		m.give(turn)
+		entering.abandon()
+	}()
 	for {
 		select {
 		case <-ctx.Done():
-			m.give(turn)
+			m.depart() // before an entry is abandoned: that takes the member out of the group
 			return
 		case <-held.ticker.c:
 			if held.late() {
 				m.give(turn)
+				turn = nil
+				_ = m.lastCommit() // what was finished before
+				entering.abandon()
+				entering = nil
 				m.expel(held.interval)
 				return
 			}
@@ -152,7 +235,8 @@ func (m *member) run(ctx context.Context) {
 		case turn <- struct{}{}:
 			m.give(turn)
 			turn = nil
-			err := m.rejoin(ctx)
+			again, err := m.advance(ctx, entered)
+			entered = nil
 			c.returnTurn()
 			if err != nil {
 				if ctx.Err() == nil {
@@ -161,29 +245,55 @@ func (m *member) run(ctx context.Context) {
 				}
 				return
 			}
-			c.signal()
+			if !again {
+				c.signal()
+				over = m.current().Rebalance
+				continue
+			}
+		case e := <-entering.result():
+			entering = nil
+			if m.needsTurn(&e) {
+				entered, turn = &e, c.turn
+				c.wantTurn()
+				continue
+			}
+			m.unchanged()
 			over = m.current().Rebalance
 			continue
 		case <-unless(turn, commit.c):
-			_ = m.commit(ctx) // Events tell of it; what was not committed is tried again
+			_ = m.commit(ctx, nil) // Events tell of it; what was not committed is tried again
 			commit.again()
 			continue
 		case <-unless(turn, refresh.c):
 			refresh.again()
-			if !m.outdated(ctx) {
+			if entering != nil || !m.outdated(ctx) {
 				continue
 			}
 		case <-unless(turn, heartbeat.c):
 			heartbeat.again()
-			if m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
+			if entering != nil || m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
 				continue
 			}
 		case <-over:
 		}
-		// The generation is over: get the turn, however long the record in hand takes.
-		over, turn = nil, c.turn
+		// The generation is over, or is to be.
+		over = nil
+		if m.keeps {
+			entering = m.enterKeeping()
+			continue
+		}
+		turn = c.turn // however long the record in hand takes
 		c.wantTurn()
 	}
+}
+
+// advance goes to the next generation. The caller has the turn. It reports whether another is to be entered at once. After an
+// error the member has no partitions.
+func (m *member) advance(ctx context.Context, e *entered) (again bool, err error) {
+	if e == nil {
+		return false, m.rejoin(ctx)
+	}
+	return m.apply(e)
 }
 
 // give ends wanting the turn, if that was so: it has been got, or is not needed any more.
@@ -207,13 +317,19 @@ func (m *member) current() group.JoinResult {
 	return m.joined
 }
 
-// outdated reports whether this member leads and the topics' partitions are not those that it assigned, or whether a
-// topic of its own that was gone is there again.
+// outdated reports whether this member leads and the topics' partitions are not those that it assigned, whether other
+// topics match its pattern than it subscribes to, or whether a topic of its own that was gone is there again.
 func (m *member) outdated(ctx context.Context) bool {
 	c := m.consumer
 	m.mu.Lock()
-	leads, partitions := m.joined.IsLeader(), m.partitions
+	leads, partitions, subscribed := m.joined.IsLeader(), m.partitions, m.topics
 	m.mu.Unlock()
+	if m.pattern != nil {
+		now, err := matching(ctx, c.source, m.pattern)
+		if err == nil && !slices.Equal(now, subscribed) {
+			return true
+		}
+	}
 	c.mu.Lock()
 	gone := slices.DeleteFunc(slices.Clone(c.assigned), func(k *cursor) bool { return !k.gone.Load() })
 	c.mu.Unlock()
@@ -245,9 +361,8 @@ func (m *member) outdated(ctx context.Context) bool {
 // expel ends a member whose loop does not come back.
 func (m *member) expel(held time.Duration) {
 	c := m.consumer
-	_ = m.lastCommit() // what was finished before
-	c.revoked(c.Assignment())
 	err := &ExpelledError{Group: m.group.ID(), MemberID: m.current().MemberID, Held: held}
+	c.tellLost(c.Assignment())
 	_ = m.leave()
 	c.fail(err)
 }
@@ -258,26 +373,32 @@ const lastTimeout = 30 * time.Second
 // lastCommit is the commit before partitions are given up. A Close that comes meanwhile waits for it.
 func (m *member) lastCommit() error {
 	c := m.consumer
+	if c.config.Commit == CommitManual || c.config.Start != nil {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(c.life)
 	defer cancel()
 	defer c.clock.AfterFunc(lastTimeout, cancel)()
-	return m.commit(ctx)
+	return m.commitSettled(ctx, nil)
 }
 
 // close ends the member: what its loop has finished is committed, and the others get its partitions.
 func (m *member) close() error {
-	c := m.consumer
 	m.stop()
 	<-m.done
 	if m.hasLeft() {
 		return nil
 	}
-	err := m.lastCommit()
-	if generationOver(err) {
-		err = nil // others have the partitions: they read again what was not committed
+	return errors.Join(m.departure, m.leave())
+}
+
+// depart is what comes before the member leaves because it is closed.
+func (m *member) depart() {
+	m.departure = m.lastCommit()
+	if generationOver(m.departure) {
+		m.departure = nil // others have the partitions: they read again what was not committed
 	}
-	c.revoked(c.Assignment())
-	return errors.Join(err, m.leave())
+	m.consumer.tellRevoked(m.consumer.Assignment())
 }
 
 func (m *member) hasLeft() bool {
@@ -286,17 +407,19 @@ func (m *member) hasLeft() bool {
 	return m.left
 }
 
-// leave leaves the group, once.
+// leave leaves the group, once. A static member keeps its place until its session is over.
 func (m *member) leave() error {
 	m.mu.Lock()
-	id, left := m.joined.MemberID, m.left
+	joined, left := m.joined.Membership, m.left
 	m.left = true
 	m.mu.Unlock()
-	if left || id == "" {
+	if left || joined.MemberID == "" {
 		return nil
 	}
-	err := m.coordinator.Leave(m.consumer.life, m.group.ID(), group.LeavingMember{MemberID: id})
-	if errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, partition.ErrClosed) {
+	err := m.coordinator.Leave(m.consumer.life, m.group.ID(), group.LeavingMember{
+		MemberID: joined.MemberID, InstanceID: joined.InstanceID, Temporary: joined.InstanceID != "",
+	})
+	if errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, group.ErrFencedInstanceID) || errors.Is(err, partition.ErrClosed) {
 		return nil // gone already
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
@@ -20,20 +21,33 @@ func (c *Consumer) handle(ctx context.Context, f fault) error {
 		return c.reset(ctx, f.cursor, f.err)
 	case errors.Is(f.err, partition.ErrUnknownTopicID), errors.Is(f.err, partition.ErrUnknownTopicOrPartition):
 		return c.follow(ctx, f.cursor, f.err)
+	case errors.Is(f.err, partition.ErrFencedLeaderEpoch), errors.Is(f.err, partition.ErrUnknownLeaderEpoch):
+		return c.newLeader(ctx, f.cursor, f.err)
 	}
 	return fmt.Errorf("fetch %s: %w", f.cursor.tp, f.err)
 }
 
+// resetTo is where Reset goes to; not for ResetNone.
+func (c Config) resetTo(now time.Time) Position {
+	switch c.Reset {
+	case ResetLatest:
+		return Latest()
+	case ResetByDuration:
+		return AtTime(now.Add(-c.ResetDuration))
+	}
+	return Earliest()
+}
+
 // reset gives a cursor without a valid position another one.
 func (c *Consumer) reset(ctx context.Context, k *cursor, cause error) error {
-	to := Earliest()
-	switch c.config.Reset {
-	case ResetLatest:
-		to = Latest()
-	case ResetNone:
+	if c.config.Reset == ResetNone {
 		return fmt.Errorf("fetch %s: %w", k.tp, cause)
 	}
-	offset, err := to.resolve(ctx, c.source, k.tp)
+	return c.resetAt(ctx, k, c.config.resetTo(c.clock.Now()), cause)
+}
+
+func (c *Consumer) resetAt(ctx context.Context, k *cursor, to Position, cause error) error {
+	offset, err := to.resolve(ctx, c.source, k.tp, c.config.Isolation)
 	if err != nil {
 		if c.member != nil && errors.Is(err, partition.ErrUnknownTopicOrPartition) {
 			return nil // deleted just now: the next fetch meets it
@@ -42,14 +56,19 @@ func (c *Consumer) reset(ctx context.Context, k *cursor, cause error) error {
 	}
 	from := k.fetch
 	k.begin(offset)
-	if tell := c.config.Events.Reset; tell != nil {
-		event(func() { tell(k.tp, from, offset) })
-	}
+	c.tellReset(k.tp, from, offset, cause)
 	return nil
 }
 
-// follow looks what became of a topic. One that was created again is read from where Config.Reset says: nothing of the
-// old one's offsets holds, also not a bound, so that a bounded iteration has no part in it. One that is gone ends an
+func (c *Consumer) tellReset(tp partition.TopicPartition, from, to partition.Offset, cause error) {
+	c.resets.Add(1)
+	if tell := c.config.Events.Reset; tell != nil {
+		event(func() { tell(tp, from, to, cause) })
+	}
+}
+
+// follow looks what became of a topic. One that was created again is read from its first record: nothing of the old
+// one's offsets holds, also not a bound, so that a bounded iteration has no part in it. One that is gone ends an
 // assignment's iteration; a group's member stops reading it until it is assigned anew.
 func (c *Consumer) follow(ctx context.Context, k *cursor, cause error) error {
 	metadata, err := c.source.Metadata(ctx, []string{k.tp.Topic})
@@ -61,8 +80,12 @@ func (c *Consumer) follow(ctx context.Context, k *cursor, cause error) error {
 		return fmt.Errorf("fetch %s: %w", k.tp, cause)
 	}
 	if err == nil && k.until == noBound {
+		if c.config.Reset == ResetNone {
+			return fmt.Errorf("fetch %s: %w", k.tp, cause)
+		}
 		k.adopt(m.ID)
-		return c.reset(ctx, k, cause)
+		k.leader = m.Partitions[k.tp.Partition].LeaderEpoch
+		return c.resetAt(ctx, k, Earliest(), cause)
 	}
 	if c.member == nil {
 		return fmt.Errorf("fetch %s: %w", k.tp, cause)

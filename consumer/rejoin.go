@@ -3,38 +3,41 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/partition"
 )
 
-// rejoin gives up the assignment and takes part in the group's next generation, until it has one. The caller has the
-// turn. After an error the member has no partitions.
+// rejoin gives up the assignment and takes part in the group's next generation, until it has one (KIP-429 calls it eager).
+// A member that keeps its partitions begins with it too. The caller has the turn. After an error the member has no
+// partitions.
 func (m *member) rejoin(ctx context.Context) error {
 	c := m.consumer
-	if len(c.cursors) > 0 {
-		_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
-		revoked := partitionsOf(c.cursors)
-		c.install(nil, group.Membership{})
-		c.revoked(revoked)
+	if has := partitionsOf(c.cursors); len(has) > 0 {
+		if lost(m.coordinator.Heartbeat(ctx, m.current().Membership)) {
+			c.replace(nil, group.Membership{})
+			c.tellLost(has)
+		} else {
+			_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
+			c.tellRevoked(has)
+			c.replace(nil, group.Membership{})
+		}
 	}
 	for {
-		cursors, err := m.generation(ctx)
+		tps, err := m.enter(ctx, nil)
+		var cursors []*cursor
+		if err == nil {
+			cursors, err = m.place(ctx, tps)
+		}
 		switch {
 		case err == nil:
-			c.install(cursors, m.current().Membership)
-			c.rebalances.Add(1)
-			if tell := c.config.Events.Assigned; tell != nil {
-				event(func() { tell(partitionsOf(cursors)) })
-			}
+			c.replace(cursors, m.current().Membership)
+			m.settled()
+			c.tellAssigned(partitionsOf(cursors))
 			return nil
 		case errors.Is(err, group.ErrUnknownMemberID):
-			m.mu.Lock()
-			m.joined.MemberID = "" // removed since: come back as a new one
-			m.mu.Unlock()
-		case errors.Is(err, group.ErrRebalanceInProgress), errors.Is(err, group.ErrIllegalGeneration), errors.Is(err, group.ErrMemberIDRequired):
-		default:
+			m.forget()
+		case !retriable(err):
 			return err
 		}
 		if ctx.Err() != nil {
@@ -43,20 +46,57 @@ func (m *member) rejoin(ctx context.Context) error {
 	}
 }
 
-// revoked tells the event.
-func (c *Consumer) revoked(tps []partition.TopicPartition) {
-	if tell := c.config.Events.Revoked; tell != nil && len(tps) > 0 {
-		event(func() { tell(tps) })
-	}
+// lost reports whether an answer of the coordinator means that the member's partitions are not its own any more.
+func lost(err error) bool {
+	return errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, group.ErrFencedInstanceID) || errors.Is(err, group.ErrIllegalGeneration)
 }
 
-// generation joins one generation, and assigns if this member leads it.
-func (m *member) generation(ctx context.Context) ([]*cursor, error) {
-	config := m.group.Config()
+// retriable reports whether entering a generation that failed with err is to be tried again.
+func retriable(err error) bool {
+	return errors.Is(err, group.ErrRebalanceInProgress) || errors.Is(err, group.ErrIllegalGeneration) || errors.Is(err, group.ErrMemberIDRequired)
+}
+
+// forget makes the member come back as a new one: it was removed.
+func (m *member) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.joined.MemberID = ""
+	if !m.keeps { // sticky assignors may give back what an eager member had
+		return
+	}
+	m.last, m.lastOf = nil, group.NoGeneration
+}
+
+// settled counts a rebalance that is complete, and makes what the member has subscribed to known to it.
+func (m *member) settled() {
+	m.mu.Lock()
+	m.changing = false
+	topics := m.topics
+	m.mu.Unlock()
+	m.origin.add(topics)
+	m.consumer.rebalances.Add(1)
+}
+
+// enter takes part in one generation, assigns if this member leads it, and returns the member's part. owned is what it
+// keeps meanwhile.
+func (m *member) enter(ctx context.Context, owned []partition.TopicPartition) ([]partition.TopicPartition, error) {
+	c, config := m.consumer, m.group.Config()
+	topics, err := m.subscription(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	if !m.keeps {
+		owned = m.last
+	}
+	own := group.Subscription{Topics: topics, Owned: owned, Generation: m.lastOf}
+	m.topics, m.changing = topics, true
+	m.mu.Unlock()
+	begin := c.clock.Now()
 	joined, err := m.coordinator.Join(ctx, group.JoinRequest{
-		Group: m.group.ID(), MemberID: m.current().MemberID, ClientID: config.ClientID, Local: true,
-		SessionTimeout: config.SessionTimeout, RebalanceTimeout: config.RebalanceTimeout, ProtocolType: group.ProtocolTypeConsumer,
-		Protocols: m.group.Protocols(group.Subscription{Topics: m.consumer.config.Topics, Generation: group.NoGeneration}),
+		Group: m.group.ID(), MemberID: m.current().MemberID, InstanceID: config.InstanceID, ClientID: config.ClientID, Local: true,
+		SessionTimeout: config.SessionTimeout, RebalanceTimeout: patience(config.RebalanceTimeout), ProtocolType: group.ProtocolTypeConsumer,
+		Protocols: m.group.Protocols(own),
 	})
 	m.mu.Lock()
 	if err == nil || errors.Is(err, group.ErrMemberIDRequired) {
@@ -64,97 +104,65 @@ func (m *member) generation(ctx context.Context) ([]*cursor, error) {
 	}
 	m.mu.Unlock()
 	if err != nil {
+		c.failedRebalances.Add(1)
 		return nil, err
 	}
+	at := c.clock.Now()
+	c.joinTime.Add(int64(at.Sub(begin)))
 	sync := group.SyncRequest{Membership: joined.Membership, ProtocolType: joined.ProtocolType, Protocol: joined.Protocol}
 	if joined.IsLeader() {
-		assignments, partitions, err := m.group.Assign(ctx, joined)
-		if err != nil {
+		if err := m.assign(ctx, joined, &sync); err != nil {
 			return nil, err
 		}
-		sync.Assignments = assignments
-		m.mu.Lock()
-		m.partitions = partitions
-		m.mu.Unlock()
 	}
 	synced, err := m.coordinator.Sync(ctx, sync)
 	if err != nil {
+		c.failedRebalances.Add(1)
 		return nil, err
 	}
+	end := c.clock.Now()
+	c.syncingTime.Add(int64(end.Sub(at)))
+	took := int64(end.Sub(begin))
+	c.rebalanceTime.Add(took)
+	c.maxRebalanceTime.Store(max(c.maxRebalanceTime.Load(), took))
 	assignment, err := group.DecodeAssignment(synced.Assignment)
 	if err != nil {
 		return nil, err
 	}
-	return m.place(ctx, assignment.Partitions)
+	m.mu.Lock()
+	m.last, m.lastOf = assignment.Partitions, joined.Generation
+	m.mu.Unlock()
+	return assignment.Partitions, nil
 }
 
-// place makes a cursor for each partition, at its committed offset, or where Config.Reset says.
-func (m *member) place(ctx context.Context, tps []partition.TopicPartition) ([]*cursor, error) {
-	if len(tps) == 0 {
-		return nil, nil
-	}
-	committed, err := m.coordinator.Offsets(ctx, group.OffsetsRequest{Group: m.group.ID(), Partitions: tps})
-	if err != nil {
-		return nil, err
-	}
-	metadata, err := topicsOf(ctx, m.consumer.source, tps)
-	if err != nil {
-		return nil, err
-	}
-	cursors := make([]*cursor, len(tps))
-	for i, tp := range tps {
-		k, err := m.cursor(ctx, metadata, tp, committed)
-		if errors.Is(err, partition.ErrUnknownTopicOrPartition) {
-			// Deleted between the leader's look and ours: as if it had been there and were deleted now.
-			k, err = newCursor(tp, partition.TopicID{}, 0, noBound), nil
-			k.gone.Store(true)
+// assign does the leader's work. A static leader that has come back finds it done.
+func (m *member) assign(ctx context.Context, joined group.JoinResult, sync *group.SyncRequest) error {
+	partitions := make(map[string]int32)
+	if !joined.SkipAssignment {
+		var err error
+		if sync.Assignments, partitions, err = m.group.Assign(ctx, joined); err != nil {
+			return err
 		}
+	} else {
+		d, err := m.coordinator.Describe(ctx, m.group.ID())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		cursors[i] = k
-	}
-	return cursors, nil
-}
-
-func (m *member) cursor(ctx context.Context, metadata []partition.Metadata, tp partition.TopicPartition,
-	committed map[partition.TopicPartition]group.CommittedOffset) (*cursor, error) {
-	topic, err := topicOf(metadata, tp)
-	if err != nil {
-		return nil, err
-	}
-	last, ok := committed[tp]
-	ok = ok && last.TopicID == topic.ID // another topic of the name has come between the two looks
-	from := AtOffset(last.Offset)
-	if !ok {
-		if from, err = m.from(tp); err != nil {
-			return nil, err
+		for _, other := range d.Members {
+			if s, err := group.DecodeSubscription(other.Metadata); err == nil {
+				for _, t := range s.Topics {
+					partitions[t] += 0
+				}
+			}
+			if a, err := group.DecodeAssignment(other.Assignment); err == nil {
+				for _, tp := range a.Partitions {
+					partitions[tp.Topic]++
+				}
+			}
 		}
 	}
-	at, err := from.resolve(ctx, m.consumer.source, tp)
-	if err != nil {
-		return nil, err
-	}
-	k := newCursor(tp, topic.ID, at, noBound)
-	if ok {
-		k.committed.Store(int64(last.Offset))
-	}
-	if m.ends != nil {
-		k.until = 0 // a topic or partition that was not there at the Join has nothing before the bound
-		if end := m.ends[tp]; end.topic == topic.ID {
-			k.until = end.offset
-		}
-	}
-	return k, nil
-}
-
-// from is where to begin without a committed offset.
-func (m *member) from(tp partition.TopicPartition) (Position, error) {
-	switch m.consumer.config.Reset {
-	case ResetLatest:
-		return Latest(), nil
-	case ResetNone:
-		return Position{}, fmt.Errorf("%s: %w", tp, ErrNoOffset)
-	}
-	return Earliest(), nil
+	m.mu.Lock()
+	m.partitions = partitions
+	m.mu.Unlock()
+	return nil
 }

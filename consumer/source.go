@@ -12,4 +12,5 @@ type Source interface {
 	Metadata(ctx context.Context, topics []string) ([]partition.Metadata, error)
 	Fetch(ctx context.Context, r partition.FetchRequest) ([]partition.FetchResult, error)
 	ListOffsets(ctx context.Context, tp partition.TopicPartition, timestamp int64) (partition.Offset, error)
+	EpochEnd(ctx context.Context, tp partition.TopicPartition, epoch partition.LeaderEpoch) (partition.LeaderEpoch, partition.Offset, error)
 }

@@ -9,9 +9,11 @@ import (
 
 // counters are cheap enough for the hot path: most are added to once a fetch.
 type counters struct {
-	skipped, fetches, fetchTime, maxFetchTime atomic.Int64
-	commits, commitErrors, commitTime         atomic.Int64
-	rebalances                                atomic.Int64
+	skipped, truncations, resets                           atomic.Int64
+	fetches, fetchTime, maxFetchTime                       atomic.Int64
+	commits, commitErrors, commitTime, maxCommitTime       atomic.Int64
+	rebalances, failedRebalances                           atomic.Int64
+	rebalanceTime, maxRebalanceTime, joinTime, syncingTime atomic.Int64
 }
 
 // tally adds what the loop has taken of a chunk to its cursor. The caller has the turn.
@@ -23,15 +25,25 @@ func (c *Consumer) tally(k *cursor) {
 
 // Stats is a snapshot of a consumer's counters. Kafka's names of the figures are in brackets.
 type Stats struct {
-	Fetches      int64         // answered (fetch-total)
-	FetchTime    time.Duration // in all, waits for records included (fetch-latency-avg)
-	MaxFetchTime time.Duration // of one (fetch-latency-max)
-	Skipped      int64         // damaged ranges that OnCorruption Skip went over
-	Commits      int64         // tried (commit-total)
-	CommitErrors int64         // failed
-	CommitTime   time.Duration // in all (commit-latency-avg)
-	Rebalances   int64         // assignments that a member got (rebalance-total)
-	Partitions   []PartitionStats
+	Fetches       int64         // answered (fetch-total)
+	FetchTime     time.Duration // in all, waits for records included (fetch-latency-avg)
+	MaxFetchTime  time.Duration // of one (fetch-latency-max)
+	Skipped       int64         // damaged ranges that OnCorruption Skip went over
+	Truncations   int64         // lost tails that were told and left
+	Resets        int64         // positions that Config.Reset, or a lost tail, has moved
+	Commits       int64         // tried (commit-total)
+	CommitErrors  int64         // failed
+	CommitTime    time.Duration // in all (commit-latency-avg)
+	MaxCommitTime time.Duration // of one (commit-latency-max)
+
+	Rebalances       int64         // complete, that of Join included (rebalance-total)
+	FailedRebalances int64         // attempts at a generation that was over before the member had its part (failed-rebalance-total)
+	RebalanceTime    time.Duration // in all, from joining to having the assignment (rebalance-latency-total)
+	MaxRebalanceTime time.Duration // of one (rebalance-latency-max)
+	JoinTime         time.Duration // of RebalanceTime, waiting for the other members (join-time-avg)
+	SyncTime         time.Duration // of RebalanceTime, for the assignment (sync-time-avg)
+
+	Partitions []PartitionStats // assigned (assigned-partitions)
 }
 
 // PartitionStats is one assigned partition's part of Stats.
@@ -39,9 +51,11 @@ type PartitionStats struct {
 	partition.TopicPartition
 	Records, Bytes int64            // yielded: keys and values (records-consumed-total, bytes-consumed-total); counted by the fetch
 	Position       partition.Offset // behind the last finished record
+	Committed      partition.Offset // the last committed offset that the member knows of, −1 if none
 	HighWatermark  partition.Offset // at the last fetch; −1 before the first
+	LastStable     partition.Offset // at the last fetch; −1 before the first
 	LogStart       partition.Offset // at the last fetch
-	Lag            int64            // HighWatermark − Position, −1 before the first fetch (records-lag)
+	Lag            int64            // HighWatermark, with ReadCommitted LastStable, − Position; −1 before the first fetch (records-lag)
 	Lead           int64            // Position − LogStart, −1 before the first fetch (records-lead)
 }
 
@@ -49,8 +63,12 @@ type PartitionStats struct {
 func (c *Consumer) Stats() Stats {
 	s := Stats{
 		Fetches: c.fetches.Load(), FetchTime: time.Duration(c.fetchTime.Load()), MaxFetchTime: time.Duration(c.maxFetchTime.Load()),
-		Skipped: c.skipped.Load(), Commits: c.commits.Load(), CommitErrors: c.commitErrors.Load(),
-		CommitTime: time.Duration(c.commitTime.Load()), Rebalances: c.rebalances.Load(),
+		Skipped: c.skipped.Load(), Truncations: c.truncations.Load(), Resets: c.resets.Load(),
+		Commits: c.commits.Load(), CommitErrors: c.commitErrors.Load(),
+		CommitTime: time.Duration(c.commitTime.Load()), MaxCommitTime: time.Duration(c.maxCommitTime.Load()),
+		Rebalances: c.rebalances.Load(), FailedRebalances: c.failedRebalances.Load(),
+		RebalanceTime: time.Duration(c.rebalanceTime.Load()), MaxRebalanceTime: time.Duration(c.maxRebalanceTime.Load()),
+		JoinTime: time.Duration(c.joinTime.Load()), SyncTime: time.Duration(c.syncingTime.Load()),
 	}
 	c.mu.Lock()
 	cursors := c.assigned
@@ -58,10 +76,11 @@ func (c *Consumer) Stats() Stats {
 	for _, k := range cursors {
 		p := PartitionStats{
 			TopicPartition: k.tp, Records: k.records.Load(), Bytes: k.bytes.Load(), Position: k.place(),
-			HighWatermark: partition.Offset(k.highWatermark.Load()), LogStart: partition.Offset(k.logStart.Load()), Lag: -1, Lead: -1,
+			Committed: partition.Offset(k.committed.Load()), HighWatermark: partition.Offset(k.highWatermark.Load()),
+			LastStable: partition.Offset(k.lastStable.Load()), LogStart: partition.Offset(k.logStart.Load()), Lag: -1, Lead: -1,
 		}
 		if p.HighWatermark >= 0 {
-			p.Lag = int64(max(0, p.HighWatermark-p.Position))
+			p.Lag = k.lag(c.config.Isolation)
 			p.Lead = int64(max(0, p.Position-p.LogStart))
 		}
 		s.Partitions = append(s.Partitions, p)
@@ -69,14 +88,11 @@ func (c *Consumer) Stats() Stats {
 	return s
 }
 
-// Position returns the offset behind the last record that the loop has finished, or where reading began; false for a
-// partition that is not assigned.
-func (c *Consumer) Position(tp partition.TopicPartition) (partition.Offset, bool) {
-	c.mu.Lock()
-	k := findCursor(c.assigned, tp)
-	c.mu.Unlock()
-	if k == nil {
-		return 0, false
+// lag is how far the place is behind the end at the last fetch.
+func (k *cursor) lag(i Isolation) int64 {
+	end := k.highWatermark.Load()
+	if i == ReadCommitted {
+		end = k.lastStable.Load()
 	}
-	return k.place(), true
+	return max(0, end-int64(k.place()))
 }

@@ -80,6 +80,12 @@ func texts(first, n int) []string {
 	return s
 }
 
+// The two ways to rebalance: a member gives up everything first, or keeps what it can.
+var (
+	eager       = []group.Assignor{group.Range}
+	cooperative = []group.Assignor{group.CooperativeSticky}
+)
+
 func openGroup(t *testing.T, store *partition.Store, c group.Config) *group.ConsumerGroup {
 	t.Helper()
 	g, err := group.Open(store, "g", c)

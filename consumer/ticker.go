@@ -50,6 +50,12 @@ func (t *ticker) stop() {
 // an expired deadline: only the time in which it ran counts.
 const slicesOfInterval = 16
 
+// patience is how long the coordinator is asked to wait for a member with this max.poll.interval: longer by as much as
+// the watch may take to notice, so that the member knows that it has lost its partitions before others have them.
+func patience(interval time.Duration) time.Duration {
+	return min(interval+2*interval/slicesOfInterval, max(interval, 1<<31*time.Millisecond))
+}
+
 // watch counts for how many slices in a row the loop neither waited for records nor finished one.
 type watch struct {
 	member   *member

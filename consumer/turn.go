@@ -110,9 +110,9 @@ func (c *Consumer) look(ctx context.Context) error {
 	if c.wait.Err() != nil && c.life.Err() == nil {
 		c.wait, c.wake = context.WithCancel(c.life)
 	}
-	commands, closed, failure := c.commands, c.closed, c.failure
+	commands, closed, failure, rewound := c.commands, c.closed, c.failure, c.rewound
 	if !closed && failure == nil && ctx.Err() == nil {
-		c.commands = nil
+		c.commands, c.rewound = nil, false
 	}
 	c.told = c.told || !closed && failure != nil
 	c.mu.Unlock()
@@ -123,6 +123,9 @@ func (c *Consumer) look(ctx context.Context) error {
 		return failure
 	case ctx.Err() != nil:
 		return ctx.Err()
+	}
+	if rewound {
+		c.rewind()
 	}
 	if err := c.obey(ctx, commands); err != nil {
 		return err
@@ -172,17 +175,44 @@ func (c *Consumer) fail(err error) {
 	c.signal()
 }
 
-// install replaces the cursors by those of another generation. The caller has the turn.
-func (c *Consumer) install(cursors []*cursor, of group.Membership) {
-	c.drop()
-	for _, old := range c.cursors {
-		old.version++ // a fetch under way must not bring anything
+// replace makes these the cursors, of this generation. Those that stay keep all they have: position, pause, what was
+// fetched, also a fetch that is under way; the others' next record will never come. The caller has the turn.
+func (c *Consumer) replace(cursors []*cursor, of group.Membership) {
+	stay := make(map[*cursor]bool, len(cursors))
+	for _, k := range cursors {
+		stay[k] = true
 	}
-	c.cursors, c.first, c.inHand, c.hand, c.late = cursors, 0, false, nil, nil
-	c.lent = c.lent[:0] // what Poll gave is for the next owner of its partition
+	kept, undone := 0, false
+	for _, k := range c.cursors {
+		if stay[k] {
+			kept++
+			continue
+		}
+		k.version++ // what was fetched of it, or is being fetched, must not bring anything
+		finished := k.finished.Load()
+		undone = undone || finished >= 0 && finished != k.committed.Load() && !c.wasSent(k, finished)
+	}
+	if kept == 0 {
+		c.drop()
+		c.first, c.late = 0, nil
+	}
+	if c.hand != nil && !stay[c.hand] {
+		c.hand = nil
+	}
+	c.lent = slices.DeleteFunc(c.lent, func(k *cursor) bool { return !stay[k] }) // the rest is for the partition's next owner
+	c.cursors, c.inHand = cursors, false
+	c.someLost = slices.ContainsFunc(cursors, func(k *cursor) bool { return k.lost != nil })
 	c.mu.Lock()
 	c.assigned, c.membership = slices.Clone(cursors), of
+	c.broken = c.broken || undone && c.config.Commit == CommitManual
 	c.commands = slices.DeleteFunc(c.commands, func(k command) bool { return findCursor(cursors, k.tp) == nil })
+	c.mu.Unlock()
+}
+
+// confirm says that what the consumer has is of a newer generation: it has kept it.
+func (c *Consumer) confirm(of group.Membership) {
+	c.mu.Lock()
+	c.membership = of
 	c.mu.Unlock()
 }
 

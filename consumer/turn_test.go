@@ -68,7 +68,7 @@ func TestMemberExpelledWhileARebalanceWaitsEndsItsLoop(t *testing.T) {
 	store := newStore(t, "t", 2)
 	write(t, store, "t", 0, 0, 10)
 	time := clock.NewManual(timeZero)
-	g := openGroup(t, store, group.Config{})
+	g := openGroup(t, store, group.Config{Assignors: eager})
 	a := join(t, g, consumer.Config{Clock: time})
 	joined := make(chan *consumer.Consumer, 1)
 	var last error
@@ -165,64 +165,68 @@ func TestMembersThatComeAndGoReadEveryRecordOnce(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			const partitions, each = 4, 600
-			store := newStore(t, "t", partitions)
-			for p := range int32(partitions) {
-				for i := 0; i < each; i += 20 {
-					write(t, store, "t", p, i, 20)
+		for _, assignors := range [][]group.Assignor{eager, cooperative} {
+			t.Run(name+"/"+assignors[0].Name(), func(t *testing.T) { comeAndGo(t, assignors, read) })
+		}
+	}
+}
+
+func comeAndGo(t *testing.T, assignors []group.Assignor, read func(context.Context, *consumer.Consumer, func(consumer.Record)) error) {
+	const partitions, each = 4, 600
+	store := newStore(t, "t", partitions)
+	for p := range int32(partitions) {
+		for i := 0; i < each; i += 20 {
+			write(t, store, "t", p, i, 20)
+		}
+	}
+	g := openGroup(t, store, group.Config{Assignors: assignors})
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	all := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	member := func() {
+		c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}, MaxPollRecords: 7})
+		if err != nil {
+			if ctx.Err() == nil {
+				t.Error(err)
+			}
+			return
+		}
+		wg.Go(func() {
+			err := read(ctx, c, func(r consumer.Record) {
+				mu.Lock()
+				defer mu.Unlock()
+				if seen[fmt.Sprint(r.Partition, "/", r.Offset)]++; len(seen) == partitions*each {
+					select {
+					case <-all:
+					default:
+						close(all)
+					}
 				}
+			})
+			if ctx.Err() == nil {
+				t.Errorf("ended: %v", err)
 			}
-			g := openGroup(t, store, group.Config{})
-			var mu sync.Mutex
-			seen := make(map[string]int)
-			all := make(chan struct{})
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			var wg sync.WaitGroup
-			member := func() {
-				c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}, MaxPollRecords: 7})
-				if err != nil {
-					if ctx.Err() == nil {
-						t.Error(err)
-					}
-					return
-				}
-				wg.Go(func() {
-					err := read(ctx, c, func(r consumer.Record) {
-						mu.Lock()
-						defer mu.Unlock()
-						if seen[fmt.Sprint(r.Partition, "/", r.Offset)]++; len(seen) == partitions*each {
-							select {
-							case <-all:
-							default:
-								close(all)
-							}
-						}
-					})
-					if ctx.Err() == nil {
-						t.Errorf("ended: %v", err)
-					}
-					if err := c.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			for i := range 4 {
-				member()
-				until(t, func() bool {
-					mu.Lock()
-					defer mu.Unlock()
-					return len(seen) > i*partitions*each/5
-				})
-			}
-			<-all
-			cancel()
-			wg.Wait()
-			for place, n := range seen {
-				require.Equal(t, 1, n, place)
+			if err := c.Close(); err != nil {
+				t.Error(err)
 			}
 		})
+	}
+	for i := range 4 {
+		member()
+		until(t, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(seen) > i*partitions*each/5
+		})
+	}
+	<-all
+	cancel()
+	wg.Wait()
+	for place, n := range seen {
+		require.Equal(t, 1, n, place)
 	}
 }
 
@@ -231,7 +235,7 @@ func TestRebalanceWaitsForWhatPollReturned(t *testing.T) {
 	store := newStore(t, "t", 2)
 	write(t, store, "t", 0, 0, 20)
 	write(t, store, "t", 1, 100, 20)
-	g := openGroup(t, store, group.Config{})
+	g := openGroup(t, store, group.Config{Assignors: eager})
 	a := join(t, g, consumer.Config{MaxPollRecords: 5})
 	got := poll(t, a)
 	require.Len(t, got, 5)
@@ -264,7 +268,7 @@ func TestRecordsOfACompressedBatchStayWholeOverARebalance(t *testing.T) {
 	for i := range 10 {
 		writeBatch(t, store, "t", 0, timeZero, batch.Options{Codec: compress.LZ4}, texts(1000+i*50, 50)...)
 	}
-	g := openGroup(t, store, group.Config{})
+	g := openGroup(t, store, group.Config{Assignors: eager})
 	a := join(t, g, consumer.Config{})
 	var kept []consumer.Record
 	left, rounds := make(chan error, 1), 0

@@ -20,7 +20,10 @@ type Config struct {
 	InstanceID string
 
 	// Assignors are the ways of dividing partitions that members of this process support, by preference
-	// (partition.assignment.strategy). Default: Range. Kafka's default adds cooperative-sticky.
+	// (partition.assignment.strategy). Default: CooperativeSticky. Kafka's is range and cooperative-sticky, which
+	// rebalances eagerly until range is taken out, since all of them have to be cooperative; its members and those with
+	// our default can be in one group, by cooperative-sticky. Members that know only range cannot: where there are any,
+	// put Range behind it.
 	Assignors []Assignor
 
 	// SessionTimeout is how long a remote coordinator waits for a heartbeat (session.timeout.ms). Default 45 s,
@@ -90,7 +93,7 @@ func (c Config) withDefaults() Config {
 	c.HeartbeatInterval = orDefault(c.HeartbeatInterval, 3*time.Second)
 	c.RebalanceTimeout = orDefault(c.RebalanceTimeout, 5*time.Minute)
 	if len(c.Assignors) == 0 {
-		c.Assignors = []Assignor{Range}
+		c.Assignors = []Assignor{CooperativeSticky}
 	}
 	return c
 }
