@@ -22,7 +22,7 @@ func rejoins(err error) bool {
 }
 
 func TestTwoMembersSplitThePartitions(t *testing.T) {
-	g, _ := openGroup(t, newStore(t, "orders"), "billing", Config{})
+	g, _ := openGroup(t, newStore(t, "orders"), "billing", Config{Assignors: []Assignor{Range}})
 	a, b := newClient(t, g, "orders"), newClient(t, g, "orders")
 	require.NoError(t, a.enter(t.Context()))
 	require.Len(t, a.assigned, 4)
