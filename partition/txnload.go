@@ -127,10 +127,11 @@ func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
 	return next
 }
 
-// lookForOpen tells the machine of the transactions that are open in a partition.
+// lookForOpen tells the machine of the transactions that are open in a partition that went through recovery; and, if
+// records of ids may have been lost, of the epochs that the partition has seen.
 func (c *txnCoordinator) lookForOpen(p *part) error {
 	l := p.log.Load()
-	if l == nil || p.t.deleted.Load() || p.tp.Topic == txn.Topic || l.LastStable() >= l.End() {
+	if l == nil || p.t.deleted.Load() || p.tp.Topic == txn.Topic || !c.loses() && l.LastStable() >= l.End() {
 		return nil // one that could not be opened, or has nothing open
 	}
 	producers, err := l.Producers()
@@ -142,7 +143,15 @@ func (c *txnCoordinator) lookForOpen(p *part) error {
 	for _, x := range producers {
 		if x.TxnStart >= 0 {
 			c.m.Step(c.now(), txn.Found{ProducerID: x.ProducerID, Epoch: x.Epoch, Partition: txn.Partition{Topic: p.tp.Topic, Index: p.tp.Partition}}, nil)
+		} else {
+			c.m.Step(c.now(), txn.Seen{ProducerID: x.ProducerID, Epoch: x.Epoch}, nil)
 		}
 	}
 	return nil
+}
+
+// loses reports whether a loss of power may take records of ids that were acknowledged.
+func (c *txnCoordinator) loses() bool {
+	t, err := c.s.lookup(txn.Topic)
+	return err == nil && t.settings.Load().log.Sync != SyncAlways
 }

@@ -72,11 +72,17 @@ type (
 		ID   string
 		Meta *Meta
 	}
-	// Found is a transaction that is open in a partition. It comes after the last Replay and before Start.
+	// Found is a transaction that is open in a partition. It comes after the last Replay and before Start; later it is of a
+	// partition that was imported, and only a producer that no id has is believed to be nobody's.
 	Found struct {
 		ProducerID int64
 		Epoch      int16
 		Partition  Partition
+	}
+	// Seen is an epoch of a producer that a partition has seen. It comes before Start.
+	Seen struct {
+		ProducerID int64
+		Epoch      int16
 	}
 	// Start comes once, after the last Replay: what was prepared is finished, and what was not is aborted.
 	Start struct{}
@@ -93,6 +99,7 @@ func (Tick) isEvent()    {}
 func (Expire) isEvent()  {}
 func (Replay) isEvent()  {}
 func (Found) isEvent()   {}
+func (Seen) isEvent()    {}
 func (Start) isEvent()   {}
 
 // Effect is what the shell is to do.

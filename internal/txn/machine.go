@@ -17,6 +17,7 @@ type Machine struct {
 	byProducer map[int64]*entry // Invariant: exactly the producer ids of byID
 	open       map[string]*entry
 	orphans    map[orphan]*entry
+	started    bool
 
 	now int64
 	out []Effect
@@ -38,6 +39,10 @@ type entry struct {
 	doomed  bool // is to be aborted at the next Tick, whatever its timeout
 	orphan  bool
 	decided int64 // when the outcome became durable
+
+	// After a crash, until a prepared transaction is complete: the next one's partitions, and the epoch that one of them has seen.
+	behind []Partition
+	floor  int16
 }
 
 type orphan struct {
@@ -75,6 +80,8 @@ func (m *Machine) Step(now int64, ev Event, out []Effect) []Effect {
 		m.replay(ev)
 	case Found:
 		m.found(ev)
+	case Seen:
+		m.seen(ev)
 	case Start:
 		m.start()
 	default:
@@ -171,6 +178,7 @@ func (m *Machine) written(ev Written) {
 	case next.State == CompleteCommit || next.State == CompleteAbort:
 		m.emit(Ended{Meta: e.meta, Commit: next.State == CompleteCommit, Cause: e.cause, Prepared: e.decided})
 		e.cause = ByProducer
+		m.abortFound(e)
 		m.emit(Free{ev.ID})
 	default:
 		if call != 0 {
@@ -217,6 +225,9 @@ func (m *Machine) Unwritten() (ps []Partition) {
 		if e.doomed {
 			ps = append(ps, e.meta.Partitions...)
 		}
+	}
+	for _, e := range m.byID {
+		ps = append(ps, e.behind...)
 	}
 	for _, e := range m.orphans {
 		ps = append(ps, e.left...)

@@ -24,7 +24,7 @@ import (
 //	marked 100/1 t-0 [orphan]                  these markers are there, the others of the attempt failed
 //	resume 100/1 [orphan]
 //	restart [lose=n]                           another process reads the log, without the last n records that were not durable
-//	found 100/0 t-0 · start
+//	found 100/0 t-0 · seen 100/5 · start
 //	epoch a 32766                              to have one that is nearly used up
 //
 // Writes and markers succeed at once, but for those of a command with hold-writes or hold-markers. Requests are answered with
@@ -38,7 +38,7 @@ func TestMachine(t *testing.T) {
 			s.out.Reset()
 			s.run(d)
 			s.states()
-			if d.Cmd != "restart" && d.Cmd != "found" {
+			if d.Cmd != "restart" && d.Cmd != "found" && d.Cmd != "seen" {
 				checkInvariants(t, &s.m) // after Start, as before a restart
 			}
 			return s.out.String()
@@ -176,6 +176,9 @@ func (s *story) run(d *datadriven.TestData) {
 	case "found":
 		id, epoch := producer(name(0))
 		s.step(Found{ProducerID: id, Epoch: epoch, Partition: partitions(1)[0]})
+	case "seen":
+		id, epoch := producer(name(0))
+		s.step(Seen{ProducerID: id, Epoch: epoch})
 	case "start":
 		s.step(Start{})
 	case "epoch":

@@ -137,6 +137,9 @@ func (m *Machine) end(ev End) {
 	case meta.State.Prepared() && same:
 		m.fail(ev.Call, ErrConcurrentTransactions)
 		return
+	case ended && same && meta.Epoch > maxEpoch: // a fence used the last one up: only a new producer id helps
+		m.fail(ev.Call, ErrProducerFenced)
+		return
 	case ended && same && repeated:
 		m.emit(Answer{Call: ev.Call, ProducerID: meta.ProducerID, Epoch: meta.Epoch})
 		return
