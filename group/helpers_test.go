@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -40,7 +41,22 @@ type backend struct {
 }
 
 func newBackend(s *partition.Store) *backend {
-	return &backend{Store: s, arrived: make(chan struct{}, 10000)}
+	b := &backend{Store: s, arrived: make(chan struct{}, 10000)}
+	// The store ends it before itself, as it does with its own coordinator. (A closed one has no more services.)
+	_, _ = s.Service(fmt.Sprintf("backend %p", b), func() (io.Closer, error) { return closeService{b}, nil })
+	return b
+}
+
+type closeService struct{ *backend }
+
+func (b closeService) Close() error {
+	b.mu.Lock()
+	service := b.service
+	b.mu.Unlock()
+	if service != nil {
+		_ = service.Close() // tests that care have looked
+	}
+	return nil
 }
 
 func (b *backend) Service(_ string, start func() (io.Closer, error)) (_ io.Closer, err error) {
