@@ -411,7 +411,8 @@ func (s *story) step(e event) {
 }
 
 func (k timerKey) String() string {
-	name := map[timerKind]string{timerJoin: "join", timerSync: "sync", timerSession: "session", timerPending: "pending", timerRetry: "retry"}[k.kind]
+	name := map[timerKind]string{timerJoin: "join", timerSync: "sync", timerSession: "session", timerPending: "pending", timerRetry: "retry",
+		timerRevoke: "revoke", timerClassicJoin: "classic-join", timerClassicSync: "classic-sync", timerAssign: "assign"}[k.kind]
 	return strings.TrimSpace(name + " " + k.memberID)
 }
 
@@ -447,7 +448,9 @@ func (s *story) answer(e answerEffect) string {
 		}
 		return strings.Join(out, ", ")
 	case e.sync != nil:
-		return "assigned [" + string(e.sync.Assignment) + "]"
+		return "assigned [" + printableAssignment(e.sync.Assignment) + "]"
+	case e.consumer != nil:
+		return printableHeartbeat(e.consumer)
 	}
 	return "ok"
 }
@@ -465,12 +468,15 @@ func nameOf(err error) string {
 	if err == nil {
 		return "ok"
 	}
+	err = sentinelOf(err)
 	for n, sentinel := range map[string]error{
 		"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
 		"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
 		"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
 		"FENCED_INSTANCE_ID": ErrFencedInstanceID, "NON_EMPTY_GROUP": ErrGroupNotEmpty, "GROUP_SUBSCRIBED_TO_TOPIC": ErrGroupSubscribedToTopic, "GROUP_ID_NOT_FOUND": ErrGroupIDNotFound,
 		"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
+		"FENCED_MEMBER_EPOCH": ErrFencedMemberEpoch, "STALE_MEMBER_EPOCH": ErrStaleMemberEpoch, "UNRELEASED_INSTANCE_ID": ErrUnreleasedInstanceID,
+		"UNSUPPORTED_ASSIGNOR": ErrUnsupportedAssignor, "INVALID_REGULAR_EXPRESSION": ErrInvalidRegularExpression, "INVALID_REQUEST": ErrInvalidRequest,
 	} {
 		if err == sentinel { //nolint:errorlint // the name is for the sentinel itself
 			return n
@@ -489,13 +495,16 @@ func describe(t require.TestingT, r record) string {
 	case v.isOffset:
 		return fmt.Sprintf("offset %d of %s", v.offset.Offset, v.tp)
 	}
+	if v.change != nil {
+		return describeChange(v.change)
+	}
 	if v.metadata == nil {
 		return "the group deleted"
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "generation %d protocol=%q leader=%q", v.metadata.generation, v.metadata.protocol, v.metadata.leader)
 	for _, m := range v.metadata.members {
-		fmt.Fprintf(&out, " %s=[%s]", m.id, m.assignment)
+		fmt.Fprintf(&out, " %s=[%s]", m.id, printableAssignment(m.assignment))
 	}
 	return out.String()
 }

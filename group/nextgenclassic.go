@@ -156,7 +156,7 @@ func (n *nextgen) sync(e syncEvent) {
 	case e.ProtocolType != "" && e.ProtocolType != ProtocolTypeConsumer,
 		e.Protocol != "" && e.Protocol != member.classic.protocols[0].Name:
 		err = ErrInconsistentGroupProtocol
-	case n.live.epoch > member.epoch && member.state != MemberUnrevokedPartitions:
+	case n.isBehind(member) && member.state != MemberUnrevokedPartitions:
 		n.expectJoin(member)
 		err = ErrRebalanceInProgress
 	}
@@ -188,8 +188,13 @@ func (n *nextgen) classicHeartbeat(s Membership) error {
 // mustRejoin reports whether a classic member has something to gain, or to give up, by joining again: the group has moved
 // on, partitions are to be given up, or partitions that it waits for are free.
 func (n *nextgen) mustRejoin(member *consumerMember) bool {
-	return member.epoch < n.live.epoch || member.state == MemberUnrevokedPartitions ||
+	return n.isBehind(member) || member.state == MemberUnrevokedPartitions ||
 		member.state == MemberUnreleasedPartitions && !n.live.waiting(member)
+}
+
+// isBehind reports whether the group has an epoch that the member can reach by joining again.
+func (n *nextgen) isBehind(member *consumerMember) bool {
+	return member.epoch < n.live.assignmentEpoch || member.epoch < n.live.epoch && !n.assigning
 }
 
 // expectJoin bounds the time that a classic member has to join again.

@@ -152,7 +152,7 @@ func (m *machine) upgraded(topics *topicImage) (*nextgen, error) {
 	for _, member := range members {
 		n.change(subscriptionChange(member))
 	}
-	n.change(epochChange(epoch, n.topics.hash(n.live.subscribed())))
+	n.change(epochChange(epoch, n.hash()))
 	for _, member := range members {
 		n.change(targetChange(member.id, member.assigned))
 	}
@@ -191,8 +191,10 @@ func (n *nextgen) becomeClassic(leaving []*consumerMember, replaced *consumerMem
 		return
 	}
 	t := newMachine(m.id, m.config)
-	rebalance := len(leaving) > 0 || n.live.phase() != Stable
+	rebalance := len(leaving) > 0 || n.live.epoch > n.live.assignmentEpoch
 	for _, old := range n.live.sorted() {
+		settled := old.isReconciledTo(n.live.assignmentEpoch) || old == replaced && old.assigned.equal(n.live.targets[old.id])
+		rebalance = rebalance || !settled // else it would go on with another assignment than the record says
 		if slices.ContainsFunc(leaving, func(l *consumerMember) bool { return l.id == old.id }) {
 			continue
 		}

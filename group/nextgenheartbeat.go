@@ -212,9 +212,13 @@ func (n *nextgen) subscribe(before, updated *consumerMember, bump bool, reason s
 		n.change(subscriptionChange(updated))
 		bump = bump || !slices.Equal(before.topics, updated.topics)
 	}
-	bump = n.resolve(before.regex, updated.regex) || bump
-	hash := n.topics.hash(n.live.subscribed())
-	if !bump && hash != n.live.hash {
+	if n.resolve(before.regex, updated.regex) && !bump {
+		bump = true
+		if before.regex == updated.regex {
+			reason = "regular expressions stand for other topics"
+		}
+	}
+	if !bump && n.hash() != n.live.hash {
 		bump, reason = true, "its topics have changed"
 	}
 	if bump {
@@ -228,7 +232,15 @@ func (n *nextgen) subscribe(before, updated *consumerMember, bump bool, reason s
 // bump begins another epoch of the group.
 func (n *nextgen) bump(reason string) {
 	n.m.emit(infoEffect{RebalanceInfo{Group: n.m.id, Generation: Generation(n.live.epoch), Reason: reason}})
-	n.change(epochChange(n.live.epoch+1, n.topics.hash(n.live.subscribed())))
+	n.change(epochChange(n.live.epoch+1, n.hash()))
+}
+
+// hash is the one of the topics that are subscribed to; before they have been looked at, that of the log.
+func (n *nextgen) hash() int64 {
+	if n.looked.IsZero() {
+		return n.live.hash
+	}
+	return n.topics.hash(n.live.subscribed())
 }
 
 // compileRegex compiles a regular expression that must match a whole name.

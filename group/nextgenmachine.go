@@ -25,6 +25,8 @@ type nextgen struct {
 	lookedAt time.Time   // when all topics were looked at for the last time
 	assigned time.Time   // when the target assignment was computed
 
+	assigning bool // the target assignment is to be computed when timerAssign fires
+
 	revoking map[string]MemberEpoch // by member id: the epoch that its revocation timer is for
 	joining  map[string]bool        // classic members who have been told to join again, and have not
 	synced   map[string]bool        // classic members who have got the assignment of their epoch
@@ -316,7 +318,7 @@ func (n *nextgen) rollback(err error) {
 		}
 	}
 	n.live = n.durable.clone()
-	n.assigned = time.Time{}
+	n.assigned, n.assigning = time.Time{}, false
 	n.startTimers()
 }
 
@@ -357,7 +359,7 @@ func (m *machine) isHere(member *consumerMember) bool {
 
 // watchRevocation bounds the time that a member has to give up partitions. Classic members are bounded by their joins.
 func (n *nextgen) watchRevocation(member *consumerMember) {
-	if member.classic == nil && member.state == MemberUnrevokedPartitions {
+	if member.classic == nil && member.state == MemberUnrevokedPartitions && member.epoch >= 0 {
 		n.revoking[member.id] = member.epoch
 		n.m.setTimer(timerRevoke, member.id, member.rebalance)
 	} else if _, watched := n.revoking[member.id]; watched {

@@ -11,8 +11,13 @@ import (
 // that it has to wait.
 func (n *nextgen) assign() {
 	if wait := n.m.config.consumer.AssignmentInterval - n.m.now.Sub(n.assigned); wait > 0 && !n.assigned.IsZero() {
+		n.assigning = true
 		n.m.setTimer(timerAssign, "", wait)
 		return
+	}
+	if n.assigning {
+		n.assigning = false
+		n.m.stopTimer(timerAssign, "")
 	}
 	n.assigned = n.m.now
 	assignor := n.assignor()
