@@ -31,7 +31,9 @@ type Config struct {
 	CompressionLevel int
 
 	// Linger is how long a batch waits for more records (linger.ms); default 0: a batch closes when the append
-	// before it has finished, so batches grow exactly as far as the disk is behind. Kafka's default is 5 ms.
+	// before it has finished, so batches grow exactly as far as the disk is behind. Kafka's default is 5 ms. In a
+	// transaction, where no record counts before the commit, a batch that no Send waits for waits 5 ms at least, or
+	// until it is full or the function returns.
 	Linger time.Duration
 
 	// BatchBytes is the largest batch, before compression, that holds more than one record (batch.size); default

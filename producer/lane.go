@@ -136,8 +136,8 @@ func (ln *lane) newBatch(charge int, now time.Time) *pending {
 	b.limit = min(ln.p.cfg.BatchBytes, f.limit)
 	b.created, b.milli = now, now.UnixMilli()
 	b.builder.Reset(b.buf[:0], f.options)
-	if ln.p.cfg.Linger > 0 && ln.lingering == nil {
-		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.cfg.Linger, ln.lingerEnds)
+	if ln.p.linger > 0 && ln.lingering == nil {
+		ln.lingering = ln.p.cfg.Clock.AfterFunc(ln.p.linger, ln.lingerEnds)
 	}
 	ln.p.watch()
 	ln.topic.used.Store(now.UnixNano())
@@ -153,7 +153,7 @@ func (ln *lane) lingerEnds() {
 	if ln.open == nil {
 		return
 	}
-	if rest := ln.p.cfg.Linger - ln.p.cfg.Clock.Now().Sub(ln.open.created); rest > 0 && !ln.closed {
+	if rest := ln.p.linger - ln.p.cfg.Clock.Now().Sub(ln.open.created); rest > 0 && !ln.closed {
 		ln.lingering = ln.p.cfg.Clock.AfterFunc(rest, ln.lingerEnds)
 		return
 	}
@@ -222,9 +222,10 @@ func (ln *lane) width() int {
 	return ln.p.cfg.MaxInFlight
 }
 
-// ripe reports whether the open batch need not linger.
+// ripe reports whether the open batch need not linger. In a transaction a Send that waits in it ends the wait.
 func (ln *lane) ripe() bool {
-	return ln.p.cfg.Linger == 0 || ln.lingered || ln.closed || ln.flushTo > ln.taken || ln.p.memory.waiting()
+	return ln.p.linger == 0 || ln.lingered || ln.closed || ln.flushTo > ln.taken || ln.p.memory.waiting() ||
+		ln.p.cfg.Linger == 0 && ln.open.waits > 0
 }
 
 // retry returns the first batch that waits for another append.

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/partlog/partlog/partition"
@@ -18,6 +19,7 @@ type memory struct {
 	used      int
 	closed    bool
 	waiters   []*memoryWaiter
+	waits     atomic.Int32 // len(waiters), for those who do not hold mu
 	exhausted uint64
 	waited    time.Duration
 }
@@ -69,6 +71,7 @@ func (m *memory) grantLocked() []*memoryWaiter {
 	}
 	granted := m.waiters[:n:n]
 	m.waiters = m.waiters[n:]
+	m.waits.Add(-int32(n))
 	return granted
 }
 
@@ -82,6 +85,7 @@ func (m *memory) wait(ctx context.Context, n int, maxBlock time.Duration, presse
 		return ErrClosed
 	}
 	m.waiters = append(m.waiters, w)
+	m.waits.Add(1)
 	granted := m.grantLocked() // bytes may have become free since try
 	m.mu.Unlock()
 	for _, g := range granted {
@@ -120,6 +124,7 @@ func (m *memory) settle(w *memoryWaiter, err *error, waited time.Duration) {
 	for i, x := range m.waiters {
 		if x == w {
 			m.waiters = append(m.waiters[:i:i], m.waiters[i+1:]...)
+			m.waits.Add(-1)
 			still = true
 			break
 		}
@@ -141,11 +146,7 @@ func (m *memory) settle(w *memoryWaiter, err *error, waited time.Duration) {
 }
 
 // waiting reports whether anybody waits.
-func (m *memory) waiting() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.waiters) > 0
-}
+func (m *memory) waiting() bool { return m.waits.Load() > 0 }
 
 // close fails all who wait, and all who will.
 func (m *memory) close() {
@@ -153,6 +154,7 @@ func (m *memory) close() {
 	m.closed = true
 	all := m.waiters
 	m.waiters = nil
+	m.waits.Store(0)
 	for _, w := range all {
 		w.err = ErrClosed
 	}
@@ -185,7 +187,7 @@ func (p *Producer) giveBack(n int) {
 
 // press is called when somebody waits for memory: batches that linger go now.
 func (p *Producer) press() {
-	if p.cfg.Linger == 0 {
+	if p.linger == 0 {
 		return
 	}
 	p.eachLane(func(ln *lane) {

@@ -17,6 +17,7 @@ type Producer struct {
 	cfg     Config
 	backend Backend
 	watched bool // an interceptor wants results
+	linger  time.Duration
 	memory  memory
 	sched   sched
 	stats   counters
@@ -72,7 +73,9 @@ func New(backend Backend, c Config) (*Producer, error) {
 	for _, in := range c.Interceptors {
 		p.watched = p.watched || in.OnResult != nil
 	}
+	p.linger = c.Linger
 	if c.TransactionalID != "" {
+		p.linger = max(c.Linger, txnLinger)
 		if err := p.initTransactions(p.life, partition.NoProducerID); err != nil {
 			p.endLife()
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/partlog/partlog/partition"
 )
@@ -22,6 +23,9 @@ type transactions struct {
 	bumps atomic.Bool          // the coordinator gives each transaction an epoch of its own
 	open  *Tx                  // its end has been asked for and not been answered; nil if there is none
 }
+
+// txnLinger is how long a batch waits for more records in a transaction. Its end does not wait for it.
+const txnLinger = 5 * time.Millisecond
 
 // Transact runs fn as one transaction: what it sends through tx, to any topics, and the offsets that it commits are seen
 // by readers of committed records all or not at all, whatever crashes. If fn returns nil, Transact waits for all records,
@@ -167,13 +171,65 @@ func (tx *Tx) end(ctx context.Context, err error) error {
 	return tx.p.endTxn(ctx, tx, tx.p.cfg.MaxBlock)
 }
 
-// flush waits until every record has its result and its callback has run.
+// flush appends what is left, the last of it on this goroutine, and waits until every record has its result and its
+// callback has run.
 func (tx *Tx) flush(ctx context.Context) error {
+	p := tx.p
+	if len(tx.lanes) > 0 {
+		for _, ln := range tx.lanes[1:] {
+			ln.mu.Lock()
+			ln.flushTo = ln.accepted
+			ln.schedule()
+			ln.mu.Unlock()
+		}
+		p.drainHere(ctx, tx.lanes[0])
+	}
+	if tx.flushed() {
+		return nil
+	}
 	select {
-	case <-tx.p.flushLanes(tx.eachLane, !inCallback()):
+	case <-p.flushLanes(tx.eachLane, !inCallback()):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// flushed reports whether there is nothing to wait for.
+func (tx *Tx) flushed() bool {
+	for _, ln := range tx.lanes {
+		ln.mu.Lock()
+		done := ln.delivered == ln.accepted
+		ln.mu.Unlock()
+		if !done {
+			return false
+		}
+	}
+	return true
+}
+
+// drainHere appends what the lane has and no sender has taken, as a Send does that appends by itself.
+func (p *Producer) drainHere(ctx context.Context, ln *lane) {
+	now := p.cfg.Clock.Now()
+	for ctx.Err() == nil {
+		ln.mu.Lock()
+		ln.flushTo = ln.accepted
+		if ln.queued {
+			ln.mu.Unlock()
+			return
+		}
+		b := ln.take(now)
+		if b == nil {
+			ln.mu.Unlock()
+			return
+		}
+		b.inline = true
+		ln.mu.Unlock()
+		res, err := p.transmit(ctx, ln, b)
+		now = p.cfg.Clock.Now()
+		if p.settle(ln, b, res, err, now) {
+			p.deliverElsewhere(ln)
+		}
 	}
 }
 

@@ -22,7 +22,8 @@ type Tx struct {
 	ctx context.Context // of the call of Transact, whose scope this is
 	id  partition.ProducerID
 
-	begun atomic.Bool // the coordinator may know of it
+	begun  atomic.Bool // the coordinator may know of it
+	closed atomic.Bool // over or err is set: nothing more is taken
 
 	mu      sync.Mutex // guards all below; a leaf, taken with a lane's mu held
 	over    bool
@@ -145,6 +146,9 @@ func (tx *Tx) usable() error {
 	if tx == nil {
 		return ErrNoTransaction
 	}
+	if !tx.closed.Load() {
+		return nil
+	}
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	switch {
@@ -162,6 +166,7 @@ func (tx *Tx) doom(err error) {
 	defer tx.mu.Unlock()
 	if tx.err == nil {
 		tx.err = err
+		tx.closed.Store(true)
 	}
 }
 
@@ -171,6 +176,7 @@ func (tx *Tx) refuse(err error) {
 	defer tx.mu.Unlock()
 	if tx.err == nil && !tx.over {
 		tx.err = err
+		tx.closed.Store(true)
 	}
 }
 

@@ -29,6 +29,7 @@ func (ln *lane) join(tx *Tx) error {
 func (tx *Tx) close() {
 	tx.mu.Lock()
 	tx.over = true
+	tx.closed.Store(true)
 	tx.mu.Unlock()
 	for _, ln := range tx.lanes { // nobody adds to it any more
 		ln.mu.Lock()
