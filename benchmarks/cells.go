@@ -59,6 +59,8 @@ func cells() []cell {
 		consumeCell("consume-100B"),
 		endToEndCell("e2e-100B-nosync", false),
 		endToEndCell("e2e-100B-sync", true),
+		txnCell("txn-100x100B-nosync", false),
+		txnCell("txn-100x100B-sync", true),
 		openTailCell("open-1GB-tail"),
 		openPartitionsCell("open-10000-partitions"),
 		assignCell("assign-sticky-125x1250", 125, 1250, false),
