@@ -154,13 +154,15 @@ func (l *Log) repairTxnIndex(s *logSegment, t *abortedList) {
 	}
 	want := encodeAborted(nil, t.entries)
 	got, err := segment.ReadTxnIndex(l.config.FS, l.config.Dir, base)
-	if err == nil && bytes.Equal(got, want) {
+	if err == nil && bytes.Equal(got, want) && len(want) > 0 {
 		return
 	}
 	f := Finding{Kind: WrongIndex, Path: l.path(segment.TxnIndexName(base)), Offset: s.base, NextOffset: s.base, Action: ActionKept,
 		Detail: "is not what the batches say"}
 	if err != nil {
 		f.Detail = err.Error()
+	} else if len(got) == 0 {
+		f.Detail = "is empty"
 	}
 	if !l.config.ReadOnly {
 		if err := l.replaceTxnIndex(s, want); err == nil {

@@ -79,11 +79,12 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	if duplicate != nil {
 		// Its first one may be unwritten yet: the answer means what acks promise, so it waits in line.
 		result.Duplicate = true
-		w.batch, w.base, w.last, w.undo.kind = nil, duplicate.baseOffset(), duplicate.lastOffset, undoNothing
+		w.batch, w.base, w.last = nil, duplicate.baseOffset(), duplicate.lastOffset
+		w.undo.kind, w.undo.ended = undoNothing, nil
 		l.duplicates++
 	} else {
 		w.batch, w.base, w.last = bt, l.next, l.next+Offset(bt.LastOffsetDelta())
-		w.undo.kind = undoNothing
+		w.undo.kind, w.undo.ended = undoNothing, nil
 		if bt.ProducerID() >= 0 {
 			if w.undo = l.producers.apply(bt, w.base); w.undo.began || w.undo.ended != nil {
 				l.showUnstableLocked()

@@ -65,7 +65,7 @@ func (e *SequenceError) Error() string {
 // Is reports whether target is ErrOutOfOrderSequence.
 func (e *SequenceError) Is(target error) bool { return target == ErrOutOfOrderSequence }
 
-// ProducerEpochError says that a producer's epoch is below the newest one seen. It is ErrInvalidProducerEpoch.
+// ProducerEpochError says that a producer's epoch is below the newest one seen, or, of a marker, that of the open transaction. It is ErrInvalidProducerEpoch.
 type ProducerEpochError struct {
 	ProducerID  int64
 	Epoch, Last int16
@@ -73,7 +73,11 @@ type ProducerEpochError struct {
 
 // Error names the producer and both epochs.
 func (e *ProducerEpochError) Error() string {
-	return fmt.Sprintf("producer %d: %v: epoch %d is below %d", e.ProducerID, ErrInvalidProducerEpoch, e.Epoch, e.Last)
+	relation := "below"
+	if e.Epoch == e.Last {
+		relation = "not above"
+	}
+	return fmt.Sprintf("producer %d: %v: epoch %d is %s %d", e.ProducerID, ErrInvalidProducerEpoch, e.Epoch, relation, e.Last)
 }
 
 // Is reports whether target is ErrInvalidProducerEpoch.
@@ -126,9 +130,12 @@ func (s *producers) check(b batch.Batch, o *AppendOptions) (*sentBatch, error) {
 	}
 	var v *verification
 	if transactional {
-		v = s.guards[id]
-		if !p.inTransaction(epoch) && (v == nil || v.guard != o.Guard) && (p == nil || epoch >= p.epoch) {
-			return nil, &TxnStateError{ProducerID: id, Epoch: epoch}
+		// With the transaction open, a guard is of the next one.
+		if !p.inTransaction(epoch) {
+			v = s.guards[id]
+			if (v == nil || v.guard != o.Guard) && (p == nil || epoch >= p.epoch) {
+				return nil, &TxnStateError{ProducerID: id, Epoch: epoch}
+			}
 		}
 	}
 	if p != nil && epoch < p.epoch {

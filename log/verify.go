@@ -114,6 +114,7 @@ type verifier struct {
 	next    Offset // after the last good batch so far
 	begun   bool
 	epochs  segment.Epochs // as the batches say
+	txns    verifyTxns
 }
 
 func (v *verifier) add(f Finding, damage bool) {

@@ -36,6 +36,7 @@ func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 		size = whole
 	}
 	_, bound := v.boundOf(s)
+	v.txns.begin(v, s)
 	entries := v.loadEntries(s, size, bound, last)
 	sc, err := v.scanFile(s, file, size, bound, func(position int64, b batch.Batch) error {
 		v.report.Batches++
@@ -47,6 +48,7 @@ func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 		}
 		v.epochs.Assign(b.LeaderEpoch(), b.BaseOffset())
 		entries.batch(position, b)
+		v.txns.batch(b)
 		return v.ctx.Err()
 	})
 	if err != nil {
@@ -65,6 +67,7 @@ func (v *verifier) segment(s *logSegment, size int64, last bool) error {
 		v.tail(sc, path, size, last, bound)
 	}
 	entries.finish(v)
+	v.txns.finish(v, s, len(sc.damage) > 0, last)
 	return v.sum(s)
 }
 

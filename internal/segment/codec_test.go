@@ -19,6 +19,13 @@ var codecs = map[string]func([]byte) ([]byte, error){
 		v, err := ParseSnapshot(data)
 		return AppendSnapshot(nil, v), err
 	},
+	"transaction index": func(data []byte) ([]byte, error) {
+		entries, err := ParseTxnIndex(data, txnSampleBase)
+		if err != nil {
+			return nil, err
+		}
+		return AppendTxnIndex(nil, entries), nil
+	},
 	"epochs": func(data []byte) ([]byte, error) {
 		v, err := ParseEpochs(data)
 		return v.AppendTo(nil), err
@@ -55,6 +62,7 @@ var codecs = map[string]func([]byte) ([]byte, error){
 func samples(t testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"snapshot":           golden(t, "testdata/golden-txn-0/00000000000000000068.snapshot"),
+		"transaction index":  golden(t, "testdata/golden-txn-0/"+TxnIndexName(txnSampleBase)),
 		"epochs":             []byte("0\n2\n0 0\n3 17\n"),
 		"offsets":            golden(t, "testdata/"+HighWatermarkName),
 		"partition metadata": golden(t, "testdata/golden-txn-0/"+PartitionMetadataName),
@@ -76,6 +84,8 @@ func TestEveryCutOfASmallFileIsATypedError(t *testing.T) {
 			case n == 0 && (name == "epochs" || name == "offsets"):
 				require.NoError(t, err, "Kafka creates it empty")
 				require.Equal(t, "0\n0\n", string(again))
+			case name == "transaction index" && n%TxnEntrySize == 0:
+				require.NoError(t, err, "it has no count")
 			case name == "meta properties" && err == nil:
 				// A properties file cannot say that it is whole. In a store's own,
 				// cluster.id is in front of node.id; the longest prefix lacks only

@@ -92,6 +92,13 @@ func TestGoldenIndexesHoldWhatTheDumpToolSays(t *testing.T) {
 				timestamp, offset := x.Entry(i)
 				got = append(got, sprintf("timestamp: %d offset: %d", timestamp, offset))
 			}
+		case KindTxnIndex:
+			entries, err := ParseTxnIndex(golden(t, path), n.Base)
+			require.NoError(t, err)
+			for _, e := range entries {
+				got = append(got, sprintf("version: 0 producerId: %d firstOffset: %d lastOffset: %d lastStableOffset: %d",
+					e.ProducerID, e.FirstOffset, e.LastOffset, e.LastStableOffset))
+			}
 		default:
 			require.Fail(t, "no index", path)
 		}

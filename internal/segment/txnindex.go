@@ -30,6 +30,14 @@ func AppendTxnEntry(dst []byte, t AbortedTxn) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(t.LastStableOffset))
 }
 
+// AppendTxnIndex appends the content of a .txnindex file to dst.
+func AppendTxnIndex(dst []byte, entries []AbortedTxn) []byte {
+	for _, e := range entries {
+		dst = AppendTxnEntry(dst, e)
+	}
+	return dst
+}
+
 // ParseTxnIndex parses the content of the .txnindex file of a segment that
 // begins with base. Entries are in the order of their markers, which lie in
 // [base, base + MaxRelativeOffset]. Errors are *CorruptError and *VersionError.
