@@ -91,44 +91,77 @@ func transactional(t testing.TB, n int, c producer.Config) (*producer.Producer, 
 // been decided is visible.
 func committed(t testing.TB, s *partition.Store, n int) []string {
 	t.Helper()
-	tp := partition.TopicPartition{Topic: "t", Partition: int32(n)}
 	settled(t, s)
-	out := []string{}
-	for at := partition.Offset(0); ; {
-		got, err := s.Fetch(t.Context(), partition.FetchRequest{ReadCommitted: true, Partitions: []partition.FetchPosition{{
-			TopicPartition: tp, Offset: at, LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: 1 << 20,
-		}}})
+	r := reader{store: s, tp: partition.TopicPartition{Topic: "t", Partition: int32(n)}}
+	all := []string{}
+	for {
+		got, err := r.next(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, got[0].Err)
-		if len(got[0].Batches) == 0 {
-			return out
+		if len(got) == 0 {
+			return all
 		}
-		aborted := map[int64]bool{}
-		todo := got[0].Aborted
-		for rest := got[0].Batches; len(rest) > 0; {
-			b, err := batch.Peek(rest)
-			require.NoError(t, err)
-			for len(todo) > 0 && todo[0].FirstOffset <= partition.Offset(b.LastOffset()) {
-				aborted[todo[0].ProducerID] = true
-				todo = todo[1:]
-			}
-			switch {
-			case b.IsControl():
-				delete(aborted, b.ProducerID())
-			case b.IsTransactional() && aborted[b.ProducerID()]:
-			default:
-				var it batch.Iterator
-				b.Iterate(&it, 1<<30)
-				for it.Next() {
-					out = append(out, string(it.Record().Value))
-				}
-				require.NoError(t, it.Err())
-			}
-			at = partition.Offset(b.NextOffset())
-			rest = rest[len(b):]
-		}
-		got[0].Lease.Release()
+		all = append(all, got...)
 	}
+}
+
+// reader reads the committed records of one partition, as a consumer does.
+type reader struct {
+	store *partition.Store
+	tp    partition.TopicPartition
+	at    partition.Offset
+}
+
+// next returns the values of the next fetch that has any; none at the last stable offset.
+func (r *reader) next(ctx context.Context) (values []string, err error) {
+	for len(values) == 0 {
+		got, err := r.store.Fetch(ctx, partition.FetchRequest{ReadCommitted: true, Partitions: []partition.FetchPosition{{
+			TopicPartition: r.tp, Offset: r.at, LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: 1 << 20,
+		}}})
+		if err == nil {
+			err = got[0].Err
+		}
+		if err != nil || len(got[0].Batches) == 0 {
+			return nil, err
+		}
+		values, err = r.decode(&got[0])
+		got[0].Lease.Release()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+func (r *reader) decode(got *partition.FetchResult) (values []string, err error) {
+	aborted := map[int64]bool{}
+	todo := got.Aborted
+	for rest := got.Batches; len(rest) > 0; {
+		b, err := batch.Peek(rest)
+		if err != nil {
+			return nil, err
+		}
+		for len(todo) > 0 && todo[0].FirstOffset <= partition.Offset(b.LastOffset()) {
+			aborted[todo[0].ProducerID] = true
+			todo = todo[1:]
+		}
+		switch {
+		case b.IsControl():
+			delete(aborted, b.ProducerID())
+		case b.IsTransactional() && aborted[b.ProducerID()]:
+		default:
+			var it batch.Iterator
+			b.Iterate(&it, 1<<30)
+			for it.Next() {
+				values = append(values, string(it.Record().Value))
+			}
+			if err := it.Err(); err != nil {
+				return nil, err
+			}
+		}
+		r.at = partition.Offset(b.NextOffset())
+		rest = rest[len(b):]
+	}
+	return values, nil
 }
 
 // settled waits until every transaction that has been decided has its markers: a newer instance of each waits for that.
