@@ -47,9 +47,14 @@ func TestAssignorsAnswerAsKafkaDid(t *testing.T) {
 // kafkaAssignors answers questions with Kafka's Java assignors. It skips the test if there is no Java to ask:
 // .ci/assignors/run names it.
 func kafkaAssignors(t *testing.T, questions []any) [][]byte {
-	command := strings.Fields(os.Getenv("PARTLOG_KAFKA_ASSIGNORS"))
+	return askKafka(t, "PARTLOG_KAFKA_ASSIGNORS", questions)
+}
+
+// askKafka asks the program that a variable of the environment names.
+func askKafka(t *testing.T, variable string, questions []any) [][]byte {
+	command := strings.Fields(os.Getenv(variable))
 	if len(command) == 0 {
-		t.Skip("PARTLOG_KAFKA_ASSIGNORS does not say how to ask Kafka's assignors; .ci/assignors/run does")
+		t.Skip(variable + " does not say how to ask Kafka's assignors; .ci/assignors/run does")
 	}
 	var in bytes.Buffer
 	for _, q := range questions {

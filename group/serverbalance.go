@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -36,7 +37,7 @@ func newBalancer(g ServerGroup) *balancer {
 		return cmp.Or(
 			cmp.Compare(float64(g.Partitions[y])/float64(ny), float64(g.Partitions[x])/float64(nx)),
 			cmp.Compare(nx, ny),
-			compareTopicIDs(x, y),
+			compareUUIDs(x, y),
 		)
 	})
 	for _, id := range b.topics {
@@ -139,6 +140,12 @@ func (b *balancer) balanceTopic(id partition.TopicID, load *loads) (moved bool) 
 		moved = true
 	}
 	return moved
+}
+
+// compareUUIDs orders ids as Java does, as two signed numbers.
+func compareUUIDs(a, b partition.TopicID) int {
+	half := func(id partition.TopicID, i int) int64 { return int64(binary.BigEndian.Uint64(id[i:])) }
+	return cmp.Or(cmp.Compare(half(a, 0), half(b, 0)), cmp.Compare(half(a, 8), half(b, 8)))
 }
 
 // loads finds, among some members, those with the fewest and those with the most partitions, while partitions are given

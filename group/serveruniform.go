@@ -41,28 +41,31 @@ func (u *uniform) assign() map[string][]TopicIDPartitions {
 		total += len(taken[id])
 	}
 
-	// Everybody may keep up to its quota; what is beyond is free.
+	// Everybody may keep up to its quota; what is beyond is free. The partitions that do not divide go to those who have
+	// one more already, as far as enough others are left to take the rest of them.
 	least, extra := total/len(u.g.Members), total%len(u.g.Members)
 	quotas := make([]int, len(had))
 	for i, set := range had {
 		quotas[i] = least
-		if extra > 0 {
+		more := extra > 0
+		if more {
 			quotas[i]++
+		}
+		had[i] = set.filter(func(id partition.TopicID, p int32) bool {
+			if quotas[i] > 0 {
+				quotas[i]--
+				return true
+			}
+			u.unassigned = append(u.unassigned, topicIDPartition{id, p})
+			return false
+		})
+		if more && quotas[i] > 0 && len(had)-i > extra {
+			quotas[i]--
+			more = false
+		}
+		if more {
 			extra--
 		}
-		if set.size() > quotas[i] {
-			set = set.filter(func(id partition.TopicID, p int32) bool {
-				if quotas[i] > 0 {
-					quotas[i]--
-					return true
-				}
-				u.unassigned = append(u.unassigned, topicIDPartition{id, p})
-				return false
-			})
-		} else {
-			quotas[i] -= set.size()
-		}
-		had[i] = set
 	}
 	for i, set := range had {
 		n := min(quotas[i], len(u.unassigned))
