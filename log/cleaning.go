@@ -112,13 +112,13 @@ func (l *Log) Clean(o CleanOptions) (CleanResult, error) {
 	}
 	defer c.Close()
 	for {
-		worked := c.work
+		worked := c.Work()
 		done, err := c.Step(cleanStep)
 		if done || err != nil {
 			return c.Result(), err
 		}
 		if o.Pace != nil {
-			if err := o.Pace(c.work - worked); err != nil {
+			if err := o.Pace(c.Work() - worked); err != nil {
 				return c.Result(), err
 			}
 		}
@@ -214,6 +214,9 @@ func (c *Cleaning) Result() CleanResult {
 	r.Took = c.log.clock.Now().Sub(c.begun)
 	return r
 }
+
+// Work returns how many bytes have been read and written so far.
+func (c *Cleaning) Work() int64 { return c.work }
 
 // Step goes on until bytes have been read and written, or little more. Done says that the cleaning is over; so does an error, which a
 // second call returns again.

@@ -106,7 +106,7 @@ func (l *Log) placeOf(old []*logSegment) int {
 
 // commitSwap renames the files to .swap, the records last. After an error all is as before.
 func (l *Log) commitSwap(w *swap) error {
-	err := l.syncDir() // the names of the .cleaned files
+	var err error
 	for _, name := range l.cacheNames(w) {
 		if err == nil {
 			err = l.rename(name+segment.CleanedSuffix, name+segment.SwapSuffix)

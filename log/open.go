@@ -53,6 +53,9 @@ func Open(c Config) (*Log, *RecoveryReport, error) {
 		l.Abandon()
 		return nil, nil, err
 	}
+	if l.Cleaned() > l.End() {
+		l.cleaner.cleaned.Store(int64(l.Start())) // its records were lost, and others will have their offsets
+	}
 	if !c.LazyCreate && !c.ReadOnly && len(d.segments) == 0 {
 		if err := l.prepareDir(); err != nil {
 			return nil, nil, err

@@ -84,5 +84,6 @@ func (s *Store) applySettings(t *topic, st *settings) error {
 		}
 	}
 	t.settings.Store(st)
+	s.shell.cleaner.watchTopic(t)
 	return errors.Join(errs...)
 }

@@ -44,6 +44,7 @@ type catPart struct {
 	recoveryPoint Offset
 	end           Offset      // at the clean close; −1 is unknown
 	imprint       log.Imprint // of the segment that was appended to last
+	cleaned       Offset      // the first dirty one; above 0: there may be gaps between offsets
 }
 
 // catDeleted is a topic whose directories may still be there.
@@ -65,6 +66,7 @@ const (
 	eventLogStart        uint8 = 9 // id, partition, offset
 	eventRecoveryPoints  uint8 = 10
 	eventClosed          uint8 = 11 // with the ends of all partitions
+	eventCleaned         uint8 = 12 // first dirty offsets
 )
 
 // mark is one offset of one partition, in events about many.
@@ -135,6 +137,8 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 			p.end, p.recoveryPoint, p.logStart, p.imprint = m.offset, m.offset, max(p.logStart, m.start), m.imprint
 		})
 		c.clean = true
+	case eventCleaned:
+		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.cleaned = m.offset })
 	default:
 		return fmt.Errorf("%w: journal entry of kind %d", ErrNewerFormat, kind)
 	}
@@ -223,6 +227,7 @@ func (c *catalogue) encode() []byte {
 		e.string(t.name)
 		e.int(int64(t.parts))
 	}
+	c.encodeCleaned(&e)
 	return e.buf
 }
 
@@ -254,6 +259,7 @@ func (c *catalogue) restore(state []byte) error {
 			return d.err
 		}
 	}
+	n.restoreCleaned(&d)
 	if d.err == nil {
 		*c = *n
 	}

@@ -56,6 +56,32 @@ func (e *encoder) imprint(i log.Imprint) {
 	}
 }
 
+// encodeCleaned writes the first dirty offsets, behind all else: a snapshot of a program that knew of none ends before.
+func (c *catalogue) encodeCleaned(e *encoder) {
+	var marks []mark
+	for _, name := range c.names() {
+		t := c.topics[name]
+		for i := range t.parts {
+			if o := t.parts[i].cleaned; o > 0 {
+				marks = append(marks, mark{id: t.id, partition: int32(i), offset: o})
+			}
+		}
+	}
+	if len(marks) == 0 {
+		return // as such a program wrote it
+	}
+	e.int(int64(len(marks)))
+	for _, m := range marks {
+		e.mark(m)
+	}
+}
+
+func (c *catalogue) restoreCleaned(d *decoder) {
+	if len(d.buf) > 0 && d.err == nil {
+		_ = c.marks(d, int(d.int()), func(p *catPart, m mark) { p.cleaned = m.offset }) // the error is d's
+	}
+}
+
 // topic writes a topic; partitions that are all alike, as those of a new one, take the room of one.
 func (e *encoder) topic(t *catTopic) {
 	e.string(t.name)
@@ -66,7 +92,7 @@ func (e *encoder) topic(t *catTopic) {
 	e.int(int64(len(t.parts)))
 	for i := 0; i < len(t.parts); {
 		run := 1
-		for i+run < len(t.parts) && t.parts[i+run] == t.parts[i] {
+		for i+run < len(t.parts) && alike(t.parts[i+run], t.parts[i]) {
 			run++
 		}
 		e.int(int64(run))
@@ -76,6 +102,12 @@ func (e *encoder) topic(t *catTopic) {
 		e.imprint(t.parts[i].imprint)
 		i += run
 	}
+}
+
+// alike says whether two partitions are encoded alike; the first dirty offset has its own place.
+func alike(a, b catPart) bool {
+	a.cleaned, b.cleaned = 0, 0
+	return a == b
 }
 
 // decoder reads from buf. After the first error everything it returns is zero.

@@ -108,7 +108,7 @@ func (s *Store) closeCatalogue(failed error) error {
 	}
 	data := filepath.Join(s.root, dataDirName)
 	var e encoder
-	var highs, points, starts []segment.OffsetEntry
+	var highs, points, starts, cleaned []segment.OffsetEntry
 	ends := s.ends()
 	e.int(int64(len(ends)))
 	for _, x := range ends {
@@ -124,9 +124,13 @@ func (s *Store) closeCatalogue(failed error) error {
 		if x.start > 0 {
 			starts = append(starts, entry(x.start))
 		}
+		if x.cleaned > 0 {
+			cleaned = append(cleaned, entry(x.cleaned))
+		}
 	}
 	for name, entries := range map[string][]segment.OffsetEntry{
 		segment.HighWatermarkName: highs, segment.RecoveryPointName: points, segment.LogStartOffsetName: starts,
+		segment.CleanerOffsetName: cleaned,
 	} {
 		if err := segment.WriteOffsetCheckpoint(s.fs, filepath.Join(data, name), entries); err != nil {
 			return fmt.Errorf("close store: %w", noSpace(err))
@@ -149,8 +153,9 @@ func (s *Store) closeCatalogue(failed error) error {
 // closedEnd is where a partition ended.
 type closedEnd struct {
 	mark
-	topic string
-	lazy  bool // has no directory
+	topic   string
+	lazy    bool   // has no directory
+	cleaned Offset // first dirty
 }
 
 // ends returns the ends of all partitions, which have been closed, by name.
@@ -166,7 +171,7 @@ func (s *Store) ends() []closedEnd {
 			if last.end < 0 {
 				continue // was never opened since an unclean end: it stays unknown
 			}
-			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.imprint}, name, t.internal && last.end == 0})
+			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.imprint}, name, t.internal && last.end == 0, last.cleaned})
 		}
 	}
 	return out

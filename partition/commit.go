@@ -120,7 +120,7 @@ func (s *Store) refreshTopic(t *topic, ct *catTopic, clean bool, present map[str
 		cp := ct.parts[i]
 		p := &fresh[i-len(have)]
 		p.s, p.t, p.tp = s, t, TopicPartition{t.name, int32(i)}
-		p.start = partStart{clean: clean && cp.end >= 0, end: cp.end, recoveryPoint: cp.recoveryPoint, logStart: cp.logStart, epoch: ct.epoch, imprint: cp.imprint}
+		p.start = partStart{clean: clean && cp.end >= 0, end: cp.end, recoveryPoint: cp.recoveryPoint, logStart: cp.logStart, cleaned: cp.cleaned, epoch: ct.epoch, imprint: cp.imprint}
 		if clean && present != nil && cp.end > 0 && !present[segment.PartitionDirName(t.name, int32(i))] {
 			p.start.clean = false // somebody removed it: recovery shall say so
 		}

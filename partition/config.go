@@ -36,6 +36,11 @@ type Config struct {
 	TransactionTimeoutInterval time.Duration // how often timeouts are looked for (transaction.abort.timed.out.transaction.cleanup.interval.ms); default 10 s
 	TransactionalIDExpiration  time.Duration // transactional.id.expiration.ms: ids idle for longer are forgotten; default 0: never
 
+	CleanerThreads        int           // log.cleaner.threads, partitions compacted at the same time; default 1
+	CleanerBackoff        time.Duration // log.cleaner.backoff.ms, between two looks at what has become dirty; default 15 s, Unlimited: only Compact compacts
+	CleanerMapBytes       int64         // log.cleaner.dedupe.buffer.size of all threads, held only while they compact; default 128 MiB, for 4 million keys at a time
+	CleanerBytesPerSecond int64         // log.cleaner.io.max.bytes.per.second, read and written, of each thread; default Unlimited
+
 	// Clock is where all time comes from; default the system's.
 	Clock Clock
 	// FS is where all files are; default the operating system's. OpenMemory ignores it.
@@ -67,6 +72,14 @@ func (c Config) withDefaults() Config {
 	age(&c.ProducerIDExpiration, 24*time.Hour)
 	age(&c.MaxTransactionTimeout, 15*time.Minute)
 	age(&c.TransactionTimeoutInterval, 10*time.Second)
+	set(&c.CleanerThreads, 1)
+	age(&c.CleanerBackoff, 15*time.Second)
+	if c.CleanerMapBytes == 0 {
+		c.CleanerMapBytes = 128 << 20
+	}
+	if c.CleanerBytesPerSecond == 0 {
+		c.CleanerBytesPerSecond = Unlimited
+	}
 	if c.CheckpointBytes == 0 {
 		c.CheckpointBytes = 16 << 20
 	}
@@ -100,6 +113,10 @@ func (c Config) validate() error {
 		{"CheckpointBytes", c.CheckpointBytes},
 		{"CloseTimeout", int64(c.CloseTimeout)},
 		{"ProducerIDExpiration", int64(c.ProducerIDExpiration)},
+		{"CleanerThreads", int64(c.CleanerThreads)},
+		{"CleanerBackoff", orUnlimited(int64(c.CleanerBackoff))},
+		{"CleanerMapBytes", c.CleanerMapBytes},
+		{"CleanerBytesPerSecond", orUnlimited(c.CleanerBytesPerSecond)},
 		{"MaxTransactionTimeout", int64(c.MaxTransactionTimeout)},
 		{"TransactionTimeoutInterval", int64(c.TransactionTimeoutInterval)},
 		{"TransactionalIDExpiration", int64(c.TransactionalIDExpiration) + 1},
@@ -117,3 +134,11 @@ func (c Config) validate() error {
 
 // maxPartitions bounds the partitions of one topic, so that a slip of the keyboard does not fill the disk with directories.
 const maxPartitions = 100_000
+
+// orUnlimited passes Unlimited off as a number.
+func orUnlimited(v int64) int64 {
+	if v == Unlimited {
+		return 1
+	}
+	return v
+}

@@ -157,3 +157,9 @@ func settingInt(m map[string]string, key string) int64 {
 	n, _ := strconv.ParseInt(settingText(m, key), 10, 64)
 	return n
 }
+
+// settingFloat is settingInt for a number with a fraction.
+func settingFloat(m map[string]string, key string) float64 {
+	f, _ := strconv.ParseFloat(settingText(m, key), 64)
+	return f
+}

@@ -26,6 +26,11 @@ type Events struct {
 	Retained func(TopicPartition, Retained)
 	// TransactionEnded reports each transaction of a transactional id when its last marker and its end are written.
 	TransactionEnded func(TransactionEnded)
+	// Compacted reports each pass of compaction over a partition.
+	Compacted func(TopicPartition, Compacted)
+	// Uncleanable reports that a partition is not compacted any more until the store is opened again, because something in it
+	// cannot be read (a *log.CorruptionError) or a file operation has failed. Nothing has been deleted.
+	Uncleanable func(TopicPartition, error)
 	// TopicCreated and TopicDeleted report changes of the catalogue.
 	TopicCreated func(name string, id TopicID)
 	TopicDeleted func(name string, id TopicID)

@@ -27,6 +27,7 @@ type part struct {
 	unmarked atomic.Int64            // bytes synced since the recovery point was persisted, roughly
 
 	counters partCounters
+	cleaning partCleaning
 
 	mu     sync.Mutex // guards opening, closing and the fields below; held during the I/O of an open
 	start  partStart  // what the first open is told
@@ -44,6 +45,7 @@ type partStart struct {
 	end           Offset // log end offset at the clean close
 	recoveryPoint Offset
 	logStart      Offset
+	cleaned       Offset // the first dirty one
 	epoch         LeaderEpoch
 	imprint       log.Imprint // of the segment that was appended to last
 }
@@ -52,6 +54,7 @@ type partStart struct {
 type partEnd struct {
 	end, start Offset
 	imprint    log.Imprint
+	cleaned    Offset
 }
 
 func unknownTopic(name string) error {
@@ -165,6 +168,7 @@ func (p *part) logConfig() log.Config {
 		CleanEnd:      p.start.end,
 		RecoveryPoint: p.start.recoveryPoint,
 		LogStart:      p.start.logStart,
+		Cleaned:       p.start.cleaned,
 		Maps:          p.s.maps,
 		Notify:        p.notify,
 		ReadOnly:      p.s.readOnly,
@@ -191,14 +195,14 @@ func (p *part) close() error {
 	p.closed = true
 	l := p.log.Load()
 	if l == nil {
-		p.last = partEnd{p.start.end, p.start.logStart, p.start.imprint}
+		p.last = partEnd{p.start.end, p.start.logStart, p.start.imprint, p.start.cleaned}
 		return p.broken
 	}
 	err := l.Close()
 	if err != nil {
 		err = fmt.Errorf("close partition %s: %w", p.tp, err)
 	}
-	p.last = partEnd{l.End(), l.Start(), p.imprint(l)}
+	p.last = partEnd{l.End(), l.Start(), p.imprint(l), l.Cleaned()}
 	if p.suspect.Load() {
 		p.last.end = -1 // as after a crash
 	}

@@ -50,6 +50,20 @@ func (s *Store) resolve(overrides map[string]string) *settings {
 		RetentionBytes:  log.Unlimited,
 		ProducerExpiry:  s.config.ProducerIDExpiration,
 		Compacted:       st.compacted,
+
+		MinDirtyRatio:    -1,
+		MinCompactionLag: millisSetting(m, keyMinCompactionLag, false),
+		MaxCompactionLag: millisSetting(m, keyMaxCompactionLag, true),
+		DeleteRetention:  millisSetting(m, keyDeleteRetentionMs, false),
+	}
+	if ratio := settingFloat(m, keyMinCleanableRatio); ratio > 0 {
+		st.log.MinDirtyRatio = ratio
+	}
+	if st.log.DeleteRetention == 0 {
+		st.log.DeleteRetention = log.RetainNothing
+	}
+	if lag := st.log.MaxCompactionLag; st.compacted && lag != log.Unlimited && (st.log.SegmentAge == log.Unlimited || lag < st.log.SegmentAge) {
+		st.log.SegmentAge = lag // what must be compacted by then must not be in the active segment
 	}
 	// Where the log reads 0 as its default, the smallest value means the same as Kafka's 0.
 	st.log.IndexInterval = max(st.log.IndexInterval, 1)

@@ -35,6 +35,8 @@ type shell struct {
 	retains bool                    // retention is on its way
 	doomed  []string                // directories to be removed
 	low     bool                    // free space is below the threshold
+
+	cleaner cleaner // has a lock of its own, which is taken before mu
 }
 
 // syncRound is the partitions to be synced when an interval ends.
@@ -48,6 +50,7 @@ func (h *shell) init(s *Store) {
 	h.unsync = map[SyncMode]*syncRound{}
 	h.syncing = make(chan struct{}, s.config.SyncConcurrency)
 	h.warm = map[*part]int64{}
+	h.cleaner.init(h)
 }
 
 // after calls f once when d has elapsed, unless the shell stops before.
@@ -101,7 +104,10 @@ func (h *shell) stop() {
 }
 
 // start arms what does not wait for an append.
-func (h *shell) start() { h.armRetention() }
+func (h *shell) start() {
+	h.armRetention()
+	h.cleaner.start()
+}
 
 // touch remembers that p has been appended to, and arms the next checkpoint.
 func (h *shell) touch(p *part) {
@@ -174,6 +180,9 @@ func (h *shell) checkpoint() {
 	}
 	inParallel(h.s.config.SyncConcurrency, parts, h.seal)
 	h.s.saveRecoveryPoints(parts)
+	for _, p := range parts {
+		h.cleaner.watch(p)
+	}
 	h.cool()
 	h.checkSpace()
 }

@@ -114,7 +114,7 @@ func (s *Store) copyCatalogue() []byte {
 	clear(c.deleted)
 	for _, t := range c.topics {
 		for i := range t.parts {
-			t.parts[i] = catPart{logStart: t.parts[i].logStart}
+			t.parts[i] = catPart{logStart: t.parts[i].logStart, cleaned: t.parts[i].cleaned}
 		}
 	}
 	c.clean = false

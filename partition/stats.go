@@ -51,7 +51,9 @@ type Stats struct {
 
 	Transactions TransactionStats
 
-	Total       PartitionStats   // sums; offsets are 0, MaxSyncTime is the largest
+	UncleanablePartitions int // uncleanable-partitions-count
+
+	Total       PartitionStats   // sums; offsets are 0, of MaxSyncTime, MaxCompactionTime, DirtyRatio, CompactionOverdue and CompactionMapUse it is the largest
 	ByPartition []PartitionStats // partitions that have been used since Open, by name
 }
 
@@ -84,10 +86,23 @@ type PartitionStats struct {
 
 	RetainedSegments int64 // dropped by retention
 	RetainedBytes    int64
-	Producers        int // idempotent producers remembered
-	Leases           int
-	OldestLease      time.Duration
-	Failed           bool
+
+	Compactions       int64 // passes that have ended well
+	CompactionTime    time.Duration
+	MaxCompactionTime time.Duration // max-clean-time-secs
+	CompactionRead    int64         // bytes read to be compacted
+	CompactionKept    int64         // of them
+	CompactionWork    int64         // bytes that the pass that is going on has read and written so far; 0: none is
+	CompactionMapUse  float64       // of the last pass, the part of the map that keys took (max-buffer-utilization-percent)
+	FirstDirty        Offset        // compacted up to here
+	DirtyRatio        float64       // at the last look (max-dirty-percent)
+	CompactionOverdue time.Duration // at the last look, past max.compaction.lag.ms (max-compaction-delay-secs)
+	Uncleanable       bool          // see Events.Uncleanable (uncleanable-partitions-count)
+
+	Producers   int // idempotent producers remembered
+	Leases      int
+	OldestLease time.Duration
+	Failed      bool
 }
 
 // Stats returns the store's counters. It takes no lock that appends take and touches no file.
@@ -114,6 +129,9 @@ func (s *Store) Stats() Stats {
 		x := p.stats(l)
 		st.ByPartition = append(st.ByPartition, x)
 		st.Total.add(x)
+		if x.Uncleanable {
+			st.UncleanablePartitions++
+		}
 	})
 	slices.SortFunc(st.ByPartition, func(a, b PartitionStats) int { return compareTopicPartition(a.TopicPartition, b.TopicPartition) })
 	return st
@@ -121,7 +139,7 @@ func (s *Store) Stats() Stats {
 
 func (p *part) stats(l *log.Log) PartitionStats {
 	x, c, leases := l.Stats(), &p.counters, l.Leases()
-	return PartitionStats{
+	st := PartitionStats{
 		TopicPartition: p.tp,
 		LogStart:       x.Start, HighWatermark: p.highWatermark(l), LogEnd: x.End, RecoveryPoint: x.RecoveryPoint,
 		Segments: x.Segments, Bytes: x.Bytes,
@@ -134,6 +152,9 @@ func (p *part) stats(l *log.Log) PartitionStats {
 		Producers: x.Producers, Leases: leases.Count, OldestLease: leases.OldestAge,
 		Failed: x.Poisoned || p.failed.Load(),
 	}
+	p.cleaning.stats(&st)
+	st.FirstDirty = l.Cleaned()
+	return st
 }
 
 // add makes t the sum of t and x.
@@ -157,6 +178,16 @@ func (t *PartitionStats) add(x PartitionStats) {
 	t.MaxSyncTime = max(t.MaxSyncTime, x.MaxSyncTime)
 	t.RetainedSegments += x.RetainedSegments
 	t.RetainedBytes += x.RetainedBytes
+	t.Compactions += x.Compactions
+	t.CompactionTime += x.CompactionTime
+	t.MaxCompactionTime = max(t.MaxCompactionTime, x.MaxCompactionTime)
+	t.CompactionRead += x.CompactionRead
+	t.CompactionKept += x.CompactionKept
+	t.CompactionWork += x.CompactionWork
+	t.CompactionMapUse = max(t.CompactionMapUse, x.CompactionMapUse)
+	t.DirtyRatio = max(t.DirtyRatio, x.DirtyRatio)
+	t.CompactionOverdue = max(t.CompactionOverdue, x.CompactionOverdue)
+	t.Uncleanable = t.Uncleanable || x.Uncleanable
 	t.Producers += x.Producers
 	t.Leases += x.Leases
 	t.OldestLease = max(t.OldestLease, x.OldestLease)

@@ -106,6 +106,6 @@ func (p *part) verify(ctx context.Context) (*log.VerifyReport, error) {
 	}
 	return log.VerifyDir(ctx, p.s.fs, p.dir(), log.VerifyOptions{
 		Topic: p.tp.Topic, Partition: p.tp.Partition, TopicID: p.t.id,
-		Compacted: p.t.settings.Load().compacted, Start: p.start.logStart, End: end, Live: !p.start.clean,
+		Compacted: p.t.settings.Load().compacted || p.start.cleaned > 0, Start: p.start.logStart, End: end, Live: !p.start.clean,
 	})
 }
