@@ -144,7 +144,7 @@ func assignKafka(e environment, r regrouping) (sample, error) {
 		Error         string
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || answer.Nanos == 0 {
-		return sample{}, fmt.Errorf("Kafka's assignor: %s %w", answer.Error, err)
+		return sample{}, fmt.Errorf("the assignor of Kafka: %s %w", answer.Error, err)
 	}
 	got := sample{hist: new(histogram), records: answer.Rounds * int64(r.total), elapsed: time.Duration(answer.Nanos * answer.Rounds)}
 	got.hist.add(time.Duration(answer.Nanos))

@@ -31,7 +31,11 @@
 // its steps, testdata/machine its rules as stories. The shell: coordinator.go (calls, timers, effects), requests.go
 // (the Coordinator's methods), writer.go and load.go (the log), running.go (timers that a suspended process does not
 // run out). Formats: record.go is the offsets topic, protocol.go what consumers tell each other. The rest is the
-// handle that applications hold, group.go, and Range, assignor.go.
+// handle that applications hold, group.go, and the assignors: assignor.go is what they promise (assigncheck.go holds a
+// host's own to it), assignrange.go, assignroundrobin.go and assignsticky.go are Kafka's. The sticky ones read who says
+// that it owns what (assignclaims.go), and divide between equal or unequal subscriptions (assignequal.go,
+// assignunequal.go), taking members in the order of a Java HashMap (assignorder.go): answers are Kafka's, partition by
+// partition.
 //
 // # Locks
 //
