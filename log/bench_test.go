@@ -10,7 +10,9 @@ import (
 	"github.com/partlog/partlog/internal/vfs"
 )
 
-func benchLog(b *testing.B, mode SyncMode) *Log {
+func benchLog(b *testing.B, mode SyncMode) *Log { return benchLogOf(b, mode) }
+
+func benchLogOf(b testing.TB, mode SyncMode) *Log {
 	c := testConfig(vfs.OS)
 	c.Dir = filepath.Join(b.TempDir(), "topic-0")
 	c.Settings.Sync = mode

@@ -155,10 +155,12 @@ func (l *Log) removeFirst(n int, result *RetainResult) error {
 	gone, rest := list[:n], list[n:]
 	raise(&l.start, int64(rest[0].base))
 	l.setSegmentsLocked(slices.Clone(rest))
+	var last *rolled
 	l.pending = slices.DeleteFunc(l.pending, func(r *rolled) bool {
 		if !slices.Contains(gone, r.segment) {
 			return false
 		}
+		last = r
 		if r.file != nil {
 			_ = r.file.Close()
 			l.unsyncedRolled.Add(-1)
@@ -170,6 +172,10 @@ func (l *Log) removeFirst(n int, result *RetainResult) error {
 	}
 	l.mu.Unlock()
 	l.syncing.Unlock()
+	if last != nil && last.next == rest[0].base {
+		// Of producers whose batches are all gone nothing else tells. A full disk is no reason to keep what is to go.
+		_ = l.writeSnapshot(last.next, last.producers)
+	}
 	for _, s := range gone {
 		s.removed.Store(true)
 		size := s.bytes()

@@ -3,7 +3,7 @@ package log
 // TxnGuard prepares the first batch of a transaction (KIP-890). It is called before the transaction coordinator is asked whether the
 // transaction has this partition; what it returns goes into AppendOptions.Guard, and shows that no marker has been written in between.
 // ongoing says that a transaction of this producer and epoch is open here already, so that no guard is needed. sequence is the batch's
-// base sequence.
+// base sequence. Errors: ErrInvalidProducerEpoch, and those of Append that say that the log cannot be appended to.
 func (l *Log) TxnGuard(producerID int64, epoch int16, sequence int32) (g TxnGuard, ongoing bool, err error) {
 	return l.txnGuard(producerID, epoch, sequence, true)
 }
@@ -20,7 +20,11 @@ func (l *Log) txnGuard(producerID int64, epoch int16, sequence int32, epochBump 
 		return 0, false, err
 	}
 	defer l.mu.Unlock()
-	if l.producers.byID[producerID].inTransaction(epoch) {
+	p := l.producers.byID[producerID]
+	if p != nil && epoch < p.epoch {
+		return 0, false, &ProducerEpochError{ProducerID: producerID, Epoch: epoch, Last: p.epoch}
+	}
+	if p.inTransaction(epoch) {
 		return 0, true, nil
 	}
 	return l.producers.verify(producerID, epoch, sequence, epochBump, now), false, nil
