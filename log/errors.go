@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+
+	"github.com/partlog/partlog/internal/txn"
 )
 
 // The states that a caller can act on, under Apache Kafka's names. Packages above alias them, with the same identity.
@@ -24,7 +26,7 @@ var (
 	ErrInvalidProducerEpoch = errors.New("producer epoch is fenced")
 	// ErrInvalidTxnState (INVALID_TXN_STATE) says that a batch does not fit the state of its producer's transaction (KIP-890): its
 	// transaction is neither open nor verified, or it is not transactional while one is open. *TxnStateError says which.
-	ErrInvalidTxnState = errors.New("invalid transaction state")
+	ErrInvalidTxnState = txn.ErrInvalidTxnState
 	// ErrTransactionCoordinatorFenced (TRANSACTION_COORDINATOR_FENCED) says that a marker comes from a transaction coordinator that
 	// has been replaced.
 	ErrTransactionCoordinatorFenced = errors.New("transaction coordinator is fenced")
