@@ -67,7 +67,7 @@ func (l *Log) recoverSwap(d listing, base int64) error {
 	if err != nil {
 		return err
 	}
-	if !whole && (hasBase(d.segments, Offset(base)) || deletedLog(d.deleted, base)) {
+	if !whole && (hasBase(d.segments, Offset(base)) || deletedLog(d.deleted, base) || next == Offset(base)) {
 		return l.takeBack(d, base)
 	}
 	for _, s := range d.segments {
@@ -115,7 +115,7 @@ func (l *Log) scanSwap(base int64) (next Offset, whole bool, err error) {
 	return Offset(r.Next), r.Clean(), nil
 }
 
-// takeBack puts the old segments back in the place of a damaged new one.
+// takeBack puts the old segments back in the place of a damaged new one, which stays where it is until a cleaning makes it again.
 func (l *Log) takeBack(d listing, base int64) error {
 	for _, name := range d.deleted {
 		n := segment.ParseName(name)
@@ -129,13 +129,8 @@ func (l *Log) takeBack(d listing, base int64) error {
 	if err := l.syncDir(); err != nil {
 		return err
 	}
-	l.find(Finding{Kind: CorruptMiddle, Path: l.path(segment.LogName(base) + segment.SwapSuffix), Offset: Offset(base), NextOffset: Offset(base),
-		Action: ActionRemoved, Detail: "a cleaned segment is damaged; those that it was made of are there"})
-	for _, name := range cleanedNames(base) {
-		if err := l.removeIfThere(name); err != nil {
-			return err
-		}
-	}
+	l.find(Finding{Kind: Foreign, Path: l.path(segment.LogName(base) + segment.SwapSuffix), Offset: Offset(base), NextOffset: Offset(base),
+		Action: ActionKept, Detail: "a cleaned segment is damaged, and not used"})
 	return nil
 }
 
@@ -146,9 +141,12 @@ func deletedLog(deleted []string, base int64) bool {
 // showSwaps has committed segments stand where they will be.
 func (l *Log) showSwaps(d listing, commits []segment.Name) (listing, error) {
 	for _, n := range commits {
-		next, _, err := l.scanSwap(n.Base)
+		next, whole, err := l.scanSwap(n.Base)
 		if err != nil {
 			return d, err
+		}
+		if !whole && (hasBase(d.segments, Offset(n.Base)) || next == Offset(n.Base)) {
+			continue
 		}
 		info, err := l.config.FS.Stat(l.path(segment.LogName(n.Base) + segment.SwapSuffix))
 		if err != nil {
