@@ -2,12 +2,14 @@ package partition
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -69,15 +71,28 @@ func (c *txnClient) end(commit bool) {
 	require.NoError(c.t, c.tryEnd(commit))
 }
 
-// settled waits until nothing is open or prepared.
-func settled(t testing.TB, s *Store, but ...string) {
+// settled waits until nothing is prepared, and nothing is left of what an open has found.
+func settled(t testing.TB, s *Store) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		list, err := s.ListTransactions(context.Background(), TransactionFilter{
-			States: []TransactionState{TransactionOngoing, TransactionPrepareCommit, TransactionPrepareAbort}})
-		require.NoError(t, err)
-		return len(list) == len(but)
-	}, 10*time.Second, time.Millisecond)
+	c, err := s.transactions(context.Background())
+	require.NoError(t, err)
+	for {
+		var wait *txnWaiters
+		c.mu.Lock()
+		c.m.Each(func(m txn.Meta) {
+			if wait == nil && (m.State.Prepared() || slices.Contains(c.m.Doomed(), m.ID)) {
+				wait = c.waitLocked(m.ID)
+			}
+		})
+		if wait == nil && len(c.m.Unwritten()) > 0 {
+			wait = c.waitLocked("") // what no id has
+		}
+		c.mu.Unlock()
+		if wait == nil {
+			return
+		}
+		<-wait.free
+	}
 }
 
 // committed reads what a reader of committed records sees of a partition, and the offset at which it stops.
@@ -90,6 +105,7 @@ func committed(t testing.TB, s *Store, tp TopicPartition) (values []string, next
 		r := &rs[0]
 		require.NoError(t, r.Err)
 		if len(r.Batches) == 0 {
+			require.False(t, r.Lease.held, "%+v", r)
 			require.Equal(t, next, r.LastStable)
 			return values, next
 		}
@@ -159,7 +175,7 @@ func TestCommittedAndAbortedTransactionsAreReadAsSuch(t *testing.T) {
 	require.Empty(t, values, "both are open")
 	require.Zero(t, next)
 	b.end(false)
-	settled(t, s, "a")
+	settled(t, s)
 	values, _ = committed(t, s, t0)
 	require.Empty(t, values, "a is open from the first offset on")
 	a.end(true)

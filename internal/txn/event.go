@@ -137,7 +137,8 @@ type (
 		Epoch      int16
 		Orphan     bool
 	}
-	// Free says that requests of the id that were ErrConcurrentTransactions may be tried again.
+	// Free says that requests of the id that were ErrConcurrentTransactions may be tried again; without an id, that a
+	// transaction of nobody has ended.
 	Free struct{ ID string }
 	// Ended tells of a transaction that is complete.
 	Ended struct {

@@ -15,6 +15,7 @@ func (m *Machine) finish(e *entry) {
 	}
 	if e.orphan {
 		delete(m.orphans, orphan{e.meta.ProducerID, e.meta.Epoch})
+		m.emit(Free{})
 		return
 	}
 	next := e.meta

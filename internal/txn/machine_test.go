@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -246,7 +247,7 @@ func (s *story) step(ev Event) {
 		case Later:
 			fmt.Fprintf(&s.out, "later: %d/%d\n", e.ProducerID, e.Epoch)
 		case Free:
-			fmt.Fprintf(&s.out, "%s is free\n", e.ID)
+			fmt.Fprintf(&s.out, "%s is free\n", cmp.Or(e.ID, "nobody"))
 		case Ended:
 			what := "aborted"
 			if e.Commit {
