@@ -63,7 +63,8 @@ func (p *Producer) endTxn(ctx context.Context, tx *Tx, limit time.Duration) erro
 		p.txn.bump = next == tx.id && tx.failure() != nil
 		p.txn.id = next
 		p.txn.bumps.Store(next != tx.id)
-	case tx.commit && errors.Is(err, partition.ErrTransactionAbortable):
+	case tx.commit && (errors.Is(err, partition.ErrTransactionAbortable) || errors.Is(err, partition.ErrInvalidTxnState)):
+		// The latter says that it has been aborted already, as by its timeout. The abort brings the next epoch.
 		tx.doom(err)
 		tx.commit = false
 		return p.endTxn(ctx, tx, limit)
@@ -90,7 +91,7 @@ func (p *Producer) concluded(tx *Tx, err error) error {
 		p.stats.txn.committed.Add(1)
 		tx.tell(true)
 		return nil
-	case tx.commit && (!final || tx.unclear && !errors.Is(err, partition.ErrInvalidTxnState)):
+	case tx.commit && (!final || tx.unclear):
 		// An instance that took over later refuses the question, whatever the answer to the first was.
 		if final {
 			tx.tell(false)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/partlog/partlog/group"
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/producer"
 )
@@ -151,7 +152,7 @@ func TestFenceAfterALostCommitLeavesItsOutcomeUnknown(t *testing.T) {
 }
 
 func TestFirstAnswerThatFencesMeansAborted(t *testing.T) {
-	for _, fence := range []error{partition.ErrProducerFenced, partition.ErrInvalidProducerEpoch, partition.ErrInvalidTxnState} {
+	for _, fence := range []error{partition.ErrProducerFenced, partition.ErrInvalidProducerEpoch, partition.ErrInvalidProducerIDMapping} {
 		p, k, _ := transactional(t, 1, producer.Config{})
 		k.beforeEnd = func(int, bool) error { return fence }
 		err := p.Transact(t.Context(), send("x"))
@@ -161,6 +162,45 @@ func TestFirstAnswerThatFencesMeansAborted(t *testing.T) {
 		require.ErrorIs(t, p.Transact(t.Context(), send("x")), fence)
 		require.Len(t, k.asked(), 1)
 	}
+}
+
+// The coordinator aborts what is open for too long. The commit that comes later is told, and the producer goes on.
+func TestTransactionThatTimedOutIsAbortedAndTheNextOneGoesOn(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	store, err := partition.OpenMemory(partition.Config{Clock: c})
+	require.NoError(t, err)
+	defer store.Close()
+	create(t, store, "t", 1)
+	p, err := producer.New(store, producer.Config{TransactionalID: "tx", TransactionTimeout: time.Second, Clock: c})
+	require.NoError(t, err)
+	defer p.Close()
+	expire := func() {
+		for open := 1; open > 0; {
+			c.Advance(10 * time.Second)
+			all, err := store.ListTransactions(t.Context(), partition.TransactionFilter{States: []partition.TransactionState{
+				partition.TransactionOngoing, partition.TransactionPrepareAbort,
+			}})
+			require.NoError(t, err)
+			open = len(all)
+		}
+	}
+	for _, late := range []bool{false, true} {
+		err = p.Transact(t.Context(), func(tx *producer.Tx) error {
+			_, err := tx.Send(t.Context(), to(0, "slow"))
+			require.NoError(t, err)
+			expire()
+			if late {
+				_, err := tx.Send(t.Context(), to(0, "too late"))
+				require.ErrorIs(t, err, partition.ErrInvalidProducerEpoch)
+			}
+			return nil
+		})
+		_, aborted := errors.AsType[*producer.AbortedError](err)
+		require.True(t, aborted, err)
+		require.NotErrorIs(t, err, producer.ErrProducerFenced)
+		require.NoError(t, p.Transact(t.Context(), send("in time")))
+	}
+	require.Equal(t, []string{"in time", "in time"}, committed(t, store, 0))
 }
 
 func TestCancelBeforeTheCommitAborts(t *testing.T) {

@@ -18,9 +18,8 @@ var (
 	ErrTransactionInProgress = errors.New("the producer's transaction is in progress")
 	// ErrTransactionEnded is the use of a Tx whose scope has been left.
 	ErrTransactionEnded = errors.New("the transaction has ended")
-	// ErrProducerFenced is fatal: another producer with the same transactional id has taken over, or the coordinator
-	// has ended the transaction because it was open for longer than Config.TransactionTimeout, or an operator has.
-	// Every later call says the same; a new Producer can go on.
+	// ErrProducerFenced is fatal: another producer with the same transactional id has taken over, or an operator has
+	// ended the transaction (producer/txn). Every later call says the same; a new Producer can go on.
 	ErrProducerFenced = partition.ErrProducerFenced
 )
 
