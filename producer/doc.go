@@ -51,6 +51,47 @@
 //   - A topic that is deleted and created again gets the records that were still on their way; its id is checked with
 //     every append.
 //
+// # Transactions
+//
+// A producer with a Config.TransactionalID sends in scopes: what a scope sends, and the offsets it commits, are seen by
+// readers of committed records all or not at all, whatever is killed in between.
+//
+//	p, err := producer.New(store, producer.Config{TransactionalID: "billing"}) // fences the instance before
+//	...
+//	err = p.Transact(ctx, func(tx *producer.Tx) error {
+//		if _, err := invoices.In(tx).Send(ctx, "42", invoice); err != nil { return err } // abort
+//		return nil // commit
+//	})
+//
+// Read, process, write, exactly once: the consumer reads committed records and does not commit by itself
+// (consumer.CommitManual, ReadCommitted), and its offsets are part of the transaction that has the results. A panic, a
+// kill or a rebalance in between leaves both out, and the records are read again.
+//
+//	for {
+//		records, err := c.Poll(ctx)
+//		if err != nil { return err }
+//		err = p.TransactFrom(ctx, c, func(tx *producer.Tx) error { // commits c's offsets, too
+//			for _, r := range records {
+//				tx.SendAsync(ctx, result(r), nil)
+//			}
+//			return nil
+//		})
+//		if again(err) { continue } // an *AbortedError: the next Poll has the same records
+//		if err != nil { return err }
+//	}
+//
+// What Transact returns says what happened: nil, committed and durable; *AbortedError, nothing of it; *OutcomeUnknownError,
+// one of the two, and the next Transact learns which before it begins; ErrProducerFenced, for good. A record's Result says
+// that it is written, which counts with the commit; a record that cannot be sent makes the commit an abort. One producer
+// has one transaction at a time; within it, any number of goroutines send. A synced transaction waits for two syncs after
+// each other, of its data and of its decision, however many records it has: what costs is the transaction, so put many
+// records in one.
+//
+// Transactional ids name what must not run twice at the same time: a worker, a partition of the input. With members of a
+// consumer group, whose generation fences them, any id of the process's own will do (KIP-447), as long as the next run has
+// the same: New then ends at once what a kill has left open. Package producer/txn lists transactions and ends those of
+// others.
+//
 // # Bounds
 //
 // Records that are not yet written, or whose callbacks have not returned, are held in Config.BufferMemory. When that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/producer"
 )
@@ -156,4 +157,65 @@ func ExampleUncertainError() {
 		fmt.Println("is not in the log:", err)
 	}
 	// Output: is not in the log: send to topic "orders": not accepted: context canceled
+}
+
+// What a transaction sends is seen by readers of committed records all or not at all.
+func ExampleProducer_Transact() {
+	ctx := context.Background()
+	store := openStore("accounts", partition.TopicConfig{Partitions: 1})
+	defer store.Close()
+	p, err := producer.New(store, producer.Config{TransactionalID: "bank"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	accounts := producer.For(p, "accounts", producer.String, producer.JSON[int])
+
+	transfer := func(cents, limit int) error {
+		return p.Transact(ctx, func(tx *producer.Tx) error {
+			accounts.In(tx).SendAsync(ctx, "ada", -cents, nil)
+			accounts.In(tx).SendAsync(ctx, "bob", cents, nil)
+			if cents > limit {
+				return errors.New("too much")
+			}
+			return nil
+		})
+	}
+	fmt.Println(transfer(500, 1000))
+	err = transfer(5000, 1000)
+	_, aborted := errors.AsType[*producer.AbortedError](err)
+	fmt.Println(aborted, err)
+	// Output:
+	// <nil>
+	// true transaction of "bank" aborted: too much
+}
+
+// Offsets of a group are committed with what was made of the records (Kafka's sendOffsetsToTransaction). A consumer's
+// own are committed by TransactFrom and CommitOffsets.
+func ExampleTx_CommitGroupOffsets() {
+	ctx := context.Background()
+	store := openStore("totals", partition.TopicConfig{Partitions: 1})
+	defer store.Close()
+	p, err := producer.New(store, producer.Config{TransactionalID: "totals"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	g, err := group.Open(store, "adders", group.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+
+	source := partition.TopicPartition{Topic: "totals", Partition: 0}
+	err = p.Transact(ctx, func(tx *producer.Tx) error {
+		tx.SendAsync(ctx, producer.Record{Topic: "totals", Value: []byte("42")}, nil)
+		return tx.CommitGroupOffsets(ctx, g, group.Membership{Generation: group.NoGeneration},
+			map[partition.TopicPartition]group.CommittedOffset{source: {Offset: 7, LeaderEpoch: partition.LeaderEpochUnknown}})
+	})
+	fmt.Println("both or neither:", err)
+	// Output: both or neither: <nil>
 }
