@@ -62,7 +62,7 @@ func (s *Store) wait(ctx context.Context, r *FetchRequest, out []FetchResult) er
 	}
 	s.counters.parkedFetches.Add(1)
 	w.park(s, r.Partitions)
-	err := w.await(ctx, s, r.MaxWait, func() bool { return s.collect(r, out) })
+	err := w.await(ctx, s, r.MaxWait, func() bool { return w.moved(r, out) && s.collect(r, out) })
 	w.leave()
 	s.counters.parkedFetches.Add(-1)
 	s.waiters.Put(w)
@@ -122,21 +122,20 @@ func (p *part) read(from Offset, bound int, whole, committed bool, r *FetchResul
 		r.fail(&log.OffsetOutOfRangeError{Offset: from, Start: r.LogStart, End: hw})
 		return
 	}
-	view, err := l.Read(from, limit, max(bound, 1))
+	var view log.View
+	if committed {
+		view, r.Aborted, err = p.readCommitted(l, r.Aborted[:0], from, limit, max(bound, 1))
+	} else {
+		view, err = l.Read(from, limit, max(bound, 1))
+	}
 	if err != nil {
 		p.readFailed(from, r, err)
 		return
 	}
 	if len(view.Bytes) > bound && !whole {
 		view.Release()
+		r.Aborted = r.Aborted[:0]
 		return
-	}
-	if committed {
-		if r.Aborted, err = p.aborted(l, r.Aborted, from, view.Next); err != nil {
-			view.Release()
-			p.readFailed(from, r, err)
-			return
-		}
 	}
 	r.Batches = view.Bytes
 	r.Lease = Lease{view: view, held: true}

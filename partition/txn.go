@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -147,20 +146,18 @@ func (p *part) lastStable(l *log.Log, highWatermark Offset) Offset {
 	return min(l.LastStable(), highWatermark)
 }
 
-// aborted lists the aborted transactions that reach into [from, to), in dst's storage.
-func (p *part) aborted(l *log.Log, dst []AbortedTxn, from, to Offset) ([]AbortedTxn, error) {
+// readCommitted reads batches of ended transactions, and lists in dst's storage the aborted ones among them. The log does both at
+// once: compaction may come in between, and removes batches together with what is known of their transactions.
+func (p *part) readCommitted(l *log.Log, dst []AbortedTxn, from, limit Offset, maxBytes int) (log.View, []AbortedTxn, error) {
 	buf, _ := p.s.aborted.Get().(*[]log.AbortedTxn)
 	if buf == nil {
 		buf = new([]log.AbortedTxn)
 	}
-	list, err := l.Aborted((*buf)[:0], from, to)
+	view, list, err := l.ReadCommitted((*buf)[:0], from, limit, maxBytes)
 	for _, x := range list {
 		dst = append(dst, AbortedTxn{x.ProducerID, x.First})
 	}
 	*buf = list[:0]
 	p.s.aborted.Put(buf)
-	if err != nil && !errors.Is(err, ErrClosed) {
-		err = fmt.Errorf("aborted transactions of %s: %w", p.tp, err)
-	}
-	return dst, p.gone(err)
+	return view, dst, err
 }
