@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -227,12 +228,40 @@ func (c *Consumer) idle(wait bool) error {
 	}
 	c.waiting.Store(true)
 	defer c.waiting.Store(false)
-	// Of nothing, nothing comes: but a source that is closed says so.
-	_, err := c.source.Fetch(asleep, partition.FetchRequest{MaxWait: waitForRecord})
-	if err != nil && asleep.Err() == nil {
+	if err := c.listen(asleep); err != nil {
 		return err
 	}
 	<-asleep.Done() // a signal: resume, an assignment, the end
 	c.roused()
+	return nil
+}
+
+// listen waits with paused partitions for ctx, or for the source to say that it is closed: it asks for more of them than
+// one fetch brings.
+func (c *Consumer) listen(ctx context.Context) error {
+	f := c.set
+	f.positions = f.positions[:0]
+	for _, k := range c.cursors {
+		if k.paused && k.lost == nil && !k.gone.Load() {
+			f.positions = append(f.positions, partition.FetchPosition{
+				TopicPartition: k.tp, TopicID: k.id, Offset: k.fetch, LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: 1,
+			})
+		}
+	}
+	if len(f.positions) == 0 {
+		return nil
+	}
+	results, err := c.source.Fetch(ctx, partition.FetchRequest{
+		Partitions: f.positions, MinBytes: math.MaxInt32, MaxBytes: math.MaxInt32, MaxWait: waitForRecord, Reuse: f.results,
+	})
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	if err == nil {
+		f.results = results
+		for i := range results {
+			results[i].Lease.Release()
+		}
+	}
 	return nil
 }

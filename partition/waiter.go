@@ -92,6 +92,26 @@ func (w *waiter) park(s *Store, positions []FetchPosition) {
 	}
 }
 
+// moved reports whether a partition of a parked fetch has changed since collect looked at it: only then is it worth
+// another look. What it compares is what notify is called for, so that no wake-up is lost here either.
+func (w *waiter) moved(r *FetchRequest, out []FetchResult) bool {
+	if len(w.nodes) != len(r.Partitions) {
+		return true // one was not found any more
+	}
+	for i := range w.nodes {
+		p, seen := w.nodes[i].p, &out[i]
+		l := p.log.Load()
+		if l == nil || p.t.deleted.Load() || p.s.closed.Load() {
+			return true
+		}
+		hw := p.highWatermark(l)
+		if hw != seen.HighWatermark || l.Start() != seen.LogStart || r.ReadCommitted && p.lastStable(l, hw) != seen.LastStable {
+			return true
+		}
+	}
+	return false
+}
+
 // leave takes the waiter out of all lists and empties its channel.
 func (w *waiter) leave() {
 	for i := range w.nodes {
