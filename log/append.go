@@ -19,7 +19,10 @@ const (
 // AppendOptions are the choices of one append.
 type AppendOptions struct {
 	Durable bool // wait for what Settings.Sync promises; false: only until the batch is in the page cache
-	Origin  Origin
+	// Lazy, without Durable, says that with SyncAlways no sync is to be made for this batch alone: it becomes durable, and visible, with
+	// the next one that is appended without it, by Sync, or after 4 MiB. It is for parts of something whose end will be durable.
+	Lazy   bool
+	Origin Origin
 	// Guard is what TxnGuard returned, of the first batch of a transaction.
 	Guard TxnGuard
 	// TxnVersion is the transaction.version that a transaction marker is written with: 2, its epoch is above its transaction's; 0 and
@@ -92,7 +95,7 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 		}
 		l.next = w.last + 1
 	}
-	w.durable, w.err = o.Durable, nil
+	w.durable, w.lazy, w.err = o.Durable, o.Lazy && !o.Durable, nil
 	result.Base, result.Last = w.base, w.last
 	if alone {
 		l.writing = true

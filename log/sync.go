@@ -34,6 +34,20 @@ func (l *Log) syncActive() error {
 	return nil
 }
 
+// syncNow syncs the active segment as its writer.
+func (l *Log) syncNow() error {
+	l.acquire()
+	if l.writer.segment == nil || l.Durable() >= l.writer.next {
+		l.release()
+		return nil
+	}
+	err := l.syncActive()
+	l.writer.unsynced = 0
+	l.release()
+	l.notify()
+	return err
+}
+
 // Sync makes everything written durable. After an error, which is ErrPoisoned, the log accepts nothing any more.
 func (l *Log) Sync() error {
 	l.mu.Lock()
@@ -50,13 +64,8 @@ func (l *Log) Sync() error {
 		return l.syncRolled() // what recovery has found
 	}
 	if l.settings.Load().Sync == SyncAlways {
-		// Rarely needed: after a change of the mode, or beside a writer that is about to do the same.
-		l.acquire()
-		defer l.release()
-		if l.writer.segment == nil || l.Durable() >= l.writer.next {
-			return nil
-		}
-		return l.syncActive()
+		// After lazy appends or a change of the mode, or beside a writer that is about to do the same.
+		return l.syncNow()
 	}
 	// Appends go on meanwhile; what they write is in the next sync. A roll meanwhile leaves the file open, see roll.
 	l.acquire()

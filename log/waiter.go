@@ -14,6 +14,7 @@ type waiter struct {
 	base    Offset
 	last    Offset
 	durable bool // wait for the sync
+	lazy    bool // needs none of its own
 	take    bool // wants the writer role and nothing else
 	lead    bool // woken to be the writer
 	err     error

@@ -26,6 +26,7 @@ type writer struct {
 	jitter     time.Duration
 	epoch      LeaderEpoch // of the last batch written
 	closing    bool        // the next append must roll
+	unsynced   int64       // bytes of lazy appends, with SyncAlways; or more, as syncs by others are not counted
 	txnFile    vfs.File    // the segment's .txnindex, open from the first entry on
 	noTxnIndex bool        // entries are not written one by one: the file is not what they would follow
 	counts     counts      // of all that the writers did, copied for Stats when the role is given on
@@ -144,6 +145,10 @@ func (l *Log) commit(head, own *waiter, d *done) {
 	always := s.Sync == SyncAlways
 	var hold queue // waiters of written batches that need a sync
 	var unsynced int64
+	need := false // somebody is not lazy
+	if always {
+		unsynced = l.writer.unsynced // of lazy appends before
+	}
 	defer func() { l.writer.run = nil }()
 	for r := head; r != nil; {
 		if always && unsynced > 0 && (unsynced >= maxUnsynced || l.mustRoll(r, l.writer.tail, s)) {
@@ -151,7 +156,7 @@ func (l *Log) commit(head, own *waiter, d *done) {
 				l.fail(r, own, d, l.failureError())
 				return
 			}
-			unsynced = 0
+			unsynced, need = 0, false
 		}
 		l.writer.run = r
 		end, size, err := l.write(r, s)
@@ -161,6 +166,7 @@ func (l *Log) commit(head, own *waiter, d *done) {
 		}
 		for r != end {
 			next := r.next
+			need = need || !r.lazy && r.batch != nil
 			if always && r.durable && r.last >= l.Durable() {
 				hold.push(r)
 			} else if r != own {
@@ -170,7 +176,8 @@ func (l *Log) commit(head, own *waiter, d *done) {
 		}
 		unsynced += size
 	}
-	if always && (unsynced > 0 || hold.first != nil) {
+	l.writer.unsynced = unsynced
+	if always && (need && unsynced > 0 || unsynced >= maxUnsynced || hold.first != nil) {
 		l.settle(&hold, own, d)
 	}
 }
@@ -178,6 +185,7 @@ func (l *Log) commit(head, own *waiter, d *done) {
 // settle syncs the active segment and moves those who waited for it from hold to d.
 func (l *Log) settle(hold *queue, own *waiter, d *done) bool {
 	err := l.syncActive()
+	l.writer.unsynced = 0
 	for r := hold.first; r != nil; {
 		next := r.next
 		r.err = err

@@ -14,6 +14,7 @@ type appendOptions struct {
 	internal bool // a coordinator's own write
 	foreign  bool // not from this process's builder
 	txnID    string
+	lazy     bool // what is written later will be durable, and this with it
 }
 
 // append is Partition.append of Kafka's broker: the rules for clients' batches, then the log.
@@ -38,8 +39,9 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 	if !o.foreign && len(b) >= batch.HeaderSize {
 		batch.Batch(b).SetBaseOffset(0) // of a failed append that is tried again
 	}
-	opts := log.AppendOptions{Durable: o.acks == AcksAll}
+	opts := log.AppendOptions{Durable: o.acks == AcksAll, Lazy: o.lazy}
 	if o.txnID != "" {
+		opts.Lazy = true // EndTxn makes it durable
 		if opts.Guard, err = p.enlist(ctx, l, b, o.txnID); err != nil {
 			p.counters.failedAppends.Add(1)
 			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)

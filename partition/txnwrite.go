@@ -53,7 +53,7 @@ func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 	if durable {
 		acks = AcksAll
 	}
-	if _, err := p.append(context.Background(), b, appendOptions{acks: acks, internal: true}); err != nil {
+	if _, err := p.append(context.Background(), b, appendOptions{acks: acks, internal: true, lazy: true}); err != nil {
 		return err
 	}
 	if durable && p.t.settings.Load().log.Sync != SyncAlways && c.s.anySyncs(m.Partitions) {
