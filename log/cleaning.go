@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/mmap"
 	"github.com/partlog/partlog/internal/segment"
 )
 
@@ -229,7 +230,23 @@ func (c *Cleaning) Step(bytes int64) (done bool, err error) {
 		bytes = math.MaxInt64 - target
 	}
 	target += bytes
+	fault := mmap.Guard(func() { c.goOn(target) })
+	if fault != nil {
+		s := c.reader.segment
+		s.retireMapping()
+		c.fail(c.reader.failed(s, &suspicion{segment: s, position: c.reader.position, err: fault}))
+	}
+	if c.err != nil || c.phase == cleanOver {
+		c.drop()
+		return true, c.err
+	}
+	return false, nil
+}
+
+// goOn works until target bytes have been read and written since the beginning.
+func (c *Cleaning) goOn(target int64) {
 	for c.err == nil && c.phase != cleanOver && c.work < target {
+		var err error
 		if c.phase == cleanMapping {
 			err = c.mapNext()
 		} else {
@@ -239,11 +256,6 @@ func (c *Cleaning) Step(bytes int64) (done bool, err error) {
 			c.fail(err)
 		}
 	}
-	if c.err != nil || c.phase == cleanOver {
-		c.drop()
-		return true, c.err
-	}
-	return false, nil
 }
 
 // Close ends the cleaning; what it has swapped in stays.
@@ -293,7 +305,7 @@ func (c *Cleaning) dropOut() {
 // mapNext maps the keys of one batch.
 func (c *Cleaning) mapNext() error {
 	first := c.result.First
-	if c.reader.file == nil {
+	if c.reader.segment == nil {
 		c.at++
 		if c.at >= len(c.list) || c.result.Limit <= first {
 			return c.mapped()
@@ -386,7 +398,7 @@ func (c *Cleaning) copyNext() error {
 		}
 		return c.beginGroup()
 	}
-	if c.reader.file == nil {
+	if c.reader.segment == nil {
 		if c.at++; c.at == c.until {
 			return c.endGroup()
 		}

@@ -8,11 +8,12 @@ import (
 	"github.com/partlog/partlog/internal/vfs"
 )
 
-// cleanReader walks the batches of one segment after another, by large reads, and checks each: what compaction copies gets new
-// checksums, so nothing damaged may get through.
+// cleanReader walks the batches of one segment after another, in its mapping or else by large reads, and checks each: what compaction
+// copies gets new checksums, so nothing damaged may get through. It is used under mmap.Guard.
 type cleanReader struct {
 	log      *Log
-	segment  *logSegment
+	segment  *logSegment // nil: none is open
+	mapped   *mapped     // referenced; nil: read the file
 	file     vfs.File
 	position int64 // of the next batch
 	end      int64
@@ -21,7 +22,6 @@ type cleanReader struct {
 	window *[]byte
 	from   int64 // position of the window
 	filled int
-	read   int64 // bytes since the reader was made
 }
 
 // open goes to the batch of s that holds from.
@@ -30,12 +30,15 @@ func (r *cleanReader) open(s *logSegment, from Offset) error {
 	if err := r.log.readable(s); err != nil {
 		return err
 	}
-	file, err := r.log.openForRead(s)
-	if err != nil {
-		return r.failed(s, err)
-	}
-	r.segment, r.file = s, file
 	_, r.end = s.writtenEnd()
+	if r.mapped = r.log.acquireMapping(s, r.end); r.mapped == nil {
+		file, err := r.log.openForRead(s)
+		if err != nil {
+			return r.failed(s, err)
+		}
+		r.file = file
+	}
+	r.segment = s
 	_, r.position = s.index.Load().Offsets.Lookup(int64(from))
 	r.chain = chain{next: int64(s.base), epoch: batch.None, compacted: true}
 	r.filled = 0
@@ -83,6 +86,9 @@ func (r *cleanReader) next() (batch.Batch, error) {
 
 // take returns the whole batch at the position.
 func (r *cleanReader) take() (batch.Batch, error) {
+	if r.mapped != nil {
+		return r.look()
+	}
 	for want := batch.HeaderSize; ; {
 		if at := int(r.position - r.from); r.filled > 0 && at >= 0 && at+want <= r.filled {
 			b, err := batch.Peek((*r.window)[at:r.filled])
@@ -105,6 +111,27 @@ func (r *cleanReader) take() (batch.Batch, error) {
 	}
 }
 
+// look is take in a mapping.
+func (r *cleanReader) look() (batch.Batch, error) {
+	for want := int64(batch.HeaderSize); ; {
+		end := r.position + want
+		if end > r.end {
+			return nil, &suspicion{segment: r.segment, position: r.position, err: batch.ErrShort}
+		}
+		if err := r.mapped.populate(r.position, end, r.end); err != nil {
+			return nil, &suspicion{segment: r.segment, position: r.position, err: err}
+		}
+		n, err := batch.PeekLength(r.mapped.Bytes()[r.position:end])
+		if err != nil {
+			return nil, &suspicion{segment: r.segment, position: r.position, err: err}
+		}
+		if int64(n) <= want {
+			return batch.Batch(r.mapped.Bytes()[r.position:][:n:n]), nil
+		}
+		want = int64(n)
+	}
+}
+
 // fill reads at least want bytes from the position on.
 func (r *cleanReader) fill(want int) error {
 	n := int(min(int64(max(want, stagingSize)), r.end-r.position))
@@ -122,7 +149,6 @@ func (r *cleanReader) fill(want int) error {
 		return storageError(nil, "read", r.log.logPath(r.segment), err)
 	}
 	r.filled = n
-	r.read += int64(n)
 	return nil
 }
 
@@ -157,5 +183,10 @@ func (r *cleanReader) close() {
 		_ = r.file.Close()
 		r.file = nil
 	}
+	if r.mapped != nil {
+		r.mapped.Release()
+		r.mapped = nil
+	}
+	r.segment = nil
 	r.dropWindow()
 }

@@ -210,7 +210,7 @@ func (s *Store) cleanWait(bytes int64) time.Duration {
 // over makes place for the next cleaning. More says that p has to be cleaned on at once.
 func (c *cleaner) over(j *cleanJob, more bool, err error) {
 	if err == nil {
-		c.h.seal(j.p)
+		c.h.touch(j.p) // the new segments get their sums
 	}
 	if j.idle && !more {
 		j.p.parkIdle()
@@ -255,12 +255,13 @@ func (p *part) markUncleanable(err error) {
 	}
 }
 
-// beginClean begins to clean p. The recovery point is persisted first, so that a recovery does not have to read, and judge, what compaction
+// beginClean begins to clean p. The recovery point is persisted before anything is swapped, so that a recovery does not have to read, and judge, what compaction
 // leaves.
 func (s *Store) beginClean(p *part, l *log.Log) (*log.Cleaning, error) {
-	s.shell.seal(p)
-	s.saveRecoveryPoints([]*part{p})
 	c, err := l.BeginClean(log.CleanOptions{Now: s.config.Clock.Now(), MapBytes: max(s.config.CleanerMapBytes/int64(s.config.CleanerThreads), 1)})
+	if err == nil {
+		s.saveRecoveryPoints([]*part{p})
+	}
 	return c, p.gone(err)
 }
 
@@ -330,7 +331,7 @@ func (s *Store) Compact(ctx context.Context, tp TopicPartition) error {
 			return fmt.Errorf("compact %s: %w", tp, noSpace(err))
 		}
 	}
-	s.shell.seal(p)
+	s.shell.touch(p) // the new segments get their sums
 	return nil
 }
 
