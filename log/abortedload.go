@@ -146,7 +146,7 @@ func (l *Log) keepDamaged(s *logSegment, t *abortedList, damaged []damage) {
 }
 
 // repairTxnIndex compares the .txnindex of s with t, which was made from the batches, and replaces it if it is another. A failure is
-// none: the file is a cache.
+// none: the file is a cache. Beside a live writer it is the writer's.
 func (l *Log) repairTxnIndex(s *logSegment, t *abortedList) {
 	base := int64(s.base)
 	if len(t.entries) == 0 && !s.hasTxnIndex.Load() {
@@ -154,7 +154,7 @@ func (l *Log) repairTxnIndex(s *logSegment, t *abortedList) {
 	}
 	want := encodeAborted(nil, t.entries)
 	got, err := segment.ReadTxnIndex(l.config.FS, l.config.Dir, base)
-	if err == nil && bytes.Equal(got, want) && len(want) > 0 {
+	if err == nil && bytes.Equal(got, want) && len(want) > 0 || l.config.ReadOnly {
 		return
 	}
 	f := Finding{Kind: WrongIndex, Path: l.path(segment.TxnIndexName(base)), Offset: s.base, NextOffset: s.base, Action: ActionKept,
@@ -164,13 +164,11 @@ func (l *Log) repairTxnIndex(s *logSegment, t *abortedList) {
 	} else if len(got) == 0 {
 		f.Detail = "is empty"
 	}
-	if !l.config.ReadOnly {
-		if err := l.replaceTxnIndex(s, want); err == nil {
-			f.Action = ActionRebuilt
-		} else {
-			f.Detail = err.Error()
-			s.abortedDirty.Store(true)
-		}
+	if err := l.replaceTxnIndex(s, want); err == nil {
+		f.Action = ActionRebuilt
+	} else {
+		f.Detail = err.Error()
+		s.abortedDirty.Store(true)
 	}
 	l.find(f)
 }

@@ -189,3 +189,62 @@ func BenchmarkReadBorrowedSingle(b *testing.B) {
 		v.Release()
 	}
 }
+
+// A transaction of one batch: guard, batch, marker.
+func BenchmarkAppendTransaction(b *testing.B) {
+	l := benchLog(b, SyncNever)
+	b.ReportAllocs()
+	epoch := int16(0)
+	for b.Loop() {
+		guard, _, err := l.TxnGuard(1, epoch, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Append(makeTxn(1, epoch, 0, 1, "value"), AppendOptions{Durable: true, Guard: guard}); err != nil {
+			b.Fatal(err)
+		}
+		// An epoch can be raised 32766 times; the marker of the version before leaves it.
+		if _, err := l.Append(makeMarker(1, epoch, true), AppendOptions{Durable: true, Origin: OriginCoordinator}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Reading where half of 20,000 transactions were aborted, beside the same with BenchmarkReadBorrowed's call.
+func BenchmarkReadCommittedHalfAborted(b *testing.B) {
+	l := benchLog(b, SyncNever)
+	client := &txnClient{log: l}
+	for i := range 20_000 {
+		if err := client.send(int64(i%100), 10, "value of some length", true); err != nil {
+			b.Fatal(err)
+		}
+		if err := client.end(int64(i%100), i%2 == 0, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, committed := range []bool{false, true} {
+		b.Run(map[bool]string{false: "uncommitted", true: "committed"}[committed], func(b *testing.B) {
+			b.ReportAllocs()
+			var list []AbortedTxn
+			next, bytes := Offset(0), int64(0)
+			for b.Loop() {
+				var v View
+				var err error
+				if committed {
+					v, list, err = l.ReadCommitted(list[:0], next, noOffset, 1<<20)
+				} else {
+					v, err = l.Read(next, noOffset, 1<<20)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += int64(len(v.Bytes))
+				if next = v.Next; next >= l.LastStable() {
+					next = 0
+				}
+				v.Release()
+			}
+			b.ReportMetric(float64(bytes)/float64(b.N)/1024, "KiB/op")
+		})
+	}
+}

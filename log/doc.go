@@ -24,6 +24,14 @@
 // never served: every batch is checked when it is first read after an open, and copies each time. Nothing is deleted but by
 // retention, DeleteRecords and TruncateTo; what recovery cuts off it keeps beside the log.
 //
+// # Transactions
+//
+// A batch may belong to a transaction of its producer (KIP-98): it is written at once, and decided by a marker that the transaction
+// coordinator appends later. The first batch of a transaction needs a TxnGuard, so that none comes in behind its marker (KIP-890).
+// LastStable is where the oldest undecided transaction begins: readers of committed records stop there and, with ReadCommitted, are told
+// which transactions before it were aborted. What is open, what was aborted and where the last stable offset is follows from the batches;
+// snapshots and .txnindex files only save reading them again.
+//
 // # What it leaves to its owner
 //
 // It starts no goroutine and keeps no catalogue. Its owner calls Sync as often as SyncInterval says, Seal until there is nothing left to do,
@@ -35,5 +43,6 @@
 // The way in: append.go (checks, place in the log), writer.go (one writer for all that is queued), repair.go (failed writes), sync.go, roll.go.
 // The way out: read.go, check.go (what may be believed), examine.go (what may not), mapped.go, lease.go. Across time: open.go,
 // load.go (after a clean close), recovery.go and torn.go (after any other end), seal.go, close.go, retention.go. Producers (KIP-98):
-// producerstate.go. Checking: verify.go.
+// producerstate.go. Transactions: txnstate.go (the state machine), txn.go (guards, the last stable offset), txnindex.go and abortedload.go
+// (what was aborted). Checking: verify.go.
 package log

@@ -1,6 +1,8 @@
 package log
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,9 +79,16 @@ func TestRevertIsTheInverseOfApply(t *testing.T) {
 			}
 			n := rapid.IntRange(1, 3).Draw(t, "n")
 			var b batch.Batch
-			if rapid.IntRange(0, 6).Draw(t, "marker") == 0 {
+			switch rapid.IntRange(0, 6).Draw(t, "kind") {
+			case 0:
 				b = batch.BuildControl(nil, batch.ControlCommit, id, epochs[id], 3, 5000)
-			} else {
+			case 1:
+				b = batch.BuildControl(nil, batch.ControlAbort, id, epochs[id], 3, 5000)
+			case 2, 3:
+				s.verify(id, epochs[id], sequences[id], rapid.Bool().Draw(t, "epoch bump"), 0)
+				b = batch.Batch(makeTxn(id, epochs[id], sequences[id], n, "v"))
+				sequences[id] += int32(n)
+			default:
 				b = sent(id, epochs[id], sequences[id], n)
 				sequences[id] += int32(n)
 			}
@@ -91,6 +100,7 @@ func TestRevertIsTheInverseOfApply(t *testing.T) {
 			step()
 		}
 		before := s.clone()
+		before.guards = maps.Clone(s.guards)
 		snapshot := segment.AppendSnapshot(nil, s.entries())
 		var undos []producerUndo
 		for range rapid.IntRange(1, 12).Draw(t, "taken back") {
@@ -109,10 +119,17 @@ func TestRevertIsTheInverseOfApply(t *testing.T) {
 				require.Equal(t, *p.at(i), *q.at(i))
 			}
 		}
+		require.True(t, slices.Equal(before.open, s.open))
+		require.Equal(t, before.firstUnstable(), s.firstUnstable())
+		require.Equal(t, before.nextStable(), s.nextStable())
+		for id, v := range before.guards {
+			require.Equal(t, v.guard, s.guards[id].guard)
+		}
 		require.Equal(t, snapshot, segment.AppendSnapshot(nil, s.entries()))
 		entries, err := segment.ParseSnapshot(snapshot)
 		require.NoError(t, err)
 		require.Equal(t, s.entries(), restore(entries).entries())
+		require.Equal(t, s.firstOpen(), restore(entries).firstOpen())
 	})
 }
 

@@ -13,6 +13,7 @@ type Stats struct {
 	Segments      int
 	Bytes         int64 // of all record batches on disk, preallocation not counted
 	Producers     int   // idempotent producers with state
+	OpenTxns      int   // transactions that have begun here and have no marker yet
 	Leases        int   // views that are out
 	Loaded        bool  // files have been opened since Open
 	Poisoned      bool
@@ -65,6 +66,9 @@ func (l *Log) Stats() Stats {
 	st.Duplicates, st.Corruptions = l.duplicates, l.corruptions
 	st.End, st.Written, st.Durable, st.Visible = l.next, l.Written(), l.Durable(), l.Visible()
 	st.Producers = l.producers.count()
+	if l.producers != nil {
+		st.OpenTxns = len(l.producers.open)
+	}
 	st.Loaded = l.state != stateCold
 	st.Poisoned = l.failure != nil
 	return st

@@ -343,6 +343,37 @@ func TestFilesOfALogWithoutAbortedTransactionsAreAsBefore(t *testing.T) {
 	}
 }
 
+// A copy of the batches, as a follower or a backup has it, has the same transactions; also one that begins in the middle.
+func TestCopiedBatchesHaveTheSameTransactions(t *testing.T) {
+	for _, from := range []Offset{0, 7} {
+		_, l, _ := memLog(t, func(c *Config) { c.Settings.SegmentBytes = 900 })
+		client := &txnClient{log: l}
+		for i := range 12 {
+			require.NoError(t, client.send(int64(i%3), 1+i%2, "v", true))
+			require.NoError(t, client.send(int64((i+1)%3), 1, "v", true))
+			require.NoError(t, client.end(int64(i%3), i%4 < 2, true))
+		}
+		_, target, _ := memLog(t, func(c *Config) { c.LogStart, c.Settings.SegmentBytes = from, 600 })
+		for next := from; next < l.End(); {
+			b, after, err := l.ReadInto(nil, next, noOffset, 1)
+			require.NoError(t, err)
+			_, err = target.Append(b, AppendOptions{Durable: true, Origin: OriginReplica})
+			require.NoError(t, err)
+			next = after
+		}
+		if from == 0 {
+			want, err := l.Producers()
+			require.NoError(t, err)
+			got, err := target.Producers()
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			requireTxns(t, target)
+		}
+		require.Equal(t, l.LastStable(), target.LastStable())
+		require.Equal(t, readCommitted(t, l, from, 500), readCommitted(t, target, from, 500))
+	}
+}
+
 func TestGuardsAreForgottenWithTheirProducers(t *testing.T) {
 	at := clock.NewManual(time.UnixMilli(1_000_000))
 	_, l, _ := memLog(t, func(c *Config) { c.Clock = at; c.Settings.ProducerExpiry = time.Minute })

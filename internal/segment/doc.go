@@ -2,8 +2,8 @@
 // of the log directory around it, byte for byte as Apache Kafka does.
 //
 // A segment is a log file of record batches that begins at its base offset, an
-// OffsetIndex and a TimeIndex over it, held together by Index, and once it is
-// sealed a Sum. Beside the segments lie producer snapshots, the leader epochs
+// OffsetIndex and a TimeIndex over it, held together by Index, the transactions
+// that were aborted in it (AbortedTxn), and once it is sealed a Sum. Beside the segments lie producer snapshots, the leader epochs
 // (Epochs) and partition.metadata; one directory up the offset checkpoints,
 // meta.properties and the clean shutdown marker. filenames.go knows all names,
 // format.go draws all layouts. The nouns of a log that is open, and when which
