@@ -116,7 +116,14 @@ func (m *machine) upgraded(topics *topicImage) (*nextgen, error) {
 	n.see(topics)
 	epoch := MemberEpoch(m.generation)
 	var members []*consumerMember
+	owned := make(map[string][]partition.TopicPartition)
 	taken := make(map[topicIDPartition]bool)
+	free := func(id partition.TopicID, p int32) bool {
+		at := topicIDPartition{id, p}
+		is := !taken[at]
+		taken[at] = true
+		return is
+	}
 	for _, old := range m.members {
 		metadata := old.metadata(m.protocol)
 		if m.protocol == "" && len(old.protocols) > 0 {
@@ -126,7 +133,7 @@ func (m *machine) upgraded(topics *topicImage) (*nextgen, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: it is a classic group: %w", ErrGroupIDNotFound, err)
 		}
-		owned := s.Owned // who waits for its assignment has at most what it had when it joined
+		var assigned []partition.TopicPartition
 		if old.assignment != nil {
 			a, err := DecodeAssignment(old.assignment)
 			if err != nil {
@@ -135,19 +142,19 @@ func (m *machine) upgraded(topics *topicImage) (*nextgen, error) {
 			if len(a.UserData) > 0 {
 				return nil, fmt.Errorf("%w: it is a classic group, and the user data of its assignor would be lost", ErrGroupIDNotFound)
 			}
-			owned = a.Partitions
+			assigned = a.Partitions
 		}
 		members = append(members, &consumerMember{
 			id: old.id, instanceID: old.instanceID, rackID: s.RackID, clientID: old.clientID, clientHost: old.clientHost,
 			rebalance: old.rebalance, topics: sortedSet(s.Topics), classic: &classicMember{session: old.session, protocols: old.protocols},
-			epoch: epoch, previous: epoch,
-			assigned: n.topics.byTopicID(owned).filter(func(id partition.TopicID, p int32) bool {
-				at := topicIDPartition{id, p}
-				free := !taken[at]
-				taken[at] = true
-				return free
-			}),
+			epoch: epoch, previous: epoch, assigned: n.topics.byTopicID(assigned).filter(free),
 		})
+		owned[old.id] = s.Owned
+	}
+	// Who has not got its assignment yet still has what it had when it joined. (Kafka forgets that, and may give it to
+	// others at once.) Who has got it has given up the rest and joined again to say so, or will.
+	for _, member := range members {
+		member.assigned = member.assigned.union(n.topics.byTopicID(owned[member.id]).filter(free))
 	}
 	for _, member := range members {
 		n.change(subscriptionChange(member))
@@ -181,7 +188,7 @@ func (n *nextgen) becomesClassic(leaving []*consumerMember, instead int) bool {
 	return last && rest > 0 && n.m.config.consumer.Migration.downgrades() && (full == 0 || rest <= full)
 }
 
-// becomeClassic makes the group a classic one (convertToClassicGroup): without those who leave, with their targets as
+// becomeClassic makes the group a classic one (convertToClassicGroup): without those who leave, with what they have as
 // assignments. If a classic member joins for that to happen, its event waits, and is the first that the classic group
 // sees; it may take the place of a static member.
 func (n *nextgen) becomeClassic(leaving []*consumerMember, replaced *consumerMember, join event) {
@@ -198,7 +205,9 @@ func (n *nextgen) becomeClassic(leaving []*consumerMember, replaced *consumerMem
 		if slices.ContainsFunc(leaving, func(l *consumerMember) bool { return l.id == old.id }) {
 			continue
 		}
-		a := Assignment{Partitions: n.topics.byTopicName(n.live.targets[old.id])}
+		// What it has in its hands, not what it is to have: if the two differ there is a rebalance, and it may be the
+		// other protocol's.
+		a := Assignment{Partitions: n.topics.byTopicName(old.assigned.union(old.revoking))}
 		local := strings.HasPrefix(old.clientHost, localPrefix)
 		c := &classicMember{}
 		if old == replaced {
@@ -217,7 +226,7 @@ func (n *nextgen) becomeClassic(leaving []*consumerMember, replaced *consumerMem
 			session: c.session, rebalance: max(old.rebalance, time.Millisecond), protocols: c.protocols, assignment: a.Append(nil), synced: true,
 		})
 	}
-	b := &changeBatch{of: n, changes: n.live.tombstones(), answers: n.open.answers}
+	b := &changeBatch{of: n, changes: n.live.tombstones(), answers: n.open.answers, leaving: n.open.leaving}
 	if len(t.members) > 0 {
 		t.state, t.protocolType, t.generation, t.since = Stable, ProtocolTypeConsumer, Generation(n.live.epoch), m.now
 		t.protocol = t.selectProtocol()

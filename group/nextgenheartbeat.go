@@ -346,10 +346,11 @@ func (n *nextgen) fence(members []*consumerMember, reason string) {
 	var ids []string
 	for _, member := range members {
 		ids = append(ids, member.id)
+		n.forget(member.id)
 		if n.m.isHere(member) {
 			n.m.emit(endedEffect{member.id})
+			n.open.leaving = append(n.open.leaving, member.id)
 		}
-		n.forget(member.id)
 		n.m.emit(infoEffect{MemberRemovedInfo{Group: n.m.id, MemberID: member.id, Reason: reason}})
 	}
 	if n.becomesClassic(members, 0) {

@@ -40,6 +40,7 @@ type changeBatch struct {
 	first   []record // records of another kind, to be written before the changes
 	last    []record // and after them
 	answers []answerEffect
+	leaving []string    // classic members of this process who are removed by it
 	done    func(error) // is called first with the log's answer, if not nil
 }
 
@@ -283,7 +284,7 @@ func (m *machine) changesAppended(b *changeBatch, err error) {
 				n.durable.apply(c)
 			}
 		} else {
-			n.rollback(err)
+			n.rollback(b, err)
 		}
 	}
 	for _, a := range b.answers {
@@ -294,6 +295,8 @@ func (m *machine) changesAppended(b *changeBatch, err error) {
 	}
 	if m.next == n && m.converting == nil {
 		m.settle()
+	} else if m.next == n {
+		n.flush() // the conversion waits for these too
 	}
 	if m.converting != nil && (m.next == nil || !m.next.busy()) {
 		m.release()
@@ -301,9 +304,13 @@ func (m *machine) changesAppended(b *changeBatch, err error) {
 	}
 }
 
-// rollback makes live again of what the log has; what rested on more is answered with err.
-func (n *nextgen) rollback(err error) {
+// rollback makes live again of what the log has; what rested on more is answered with err. A member of this process that
+// has left, but not in the log, has a session now, or it would stay for ever.
+func (n *nextgen) rollback(sent *changeBatch, err error) {
 	fallen := n.open
+	for _, id := range slices.Concat(sent.leaving, fallen.leaving) {
+		n.away[id] = true
+	}
 	n.open = &changeBatch{of: n}
 	for _, a := range fallen.answers {
 		n.m.answer(a.call, err)
@@ -393,9 +400,7 @@ func (n *nextgen) timeout(k timerKey) {
 	case timerSession:
 		reason = "session timed out"
 	case timerRevoke:
-		epoch, watched := n.revoking[member.id]
-		delete(n.revoking, member.id)
-		if !watched || epoch != member.epoch {
+		if epoch, watched := n.revoking[member.id]; !watched || epoch != member.epoch {
 			return
 		}
 		reason = "did not give up its partitions in time"
