@@ -38,7 +38,7 @@ func (c *txnClient) batch(tp TopicPartition, values ...string) []byte {
 	var w batch.Builder
 	w.Reset(nil, batch.Options{Transactional: true, ProducerID: c.pid.ID, Epoch: c.pid.Epoch, BaseSequence: c.seq[tp]})
 	for _, v := range values {
-		w.Append(time.Now().UnixMilli(), nil, []byte(v), nil)
+		w.Append(c.s.config.Clock.Now().UnixMilli(), nil, []byte(v), nil)
 	}
 	b, err := w.Finish()
 	require.NoError(c.t, err)
