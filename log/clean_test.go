@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,7 +95,10 @@ func reopen(t testing.TB, l *Log, c Config, clean bool) *Log {
 	}
 	n, report, err := Open(c)
 	require.NoError(t, err)
-	require.Empty(t, report.Findings)
+	for _, f := range report.Findings {
+		// After a restart a .txnindex lags until its segment is sealed.
+		require.True(t, !clean && (f.Kind == ZeroTail || strings.HasSuffix(f.Path, ".txnindex")), "%+v", f)
+	}
 	t.Cleanup(n.Abandon)
 	return n
 }
