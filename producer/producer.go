@@ -129,11 +129,17 @@ func (p *Producer) sendAsync(ctx context.Context, tx *Tx, r *Record, done func(R
 	e := entry{key: sizeOf(r.Key), value: sizeOf(r.Value), acks: a.acks}
 	if a.acks != partition.AcksNone {
 		e.done = done
-		_, _, err := p.place(ctx, ln, r, a, e)
+		_, err := ln.add(ctx, r, a, e)
+		if err == errForgotten {
+			_, _, err = p.place(ctx, r, a, e)
+		}
 		return err
 	}
 	e.answered = true
-	ln, ms, err := p.place(ctx, ln, r, a, e)
+	ms, err := ln.add(ctx, r, a, e)
+	if err == errForgotten {
+		ln, ms, err = p.place(ctx, r, a, e)
+	}
 	if err != nil {
 		return err
 	}
@@ -211,16 +217,16 @@ func (p *Producer) route(ctx context.Context, r *Record, size int) (*lane, error
 	}
 }
 
-// place adds a record to ln, or to another lane if that has been forgotten meanwhile. It returns the lane and the
+// place adds a record whose lane has been forgotten since it was chosen. It returns the lane that has it now, and the
 // record's timestamp.
-func (p *Producer) place(ctx context.Context, ln *lane, r *Record, a admission, e entry) (*lane, int64, error) {
+func (p *Producer) place(ctx context.Context, r *Record, a admission, e entry) (*lane, int64, error) {
 	for {
-		ms, err := ln.add(ctx, r, a, e)
-		if err != errForgotten {
-			return ln, ms, err
-		}
-		if ln, err = p.route(ctx, r, a.size); err != nil {
+		ln, err := p.route(ctx, r, a.size)
+		if err != nil {
 			return nil, 0, err
+		}
+		if ms, err := ln.add(ctx, r, a, e); err != errForgotten {
+			return ln, ms, err
 		}
 	}
 }

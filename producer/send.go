@@ -37,7 +37,10 @@ func (p *Producer) send(ctx context.Context, tx *Tx, r *Record, w *waiter) (Resu
 	if a.acks == partition.AcksNone {
 		p.dismiss(w)
 		e.answered = true
-		ln, ms, err := p.place(ctx, ln, r, a, e)
+		ms, err := ln.add(ctx, r, a, e)
+		if err == errForgotten {
+			ln, ms, err = p.place(ctx, r, a, e)
+		}
 		if err != nil {
 			return Result{}, err
 		}
@@ -83,7 +86,10 @@ func (p *Producer) send(ctx context.Context, tx *Tx, r *Record, w *waiter) (Resu
 		ln.mu.Unlock()
 	}
 	w.parked = true
-	if ln, _, err = p.place(ctx, ln, r, a, e); err != nil {
+	if _, err = ln.add(ctx, r, a, e); err == errForgotten {
+		ln, _, err = p.place(ctx, r, a, e)
+	}
+	if err != nil {
 		p.dismiss(w)
 		return Result{}, err
 	}
