@@ -110,6 +110,12 @@ func (l *Log) rebuildAborted(s *logSegment) (*abortedList, error) {
 		return nil, err
 	}
 	defer file.Close()
+	if !last {
+		// All of it, as the sum has it: behind the batches there may be zeros that a crash has brought back.
+		if size, err = file.Size(); err != nil {
+			return nil, storageError(nil, "stat", l.logPath(s), err)
+		}
+	}
 	sc, err := l.scanFile(s, file, size, bound, func(_ int64, b batch.Batch) error {
 		if e := state.replay(b, Offset(b.BaseOffset())); e != nil && e.aborted {
 			t.add(e)

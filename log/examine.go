@@ -276,7 +276,10 @@ func (l *Log) examine(s *logSegment) error {
 	if err != nil {
 		return storageError(nil, "stat", l.logPath(s), err)
 	}
-	sc, err := l.scanFile(s, file, min(size, end), bound, nil)
+	if last {
+		size = min(size, end) // the rest is being written; a finished file is compared with its sum as it is
+	}
+	sc, err := l.scanFile(s, file, size, bound, nil)
 	if err != nil {
 		return err
 	}

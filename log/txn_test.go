@@ -557,3 +557,34 @@ func TestBatchesOfATransactionAllocateNothing(t *testing.T) {
 	}
 	require.LessOrEqual(t, allocs(true), allocs(false))
 }
+
+// A crash may bring back the zeros behind a finished segment, and a sum is made of the file as it is: what looks at all of the segment
+// later must compare all of it.
+func TestZerosBehindAFinishedSegmentAreNoDamage(t *testing.T) {
+	m, l, c := memLog(t, nil)
+	client := &txnClient{log: l}
+	require.NoError(t, client.send(1, 1, "v", true))
+	require.NoError(t, client.end(1, true, true))
+	require.NoError(t, l.Roll())
+	appendPlain(t, l)
+	require.NoError(t, l.Close())
+	path := filepath.Join(c.Dir, segment.LogName(0))
+	data, err := vfs.ReadFile(m, path, 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, vfs.WriteFileAtomic(m, path, append(data, make([]byte, 100)...)))
+	c.Clean, c.CleanEnd = true, 3
+	l = open(t, c)
+	for done := false; !done; {
+		done, err = l.Seal()
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Close())
+	require.NoError(t, m.Remove(filepath.Join(c.Dir, segment.TxnIndexName(0))))
+	l = open(t, c)
+	requireTxns(t, l)
+	s := l.segmentList()[0]
+	require.True(t, s.hasSum.Load())
+	require.NoError(t, l.examine(s))
+	require.False(t, s.damaged.Load())
+	requireTxns(t, l)
+}

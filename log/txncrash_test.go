@@ -158,11 +158,13 @@ func damageTxnIndexes(t require.TestingT, mem *vfs.Mem, dir string, rng *rand.Ra
 	}
 }
 
+// step does op. Every append comes with one of the ways to wait for it.
 func (r *txnRun) step(op string) {
 	r.script = append(r.script, op)
 	l := r.client.log
 	id := int64(r.rng.IntN(3))
 	durable := r.rng.IntN(3) != 0
+	r.client.lazy = r.rng.IntN(2) == 0
 	var err error
 	switch op {
 	case "send":
@@ -182,6 +184,9 @@ func (r *txnRun) step(op string) {
 	case "park":
 		err = l.Park()
 	case "read":
+		require.LessOrEqual(r, l.LastStable(), l.Visible())
+		readCommitted(r, l, 0, 300)
+		require.NoError(r, l.Sync())
 		requireTxns(r, l)
 		return
 	case "reopen":
@@ -224,6 +229,7 @@ func runTxnCrash(t *testing.T, profile vfs.Profile, mode SyncMode, seed uint64, 
 		r.step(op)
 	}
 	r.hook(vfs.Op{})
+	require.NoError(r, r.client.log.Sync())
 	requireTxns(r, r.client.log)
 }
 

@@ -34,6 +34,7 @@ func makeMarker(id int64, epoch int16, abort bool) []byte {
 // txnClient appends transactions of some producers to a log, by the rules of transaction.version 2.
 type txnClient struct {
 	log       *Log
+	lazy      bool // what is not durable need not be synced
 	producers map[int64]*txnProducer
 }
 
@@ -63,7 +64,7 @@ func (c *txnClient) send(id int64, n int, value string, durable bool) error {
 	if ongoing != p.open {
 		return fmt.Errorf("producer %d: ongoing is %v", id, ongoing)
 	}
-	_, err = c.log.Append(makeTxn(id, p.epoch, p.sequence, n, value), AppendOptions{Durable: durable, Guard: guard})
+	_, err = c.log.Append(makeTxn(id, p.epoch, p.sequence, n, value), AppendOptions{Durable: durable, Lazy: c.lazy, Guard: guard})
 	if err == nil {
 		p.open, p.sequence = true, p.sequence+int32(n)
 	}
@@ -73,7 +74,7 @@ func (c *txnClient) send(id int64, n int, value string, durable bool) error {
 // end appends a marker of id.
 func (c *txnClient) end(id int64, abort, durable bool) error {
 	p := c.producer(id)
-	_, err := c.log.Append(makeMarker(id, p.epoch+1, abort), AppendOptions{Durable: durable, Origin: OriginCoordinator, TxnVersion: 2})
+	_, err := c.log.Append(makeMarker(id, p.epoch+1, abort), AppendOptions{Durable: durable, Lazy: c.lazy, Origin: OriginCoordinator, TxnVersion: 2})
 	if err == nil {
 		p.epoch, p.sequence, p.open = p.epoch+1, 0, false
 	}
