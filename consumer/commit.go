@@ -50,7 +50,7 @@ func (c *Consumer) committable() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed && !c.departing {
 		return ErrClosed
 	}
 	return c.failure

@@ -70,6 +70,7 @@ type Consumer struct {
 
 	mu         sync.Mutex // guards what follows; never held over I/O or a caller's function
 	closed     bool
+	departing  bool // closed, but the listener may still commit
 	failure    error
 	told       bool // failure has been some loop's last pair
 	commands   []command

@@ -398,7 +398,15 @@ func (m *member) depart() {
 	if generationOver(m.departure) {
 		m.departure = nil // others have the partitions: they read again what was not committed
 	}
+	m.departing(true)
 	m.consumer.tellRevoked(m.consumer.Assignment())
+	m.departing(false)
+}
+
+func (m *member) departing(now bool) {
+	m.consumer.mu.Lock()
+	m.consumer.departing = now
+	m.consumer.mu.Unlock()
 }
 
 func (m *member) hasLeft() bool {
