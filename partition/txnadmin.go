@@ -175,22 +175,27 @@ func (s *Store) producersOf(tp TopicPartition) ([]ProducerState, error) {
 
 // AbortTransaction aborts the open transaction of a transactional id and fences its producer, which gets
 // ErrProducerFenced from then on. It returns when the markers are written; if ctx ends before, the transaction is aborted all the
-// same. ErrTransactionalIDNotFound; ErrInvalidTxnState if none is open.
+// same, but its producer may go on with another. ErrTransactionalIDNotFound; ErrInvalidTxnState if none is open.
 func (s *Store) AbortTransaction(ctx context.Context, txnID string) error {
 	if s.readOnly {
 		return fmt.Errorf("abort transaction of %q: %w", txnID, ErrReadOnly)
 	}
 	c, err := s.transactions(ctx)
 	if err == nil {
-		began := false
+		began, timeout := false, time.Duration(0)
 		_, err = c.request(ctx, txnID, func(int64) txn.Event {
 			if m, ok := c.m.Describe(txnID); ok && m.State == txn.Ongoing {
-				began = true
+				began, timeout = true, milliseconds(int64(m.Timeout))
 			}
 			return txn.Abort{Call: 1, ID: txnID}
 		})
 		if began && errors.Is(err, ErrInvalidTxnState) {
 			err = nil // the second attempt, after the end of what the first began
+		}
+		if err == nil {
+			// The abort's epoch is the one that the producer's own abort would be given. The next one fences it, as
+			// kafka-transactions.sh force-terminate does.
+			_, err = s.initTransactional(ctx, txnID, timeout, NoProducerID)
 		}
 	}
 	if err != nil {

@@ -78,7 +78,7 @@ func TestDescribeTransactionsAndProducers(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnknownTopicOrPartition)
 }
 
-func TestAbortTransactionEndsItAndItsProducerCannotCommit(t *testing.T) {
+func TestAbortTransactionEndsItAndFencesItsProducer(t *testing.T) {
 	s := openTxnStore(t, vfs.NewMem(), Config{}, "t")
 	defer s.Close()
 	require.ErrorIs(t, s.AbortTransaction(t.Context(), "a"), ErrTransactionalIDNotFound)
@@ -89,7 +89,8 @@ func TestAbortTransactionEndsItAndItsProducerCannotCommit(t *testing.T) {
 	requireCommitted(t, s, t0)
 	require.ErrorIs(t, a.trySend(t1, "2"), ErrProducerFenced)
 	require.ErrorIs(t, a.trySend(t0, "2"), ErrInvalidProducerEpoch)
-	require.ErrorIs(t, a.tryEnd(true), ErrInvalidTxnState)
+	require.ErrorIs(t, a.tryEnd(true), ErrProducerFenced)
+	require.ErrorIs(t, a.tryEnd(false), ErrProducerFenced)
 	require.ErrorIs(t, s.AbortTransaction(t.Context(), "a"), ErrInvalidTxnState)
 	require.EqualValues(t, 1, s.Stats().Transactions.ByAdmin)
 }
