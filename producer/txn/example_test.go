@@ -47,7 +47,7 @@ func Example() {
 		}
 		return nil
 	})
-	fmt.Println("fenced:", errors.Is(err, producer.ErrProducerFenced), err)
+	fmt.Println("fenced:", errors.Is(err, producer.ErrProducerFenced))
 	// Output:
 	// billing Ongoing [orders-0]
 	// fenced: true
