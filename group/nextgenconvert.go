@@ -234,8 +234,7 @@ func (n *nextgen) becomeClassic(leaving []*consumerMember, replaced *consumerMem
 	}
 	b.done = func(err error) {
 		if err != nil {
-			if join != nil {
-				m.converting.events = m.converting.events[1:]
+			if join != nil && m.converting.drop(callOf(join)) {
 				m.answer(callOf(join), err)
 			}
 			return

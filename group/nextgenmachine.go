@@ -48,6 +48,13 @@ type changeBatch struct {
 // it can be: other events wait.
 type conversion struct{ events []event }
 
+// drop forgets the event of a call, and reports whether it was there.
+func (c *conversion) drop(call callID) bool {
+	n := len(c.events)
+	c.events = slices.DeleteFunc(c.events, func(e event) bool { return callOf(e) == call })
+	return len(c.events) < n
+}
+
 func newNextgen(m *machine) *nextgen {
 	n := &nextgen{
 		m: m, live: newConsumerState(), topics: newTopicImage(nil, false),
@@ -86,7 +93,7 @@ func (m *machine) stepNextgen(e event) bool {
 		switch e := e.(type) {
 		case appendedEvent, stopEvent:
 		case withdrawEvent:
-			m.converting.events = slices.DeleteFunc(m.converting.events, func(held event) bool { return callOf(held) == e.call })
+			m.converting.drop(e.call)
 		default:
 			m.hold(e)
 			return true
@@ -416,10 +423,11 @@ func (n *nextgen) timeout(k timerKey) {
 
 // withdraw forgets a caller. A member of this process whose caller gave up joining is taken out, as in a classic group.
 func (n *nextgen) withdraw(call callID) {
-	for _, b := range []*changeBatch{n.open, n.sent} {
-		if b == nil {
-			continue
-		}
+	batches := []*changeBatch{n.open}
+	if n.sent != nil {
+		batches = append(batches, n.sent)
+	}
+	for _, b := range batches {
 		for i, a := range b.answers {
 			if a.call != call {
 				continue

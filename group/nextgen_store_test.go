@@ -1,0 +1,306 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/partition"
+)
+
+func TestConsumerGroupInAStore(t *testing.T) {
+	store := newStore(t, "orders", "others")
+	manual := clock.NewManual(time.Unix(1.7e9, 0))
+	g, c := openGroup(t, store, "billing", Config{Coordinator: CoordinatorConfig{Clock: manual}})
+	ctx := t.Context()
+	a, b := newScripted(c, "billing", "a", "orders"), newScripted(c, "billing", "b", "orders")
+	require.NoError(t, a.heartbeat(ctx))
+	require.Equal(t, 4, partitionSet(a.owned).size())
+	require.NoError(t, b.heartbeat(ctx))
+	require.NotNil(t, b.owned)
+	require.Empty(t, b.owned)
+	require.NoError(t, a.heartbeat(ctx)) // is told what to keep
+	require.NoError(t, a.heartbeat(ctx)) // has given up the rest
+	require.NoError(t, b.heartbeat(ctx))
+	require.Equal(t, 2, partitionSet(a.owned).size())
+	require.Equal(t, 2, partitionSet(b.owned).size())
+	require.False(t, partitionSet(a.owned).touches(b.owned))
+
+	d, err := c.ConsumerGroupDescribe(ctx, "billing")
+	require.NoError(t, err)
+	require.Equal(t, Stable, d.State)
+	require.EqualValues(t, 2, d.Epoch)
+	require.EqualValues(t, 2, d.AssignmentEpoch)
+	require.Equal(t, "uniform", d.Assignor)
+	require.Len(t, d.Members, 2)
+	require.Equal(t, a.owned, d.Members[0].Assignment)
+	require.Equal(t, a.owned, d.Members[0].Target)
+	classic, err := g.Describe(ctx)
+	require.NoError(t, err)
+	require.Equal(t, ProtocolTypeConsumer, classic.ProtocolType)
+	require.Len(t, classic.Members, 2)
+	s, err := DecodeSubscription(classic.Members[1].Metadata)
+	require.NoError(t, err)
+	require.Equal(t, []string{"orders"}, s.Topics)
+	as, err := DecodeAssignment(classic.Members[1].Assignment)
+	require.NoError(t, err)
+	require.Len(t, as.Partitions, 2)
+	list, err := c.ListGroups(ctx, ListGroupsRequest{Types: []GroupType{ConsumerProtocolGroup}})
+	require.NoError(t, err)
+	require.Equal(t, []Listing{{Group: "billing", State: Stable, Type: ConsumerProtocolGroup, ProtocolType: ProtocolTypeConsumer}}, list)
+	require.Equal(t, 1, g.Stats().Groups[Stable])
+	require.Equal(t, 2, g.Stats().Members)
+
+	// Commits and fetches carry the member's epoch.
+	commit := func(id string, epoch MemberEpoch) error {
+		return c.Commit(ctx, CommitRequest{
+			Membership: Membership{Group: "billing", MemberID: id, Generation: Generation(epoch)},
+			Offsets:    map[partition.TopicPartition]CommittedOffset{tp("orders", 0): {Offset: 7}},
+		})
+	}
+	require.NoError(t, commit("a", 2))
+	require.ErrorIs(t, commit("a", 1), ErrStaleMemberEpoch)
+	require.ErrorIs(t, commit("z", 2), ErrUnknownMemberID)
+	require.ErrorIs(t, commit("", -1), ErrUnknownMemberID)
+	offsets := func(id string, epoch MemberEpoch) error {
+		_, err := c.Offsets(ctx, OffsetsRequest{Group: "billing", MemberID: id, MemberEpoch: epoch})
+		return err
+	}
+	require.NoError(t, offsets("", 0))
+	require.NoError(t, offsets("a", 2))
+	require.ErrorIs(t, offsets("a", 1), ErrStaleMemberEpoch)
+	require.ErrorIs(t, offsets("z", 1), ErrUnknownMemberID)
+
+	// New partitions are found at a heartbeat.
+	err = store.CreatePartitions(ctx, "orders", 6)
+	require.NoError(t, err)
+	manual.Advance(time.Second)
+	for range 3 {
+		require.NoError(t, a.heartbeat(ctx))
+		require.NoError(t, b.heartbeat(ctx))
+	}
+	require.Equal(t, 3, partitionSet(a.owned).size())
+	require.Equal(t, 3, partitionSet(b.owned).size())
+
+	// A silent member is out after its session, which others notice at their next heartbeat.
+	for range 10 {
+		manual.Advance(5 * time.Second)
+		require.NoError(t, a.heartbeat(ctx))
+	}
+	require.Equal(t, 6, partitionSet(a.owned).size())
+	require.ErrorIs(t, b.heartbeat(ctx), ErrUnknownMemberID)
+	require.NoError(t, a.leave(ctx, LeaveGroupEpoch))
+	require.NoError(t, c.DeleteGroups(ctx, "billing"))
+	_, err = c.ConsumerGroupDescribe(ctx, "billing")
+	require.ErrorIs(t, err, ErrGroupIDNotFound)
+}
+
+func TestHeartbeatOfAConsumerGroupIsChecked(t *testing.T) {
+	store := newStore(t, "orders")
+	_, c := openGroup(t, store, "billing", Config{})
+	for _, r := range []ConsumerHeartbeatRequest{
+		{},
+		{Group: "g", MemberID: "a"},
+		{Group: "g", MemberID: "a", MemberEpoch: -4},
+		{Group: "g", MemberEpoch: 3},
+	} {
+		_, err := c.ConsumerGroupHeartbeat(t.Context(), r)
+		require.ErrorIs(t, err, ErrInvalidRequest)
+	}
+	m := newScripted(c, "billing", "", "orders")
+	result, err := c.ConsumerGroupHeartbeat(t.Context(), ConsumerHeartbeatRequest{Group: "billing", RebalanceTimeout: time.Minute, Topics: []string{"orders"}, Owned: []TopicIDPartitions{}})
+	require.NoError(t, err)
+	require.Len(t, result.MemberID, 36)
+	require.Equal(t, 5*time.Second, result.HeartbeatInterval)
+	regex := "[a"
+	m.r.MemberID, m.r.Regex = "b", &regex
+	require.ErrorIs(t, m.heartbeat(t.Context()), ErrInvalidRegularExpression)
+	m.r.Regex, m.r.Assignor = nil, "best"
+	require.ErrorIs(t, m.heartbeat(t.Context()), ErrUnsupportedAssignor)
+}
+
+// A regular expression is looked at against all topics of the store, new ones within ten seconds.
+func TestRegularExpressionFindsTopicsOfTheStore(t *testing.T) {
+	store := newStore(t, "orders-de", "orders-fr", "my-orders")
+	manual := clock.NewManual(time.Unix(1.7e9, 0))
+	_, c := openGroup(t, store, "billing", Config{Coordinator: CoordinatorConfig{Clock: manual}})
+	m := newScripted(c, "billing", "m")
+	regex := "orders-.*"
+	m.r.Regex = &regex
+	require.NoError(t, m.heartbeat(t.Context()))
+	require.Equal(t, 8, partitionSet(m.owned).size())
+	createTopics(t, store, "orders-it")
+	manual.Advance(10 * time.Second)
+	require.NoError(t, m.heartbeat(t.Context()))
+	require.Equal(t, 12, partitionSet(m.owned).size())
+	require.NoError(t, store.DeleteTopic(t.Context(), "orders-fr"))
+	manual.Advance(10 * time.Second)
+	require.NoError(t, m.heartbeat(t.Context()))
+	require.Equal(t, 8, partitionSet(m.owned).size())
+}
+
+// The group goes on in the next process, with whoever is not of this one.
+func TestConsumerGroupSurvivesAReopenOfTheStore(t *testing.T) {
+	mem := vfs.NewMem()
+	manual := clock.NewManual(time.Unix(1.7e9, 0))
+	open := func() (*partition.Store, *ConsumerGroup, Coordinator) {
+		store, err := partition.Open("/store", partition.Config{FS: mem})
+		require.NoError(t, err)
+		g, c := openGroup(t, store, "billing", Config{Coordinator: CoordinatorConfig{Clock: manual}})
+		return store, g, c
+	}
+	store, g, c := open()
+	createTopics(t, store, "orders")
+	a, b := newScripted(c, "billing", "a", "orders"), newScripted(c, "billing", "b", "orders")
+	b.r.InstanceID = "i"
+	local := newClient(t, g, "orders")
+	require.NoError(t, a.heartbeat(t.Context()))
+	require.NoError(t, b.heartbeat(t.Context()))
+	require.NoError(t, local.enter(t.Context()))
+	require.Equal(t, 1, g.Stats().LocalMembers)
+	require.NoError(t, a.heartbeat(t.Context()))
+	before, err := c.ConsumerGroupDescribe(t.Context(), "billing")
+	require.NoError(t, err)
+	require.Len(t, before.Members, 3)
+	require.NoError(t, store.Close())
+
+	store, _, c = open()
+	after, err := c.ConsumerGroupDescribe(t.Context(), "billing")
+	require.NoError(t, err)
+	require.Equal(t, before.Epoch+1, after.Epoch, "the member of the other process was removed")
+	require.Len(t, after.Members, 2)
+	require.Equal(t, before.Members[:2], after.Members)
+	a.c, b.c = c, c
+	for range 3 {
+		require.NoError(t, a.heartbeat(t.Context()))
+		require.NoError(t, b.heartbeat(t.Context()))
+	}
+	require.Equal(t, 2, partitionSet(a.owned).size())
+	require.Equal(t, 2, partitionSet(b.owned).size())
+	require.NoError(t, store.Close())
+}
+
+// liveClient is a classic member of this process that joins again whenever it is told to.
+type liveClient struct {
+	mu       sync.Mutex
+	assigned []partition.TopicPartition
+}
+
+func (l *liveClient) set(tps []partition.TopicPartition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.assigned = tps
+}
+
+func (l *liveClient) get() []partition.TopicPartition {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.assigned)
+}
+
+func (l *liveClient) run(ctx context.Context, t *testing.T, m *client) {
+	for ctx.Err() == nil {
+		l.set(nil) // eagerly
+		err := m.enter(ctx)
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		require.NoError(t, err)
+		l.set(m.assigned)
+		select {
+		case <-m.joined.Rebalance:
+		case <-ctx.Done():
+		}
+	}
+	_ = m.c.Leave(context.Background(), m.g.ID(), LeavingMember{MemberID: m.joined.MemberID})
+}
+
+// Members of both protocols are on line at once: classic ones of this process join a classic group, members of the new
+// protocol come, which makes it a consumer group, and go, which makes it a classic one again. Nobody ever shares a
+// partition, and in each phase all partitions are shared out.
+func TestMembersOfBothProtocolsShareAGroup(t *testing.T) {
+	store := newStore(t, "orders", "others")
+	g, c := openGroup(t, store, "billing", Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	live := make([]*liveClient, 3)
+	for i := range live {
+		live[i] = &liveClient{}
+		m := newClient(t, g, "orders", "others")
+		wg.Go(func() { live[i].run(ctx, t, m) })
+	}
+	var next []*scripted
+	eventually := func(what string, done func() bool) {
+		deadline := time.Now().Add(60 * time.Second) // only a bound against hanging for ever
+		for !done() {
+			require.True(t, time.Now().Before(deadline), what)
+			runtime.Gosched()
+		}
+	}
+	settled := func(state string) func() bool {
+		return func() bool {
+			owners := make(map[partition.TopicPartition]bool)
+			for _, m := range next {
+				err := m.heartbeat(ctx)
+				require.True(t, err == nil || errors.Is(err, ErrFencedMemberEpoch), "%v", err)
+			}
+			d, err := c.Describe(ctx, "billing")
+			require.NoError(t, err)
+			members := 0
+			for _, l := range live {
+				tps := l.get()
+				members += min(1, len(tps))
+				for _, tp := range tps {
+					owners[tp] = true
+				}
+			}
+			image := newImage(t, store)
+			for _, m := range next {
+				for _, tp := range image.byTopicName(m.owned) {
+					if owners[tp] {
+						return false // the classic member has been told meanwhile
+					}
+					owners[tp] = true
+				}
+			}
+			return len(owners) == 8 && members == len(live) && d.State.String() == state && len(d.Members) == len(live)+len(next)
+		}
+	}
+	eventually("a classic group", settled("Stable"))
+	_, err := c.ConsumerGroupDescribe(ctx, "billing")
+	require.ErrorIs(t, err, ErrGroupIDNotFound)
+	for i := range 3 {
+		next = append(next, newScripted(c, "billing", fmt.Sprint("n", i), "orders", "others"))
+		eventually(fmt.Sprintf("with %d members of the new protocol", i+1), settled("Stable"))
+		d, err := c.ConsumerGroupDescribe(ctx, "billing")
+		require.NoError(t, err)
+		require.Len(t, d.Members, 3+len(next))
+	}
+	for len(next) > 0 {
+		require.NoError(t, next[0].leave(ctx, LeaveGroupEpoch))
+		next = next[1:]
+		eventually(fmt.Sprintf("with %d members of the new protocol left", len(next)), settled("Stable"))
+	}
+	_, err = c.ConsumerGroupDescribe(ctx, "billing")
+	require.ErrorIs(t, err, ErrGroupIDNotFound)
+	cancel()
+	wg.Wait()
+	d, err := c.Describe(t.Context(), "billing")
+	require.NoError(t, err)
+	require.Equal(t, Empty, d.State)
+}
+
+func newImage(t *testing.T, b Backend) *topicImage {
+	metadata, err := b.Metadata(t.Context(), nil)
+	require.NoError(t, err)
+	return newTopicImage(metadata, true)
+}
