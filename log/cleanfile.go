@@ -11,15 +11,15 @@ import (
 
 // cleanFile is a segment that compaction makes, under names that end in .cleaned.
 type cleanFile struct {
-	log      *Log
-	base     Offset
-	file     vfs.File
-	buffer   *[]byte // what is not written yet
-	flushed  int64   // bytes written
-	index    *segment.Index
-	aborted  []byte // content of the .txnindex file
-	next     Offset // behind the last batch
-	complete bool
+	log       *Log
+	base      Offset
+	file      vfs.File
+	buffer    *[]byte // what is not written yet
+	flushed   int64   // bytes written
+	index     *segment.Index
+	aborted   []byte // content of the .txnindex file
+	next      Offset // behind the last batch
+	committed bool   // the files are the log's
 }
 
 func (l *Log) createCleaned(base Offset) (*cleanFile, error) {
@@ -123,7 +123,6 @@ func (f *cleanFile) finish() error {
 			return writeError("write", path, err)
 		}
 	}
-	f.complete = true
 	return nil
 }
 

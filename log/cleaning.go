@@ -298,7 +298,9 @@ func (c *Cleaning) dropOut() {
 		return
 	}
 	c.out.close()
-	c.log.removeCleaned(c.out.base)
+	if !c.out.committed {
+		c.log.removeCleaned(c.out.base)
+	}
 	c.out = nil
 }
 
@@ -367,6 +369,9 @@ func (c *Cleaning) mapped() error {
 		c.set = c.keys.survivors(c.result.First, c.end)
 	}
 	aborted, err := c.log.Aborted(nil, c.list0(), c.result.Limit)
+	if errors.Is(err, ErrOffsetOutOfRange) {
+		return ErrCleaningAborted // the beginning has been deleted
+	}
 	if err != nil {
 		return err
 	}

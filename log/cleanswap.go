@@ -51,6 +51,7 @@ func (l *Log) swapIn(f *cleanFile, old []*logSegment, bound Offset) error {
 	if err := l.commitSwap(w); err != nil {
 		return err
 	}
+	f.committed = true
 	last := old[len(old)-1]
 	s := &logSegment{base: f.base}
 	last.mu.Lock()
@@ -72,8 +73,8 @@ func (l *Log) swapIn(f *cleanFile, old []*logSegment, bound Offset) error {
 	l.setSegmentsLocked(slices.Replace(list, at, at+len(old), s))
 	l.mu.Unlock()
 	for _, o := range old {
-		o.replaced.Store(true)
 		o.removed.Store(true)
+		o.replaced.Store(true) // last: who sees this sees both
 	}
 	l.cleaner.swap.Store(w)
 	return l.finishSwap()
@@ -104,7 +105,8 @@ func (l *Log) placeOf(old []*logSegment) int {
 	return at
 }
 
-// commitSwap renames the files to .swap, the records last. After an error all is as before.
+// commitSwap renames the files to .swap, the records last. After an error all is as before, or, when names could not be synced, the log is
+// poisoned.
 func (l *Log) commitSwap(w *swap) error {
 	var err error
 	for _, name := range l.cacheNames(w) {
@@ -113,14 +115,14 @@ func (l *Log) commitSwap(w *swap) error {
 		}
 	}
 	if err == nil {
-		err = l.syncDir()
+		err = l.syncSwap()
 	}
 	log := segment.LogName(int64(w.base))
 	if err == nil {
 		err = l.rename(log+segment.CleanedSuffix, log+segment.SwapSuffix)
 	}
 	if err == nil {
-		err = l.syncDir()
+		err = l.syncSwap()
 	}
 	if err != nil {
 		l.removeCleaned(w.base)
@@ -140,25 +142,22 @@ func (l *Log) finishSwap() error {
 				return err
 			}
 		}
-		if err := l.syncDir(); err != nil {
+		if err := l.syncSwap(); err != nil {
 			return err
 		}
 		w.aside = true
 	}
 	if !w.placed {
-		for _, name := range l.cacheNames(w) {
+		for _, name := range append(l.cacheNames(w), segment.LogName(int64(w.base))) {
+			// What is not there any more has its place already: a rename that failed may have been done.
 			if err := l.rename(name+segment.SwapSuffix, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
-		log := segment.LogName(int64(w.base))
-		if err := l.rename(log+segment.SwapSuffix, log); err != nil {
-			return err
-		}
 		w.placed = true
 		w.new.swapped.Store(false)
 	}
-	if err := l.syncDir(); err != nil {
+	if err := l.syncSwap(); err != nil {
 		return err
 	}
 	for _, o := range w.old {
@@ -220,19 +219,31 @@ func (l *Log) dropCleaned() error {
 	if err != nil {
 		return err
 	}
-	for _, n := range append(d.cleaned, d.swapped...) {
+	left := append(d.cleaned, d.swapped...)
+	for _, n := range left {
 		for _, name := range cleanedNames(n.Base) {
 			if err := l.removeIfThere(name); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if len(left) == 0 {
+		return nil
+	}
+	return l.syncSwap()
 }
 
 func (l *Log) rename(from, to string) error {
 	if err := l.config.FS.Rename(l.path(from), l.path(to)); err != nil {
 		return writeError("rename", l.path(from), err)
+	}
+	return nil
+}
+
+// syncSwap makes names durable. As with files, a later success would prove nothing after a failure.
+func (l *Log) syncSwap() error {
+	if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+		return l.poison(err)
 	}
 	return nil
 }
