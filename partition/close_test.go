@@ -157,13 +157,24 @@ func TestCloseEndsEverything(t *testing.T) {
 			"AlterTopicConfig": func() error { return s.AlterTopicConfig(ctx, "t", map[string]string{keyMaxMessageBytes: "5"}) },
 			"CreatePartitions": func() error { return s.CreatePartitions(ctx, "t", 9) },
 			"InitProducerID":   func() error { _, err := s.InitProducerID(ctx, "", 0, NoProducerID); return err },
-			"Topic":            func() error { _, err := s.Topic("t"); return err },
-			"Topic.Partition":  func() error { _, err := topic.Partition(0); return err },
-			"DeleteRecords":    func() error { _, err := s.DeleteRecords(ctx, TopicPartition{"t", 0}, 1); return err },
-			"Verify":           func() error { _, err := s.Verify(ctx); return err },
-			"Snapshot":         func() error { return s.Snapshot(ctx, "x") },
-			"Import":           func() error { _, err := s.Import(ctx, "x", ImportOptions{}); return err },
-			"Service":          func() error { _, err := s.Service("g", func() (io.Closer, error) { return nil, nil }); return err },
+			"InitProducerID of a transactional id": func() error {
+				_, err := s.InitProducerID(ctx, "a", time.Minute, NoProducerID)
+				return err
+			},
+			"AddPartitionsToTxn":   func() error { return s.AddPartitionsToTxn(ctx, "a", ProducerID{}, nil) },
+			"EndTxn":               func() error { _, err := s.EndTxn(ctx, "a", ProducerID{}, true); return err },
+			"ListTransactions":     func() error { _, err := s.ListTransactions(ctx, TransactionFilter{}); return err },
+			"DescribeTransactions": func() error { _, err := s.DescribeTransactions(ctx, nil); return err },
+			"DescribeProducers":    func() error { _, err := s.DescribeProducers(ctx, TopicPartition{"t", 0}); return err },
+			"AbortTransaction":     func() error { return s.AbortTransaction(ctx, "a") },
+			"AbortHanging":         func() error { return s.AbortHanging(ctx, TopicPartition{"t", 0}, ProducerState{}) },
+			"Topic":                func() error { _, err := s.Topic("t"); return err },
+			"Topic.Partition":      func() error { _, err := topic.Partition(0); return err },
+			"DeleteRecords":        func() error { _, err := s.DeleteRecords(ctx, TopicPartition{"t", 0}, 1); return err },
+			"Verify":               func() error { _, err := s.Verify(ctx); return err },
+			"Snapshot":             func() error { return s.Snapshot(ctx, "x") },
+			"Import":               func() error { _, err := s.Import(ctx, "x", ImportOptions{}); return err },
+			"Service":              func() error { _, err := s.Service("g", func() (io.Closer, error) { return nil, nil }); return err },
 		} {
 			require.ErrorIs(t, f(), ErrClosed, name)
 		}

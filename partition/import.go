@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/partlog/partlog/internal/segment"
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -20,7 +21,8 @@ type ImportOptions struct {
 	// has cleaned (cleaner-offset-checkpoint) is compacted without being named here. Partitions is taken if it is
 	// more than there are directories.
 	Topics map[string]TopicConfig
-	// Only limits the import to these topics; empty means all but __cluster_metadata and __transaction_state.
+	// Only limits the import to these topics; empty means all but __cluster_metadata, and but __transaction_state if this
+	// store has transactions of its own.
 	Only []string
 }
 
@@ -42,21 +44,27 @@ type importing struct {
 // end, so what Kafka had not flushed is found out. A topic whose name is taken is ErrTopicAlreadyExists, before
 // anything is copied. Topics become visible one at a time, each with all its partitions; after an error the ones
 // in the report are there.
+//
+// Transactions that are open in what was imported are ended: as the imported __transaction_state says, and aborted where it
+// says nothing or stays behind. A transaction that a broker had decided and not yet written everywhere is whole only if
+// __transaction_state comes along.
 func (s *Store) Import(ctx context.Context, logDir string, o ImportOptions) (*ImportReport, error) {
 	root, err := filepath.Abs(logDir)
 	if err != nil {
 		return nil, fmt.Errorf("import %q: %w", logDir, err)
 	}
-	s.admin.Lock()
-	defer s.admin.Unlock()
 	r := &ImportReport{}
-	if err := s.importFrom(ctx, root, o, r); err != nil {
+	var parts []*part
+	s.admin.Lock()
+	err = s.importFrom(ctx, root, o, r, &parts)
+	s.admin.Unlock()
+	if err = errors.Join(err, s.takeTransactions(parts)); err != nil {
 		return r, fmt.Errorf("import %s: %w", root, s.closedOr(err))
 	}
 	return r, nil
 }
 
-func (s *Store) importFrom(ctx context.Context, root string, o ImportOptions, r *ImportReport) error {
+func (s *Store) importFrom(ctx context.Context, root string, o ImportOptions, r *ImportReport, parts *[]*part) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
@@ -81,6 +89,7 @@ func (s *Store) importFrom(ctx context.Context, root string, o ImportOptions, r 
 			return fmt.Errorf("topic %q: %w", name, noSpace(err))
 		}
 		r.Topics = append(r.Topics, name)
+		*parts = append(*parts, *s.index.Load().byName[name].parts.Load()...)
 	}
 	return nil
 }
@@ -91,7 +100,7 @@ func (s *Store) findImports(from vfs.FS, root string, o ImportOptions) (map[stri
 	if err != nil {
 		return nil, err
 	}
-	cleaned := map[string]bool{offsetsTopic: true}
+	cleaned := map[string]bool{offsetsTopic: true, txn.Topic: true}
 	if lines, err := segment.ReadOffsetCheckpoint(from, filepath.Join(root, segment.CleanerOffsetName)); err == nil {
 		for _, l := range lines {
 			cleaned[l.Topic] = true
@@ -107,8 +116,10 @@ func (s *Store) findImports(from vfs.FS, root string, o ImportOptions) (map[stri
 		if err != nil || !e.IsDir() || d.State != segment.DirLive || len(only) > 0 && !only[d.Topic] {
 			continue
 		}
-		if len(only) == 0 && (d.Topic == "__cluster_metadata" || d.Topic == "__transaction_state") {
+		if own := s.hasTransactions(); len(only) == 0 && (d.Topic == "__cluster_metadata" || d.Topic == txn.Topic && own) {
 			continue
+		} else if own && d.Topic == txn.Topic {
+			return nil, fmt.Errorf("%w: %q: this store has transactions of its own", ErrTopicAlreadyExists, d.Topic)
 		}
 		im := found[d.Topic]
 		if im == nil {
@@ -129,6 +140,9 @@ func (s *Store) findImports(from vfs.FS, root string, o ImportOptions) (map[stri
 				im.topic.epoch = max(im.topic.epoch, LeaderEpoch(e.Epoch)+1)
 			}
 		}
+	}
+	if im := found[txn.Topic]; im != nil && o.Topics[txn.Topic].Partitions == 0 {
+		im.topic.parts = grow(im.topic.parts, max(len(im.topic.parts), txn.Partitions)) // as below
 	}
 	if im := found[offsetsTopic]; im != nil && o.Topics[offsetsTopic].Partitions == 0 && len(im.dirs) < len(im.topic.parts) {
 		// Where a group's offsets are depends on how many partitions there are. Holes mean that some had no
@@ -250,6 +264,11 @@ func (s *Store) publishImport(im *importing, r *ImportReport) error {
 	}
 	errs = append(errs, s.reserveIDs(nextID))
 	return errors.Join(errs...)
+}
+
+// hasTransactions reports whether there is a coordinator, or a topic for one.
+func (s *Store) hasTransactions() bool {
+	return s.txns.Load() != nil || s.index.Load().byName[txn.Topic] != nil
 }
 
 func (s *Store) dropImport(im *importing) {

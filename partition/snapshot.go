@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/log"
 )
 
@@ -17,9 +19,9 @@ const snapshotChunk = 4 << 20
 
 // Snapshot writes a backup of the store to dir, which must not exist or be empty. Appends and reads go on meanwhile.
 // The backup is itself a closed store: to restore, open it, or put it in the place of the lost one. It has the same
-// cluster and topic ids, settings, leader epochs and offsets, and of each partition the records that were durable when
-// its turn came; so partitions are cut at different moments, committed offsets, whose topic comes first, never after
-// their records. Each batch's checksum is checked on the way; a corrupt range is left out, as a gap, and named in the
+// cluster and topic ids, settings, leader epochs and offsets, and of each partition the records that it had at one moment of
+// the call: each transaction is in it whole or, if it was open then, will be aborted when the backup is opened; committed
+// offsets are never ahead of their records. Each batch's checksum is checked on the way; a corrupt range is left out, as a gap, and named in the
 // error, which is then a *log.CorruptionError beside a complete backup of the rest. After any other error dir is
 // not a backup and should be removed.
 func (s *Store) Snapshot(ctx context.Context, dir string) error {
@@ -71,15 +73,8 @@ func (s *Store) copyTo(ctx context.Context, b *Store) (damage, err error) {
 		return nil, err
 	}
 	names := sortedKeys(topics.byName)
-	slices.SortStableFunc(names, func(x, y string) int { // internal topics first
-		switch xi, yi := internalTopic(x), internalTopic(y); {
-		case xi == yi:
-			return 0
-		case xi:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(snapshotRank(x), snapshotRank(y)) })
+	ends := s.cut(topics, names)
 	var bad []error
 	for _, name := range names {
 		for i, p := range *topics.byName[name].parts.Load() {
@@ -90,7 +85,7 @@ func (s *Store) copyTo(ctx context.Context, b *Store) (damage, err error) {
 			if err != nil {
 				return nil, err
 			}
-			damage, err := p.copyTo(ctx, target)
+			damage, err := p.copyTo(ctx, target, ends[p])
 			if errors.Is(p.gone(err), ErrUnknownTopicOrPartition) {
 				continue // deleted meanwhile: the backup has an empty topic of its id
 			}
@@ -149,7 +144,7 @@ func (b *Store) takeCatalogue(state []byte) error {
 }
 
 // copyTo copies all durable batches of p to a partition of a new store.
-func (p *part) copyTo(ctx context.Context, target *part) (damage, err error) {
+func (p *part) copyTo(ctx context.Context, target *part, end Offset) (damage, err error) {
 	if p.log.Load() == nil && p.start.clean && p.start.end == 0 {
 		return nil, nil
 	}
@@ -160,7 +155,8 @@ func (p *part) copyTo(ctx context.Context, target *part) (damage, err error) {
 	if err := l.Sync(); err != nil {
 		return nil, err
 	}
-	next, end := l.Start(), l.Durable()
+	next := l.Start()
+	end = min(end, l.Durable())
 	target.start.logStart = next
 	var buf []byte
 	for next < end {
@@ -189,9 +185,46 @@ func (p *part) copyTo(ctx context.Context, target *part) (damage, err error) {
 		buf, next = chunk, after
 	}
 	if tl := target.log.Load(); tl != nil {
+		target.suspect.Store(tl.LastStable() < tl.End()) // its record may be behind the cut
 		return damage, tl.Park()
 	}
 	return damage, nil
+}
+
+// snapshotRank orders topics for a cut: what speaks of records comes before them. A transaction that the cut has as prepared
+// has all its records in it, committed offsets among them, and no offset is committed of a record that is not there.
+func snapshotRank(topic string) int {
+	switch {
+	case topic == txn.Topic:
+		return 0
+	case internalTopic(topic):
+		return 1
+	}
+	return 2
+}
+
+// cut returns the end of each partition as a backup is to have it, all of one moment in which no transaction has markers in
+// some of its partitions only: so each is in the backup whole, or will be ended there as a whole.
+func (s *Store) cut(topics *topicIndex, names []string) map[*part]Offset {
+	for _, name := range names {
+		for _, p := range *topics.byName[name].parts.Load() {
+			if !p.start.clean {
+				_, _ = p.open() // the copy reports what is wrong with it
+			}
+		}
+	}
+	s.marking.Lock()
+	defer s.marking.Unlock()
+	ends := map[*part]Offset{}
+	for _, name := range names {
+		for _, p := range *topics.byName[name].parts.Load() {
+			ends[p] = p.start.end
+			if l := p.log.Load(); l != nil {
+				ends[p] = l.Written()
+			}
+		}
+	}
+	return ends
 }
 
 // takeBatches appends batches with their offsets and leader epochs, after checking each one's checksum.

@@ -70,7 +70,7 @@ func TestImportTakesOverARealBrokersLogDirectory(t *testing.T) {
 	r, err := s.Import(t.Context(), from, partition.ImportOptions{})
 	require.NoError(t, err)
 	require.Contains(t, r.Topics, "golden-none")
-	require.NotContains(t, r.Topics, "__transaction_state")
+	require.Contains(t, r.Topics, "__transaction_state")
 	d, err := s.DescribeTopic(t.Context(), "golden-none")
 	require.NoError(t, err)
 	require.Equal(t, "LqmnmAvJT5uJP2H7-IMb5Q", d.ID.String(), "the broker's topic id")

@@ -30,8 +30,6 @@ type txnCoordinator struct {
 	stats    TransactionStats
 	work     sync.WaitGroup // requests and goroutines; added to under mu while closing is false, or by one that counts
 
-	gate sync.RWMutex // held for reading while the markers of one transaction are written; by a snapshot for writing
-
 	writers sync.Pool // of *txnWriter
 }
 

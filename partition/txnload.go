@@ -44,7 +44,7 @@ func (c *txnCoordinator) read() error {
 		return nil
 	}
 	for _, p := range c.s.suspects {
-		if err := c.lookForOpen(p); err != nil {
+		if _, err := c.lookForOpen(p); err != nil {
 			return err
 		}
 	}
@@ -129,23 +129,53 @@ func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
 
 // lookForOpen tells the machine of the transactions that are open in a partition that went through recovery; and, if
 // records of ids may have been lost, of the epochs that the partition has seen.
-func (c *txnCoordinator) lookForOpen(p *part) error {
+func (c *txnCoordinator) lookForOpen(p *part) (effects []txn.Effect, err error) {
 	l := p.log.Load()
 	if l == nil || p.t.deleted.Load() || p.tp.Topic == txn.Topic || !c.loses() && l.LastStable() >= l.End() {
-		return nil // one that could not be opened, or has nothing open
+		return nil, nil // one that could not be opened, or has nothing open
 	}
 	producers, err := l.Producers()
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(p.dir()), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Base(p.dir()), err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, x := range producers {
 		if x.TxnStart >= 0 {
-			c.m.Step(c.now(), txn.Found{ProducerID: x.ProducerID, Epoch: x.Epoch, Partition: txn.Partition{Topic: p.tp.Topic, Index: p.tp.Partition}}, nil)
+			effects = c.m.Step(c.now(), txn.Found{ProducerID: x.ProducerID, Epoch: x.Epoch, Partition: txn.Partition{Topic: p.tp.Topic, Index: p.tp.Partition}}, effects)
 		} else {
-			c.m.Step(c.now(), txn.Seen{ProducerID: x.ProducerID, Epoch: x.Epoch}, nil)
+			effects = c.m.Step(c.now(), txn.Seen{ProducerID: x.ProducerID, Epoch: x.Epoch}, effects)
 		}
+	}
+	return effects, nil
+}
+
+// takeTransactions ends the transactions that are open in partitions which have just been imported: those of an imported
+// __transaction_state as it says, those that no id of this store has by an abort.
+func (s *Store) takeTransactions(parts []*part) error {
+	c := s.txns.Load()
+	if c == nil && len(parts) > 0 {
+		s.suspects = parts
+		s.openTransactions()
+		parts, c = nil, s.txns.Load()
+	}
+	if c == nil {
+		return nil
+	}
+	<-c.ready // also for the producer ids that are taken
+	if c.err != nil || len(parts) == 0 {
+		return c.err
+	}
+	if err := c.enter(); err != nil {
+		return err
+	}
+	defer c.work.Done()
+	for _, p := range parts {
+		effects, err := c.lookForOpen(p)
+		if err != nil {
+			return err
+		}
+		c.carryOut(effects)
 	}
 	return nil
 }

@@ -150,9 +150,9 @@ func (c *txnCoordinator) startMarking(e txn.Mark) {
 // mark writes the markers of one transaction.
 func (c *txnCoordinator) mark(e txn.Mark) {
 	done := make([]bool, len(e.Partitions))
-	c.gate.RLock()
+	c.s.marking.RLock()
 	c.forEach(e.Partitions, func(i int, tp txn.Partition) { done[i] = c.markOne(&e, tp) })
-	c.gate.RUnlock()
+	c.s.marking.RUnlock()
 	ev := txn.Marked{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan}
 	for i, ok := range done {
 		if ok {
@@ -172,7 +172,11 @@ func (c *txnCoordinator) mark(e txn.Mark) {
 func (c *txnCoordinator) markOne(e *txn.Mark, tp txn.Partition) (done bool) {
 	p, err := c.s.part(TopicPartition{tp.Topic, tp.Index}, TopicID{})
 	if err == nil {
-		err = p.appendMarker(e.ProducerID, e.Epoch, e.Commit, e.Version, int32(c.epoch()), c.now())
+		epoch := int32(c.epoch())
+		if e.Orphan {
+			epoch = max(epoch, p.coordinatorEpoch(e.ProducerID)) // of another store or broker, whose epochs went further
+		}
+		err = p.appendMarker(e.ProducerID, e.Epoch, e.Commit, e.Version, epoch, c.now())
 	}
 	switch err = c.s.closedOr(err); {
 	case err == nil, errors.Is(err, ErrUnknownTopicOrPartition):
@@ -188,6 +192,24 @@ func (c *txnCoordinator) markOne(e *txn.Mark, tp txn.Partition) (done bool) {
 		c.mu.Unlock()
 	}
 	return false
+}
+
+// coordinatorEpoch returns the epoch of the coordinator that has written a producer's last marker, −1 if there is none.
+func (p *part) coordinatorEpoch(producerID int64) int32 {
+	l, err := p.open()
+	if err != nil {
+		return -1
+	}
+	producers, err := l.Producers()
+	if err != nil {
+		return -1
+	}
+	for _, x := range producers {
+		if x.ProducerID == producerID {
+			return x.CoordinatorEpoch
+		}
+	}
+	return -1
 }
 
 // epoch is the coordinator's epoch in markers: the largest leader epoch of __transaction_state.

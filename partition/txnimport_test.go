@@ -1,0 +1,122 @@
+package partition
+
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/txn"
+	"github.com/partlog/partlog/internal/vfs"
+)
+
+// TestSnapshotHasEachTransactionWholeOrNotAtAll takes backups while transactions are written, and holds each against what
+// can have been there.
+func TestSnapshotHasEachTransactionWholeOrNotAtAll(t *testing.T) {
+	disk := vfs.NewMem()
+	s := openTxnStore(t, disk, Config{Sync: SyncNever}, "t", "u")
+	defer s.Close()
+	l := newTxnLedger()
+	done := make(chan error)
+	go func() { done <- txnScript(t, s, l, rand.New(rand.NewPCG(1, 2)), 4000) }()
+	whole := 0
+	for i := 0; ; i++ {
+		promised := l.clone()
+		dir := "/backup" + string(rune('a'+i))
+		require.NoError(t, s.Snapshot(t.Context(), dir))
+		later := l.clone()
+		for name, outcome := range later.outcome { // what was decided meanwhile may be in it or not
+			if promised.outcome[name] != outcome || outcome == "committing" {
+				promised.outcome[name] = "committing"
+				promised.values[name] = later.values[name]
+			}
+		}
+		promised.told = later.told
+		b, err := Open(dir, Config{FS: disk})
+		require.NoError(t, err)
+		for id := range promised.told {
+			delete(promised.told, id) // those that came meanwhile are not in it
+		}
+		require.NoError(t, promised.check(t, b, true))
+		whole++
+		require.NoError(t, b.Close())
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			require.Greater(t, whole, 0)
+			return
+		default:
+		}
+	}
+}
+
+// An import takes __transaction_state along, and ends what its broker had not; without it, what is open is aborted. Producer
+// ids that came along are given to nobody.
+func TestImportEndsTransactions(t *testing.T) {
+	mem := vfs.NewCrashMem(vfs.Strict)
+	disk := vfs.NewFault(mem)
+	s := openTxnStore(t, disk, Config{}, "t", "u")
+	a, b := newTxnClient(t, s, "a"), newTxnClient(t, s, "b")
+	a.send(t0, "1")
+	a.send(u0, "2")
+	b.send(t0, "3")
+	// One partition takes no marker, and the process is killed, with one transaction decided and one open.
+	rule := disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "/s/data/u-0/*.log", Err: syscall.ENOSPC, Forever: true})
+	a.end(true)
+	waitFor(t, s.txns.Load(), func() bool { return s.txns.Load().stats.FailedMarkers > 0 })
+	killed := mem.KillClone()
+	rule.Lift()
+	require.NoError(t, s.Close())
+
+	for name, only := range map[string][]string{"all": nil, "without": {"t", "u"}} {
+		target, err := Open("/"+name, Config{FS: killed})
+		require.NoError(t, err)
+		_, err = target.Import(t.Context(), "/s/data", ImportOptions{Only: only})
+		require.NoError(t, err)
+		settled(t, target)
+		if only == nil {
+			requireCommitted(t, target, t0, "1")
+			requireCommitted(t, target, u0, "2")
+			require.Equal(t, TransactionCompleteAbort, stateOf(t, target, "b").State)
+		} else {
+			requireCommitted(t, target, t0, "1") // it had its marker
+			requireCommitted(t, target, u0)
+		}
+		for range 3 {
+			id, err := target.InitProducerID(t.Context(), "", 0, NoProducerID)
+			require.NoError(t, err)
+			require.Greater(t, id.ID, max(a.pid.ID, b.pid.ID))
+		}
+		_, err = target.Import(t.Context(), "/s/data", ImportOptions{Only: []string{txn.Topic}})
+		require.ErrorIs(t, err, ErrTopicAlreadyExists)
+		require.NoError(t, target.Close())
+	}
+}
+
+// An import into a store with producers of its own: an id that came along and lies in the block that is being given out is skipped.
+func TestImportedProducerIDsAreGivenToNobody(t *testing.T) {
+	disk := vfs.NewMem()
+	s := openTxnStore(t, disk, Config{}, "t")
+	for range 20 {
+		_, err := s.InitProducerID(t.Context(), "", 0, NoProducerID)
+		require.NoError(t, err)
+	}
+	a := newTxnClient(t, s, "a")
+	a.send(t0, "1")
+	a.end(true)
+	settled(t, s)
+	require.NoError(t, s.Close())
+	target, err := Open("/target", Config{FS: disk})
+	require.NoError(t, err)
+	defer target.Close()
+	own, err := target.InitProducerID(t.Context(), "own", time.Minute, NoProducerID)
+	require.NoError(t, err)
+	require.Less(t, own.ID, a.pid.ID)
+	_, err = target.Import(t.Context(), "/s/data", ImportOptions{})
+	require.NoError(t, err)
+	next, err := target.InitProducerID(t.Context(), "", 0, NoProducerID)
+	require.NoError(t, err)
+	require.Greater(t, next.ID, a.pid.ID)
+}
