@@ -25,17 +25,20 @@ func (l *Log) Read(from, limit Offset, maxBytes int) (View, error) {
 
 // read is Read, and says which segment the view is of: nil if it is empty.
 func (l *Log) read(from, limit Offset, maxBytes int) (v View, s *logSegment, err error) {
-	err = l.retry(func() error {
-		s = nil
-		p, err := l.seek(from, limit, maxBytes)
-		if err != nil || p.segment == nil {
-			v = View{Next: p.next}
+	err = errReplaced
+	for err == errReplaced { // there is a new list of segments
+		err = l.retry(func() error {
+			s = nil
+			p, err := l.seek(from, limit, maxBytes)
+			if err != nil || p.segment == nil {
+				v = View{Next: p.next}
+				return err
+			}
+			s = p.segment
+			v, err = l.borrow(p)
 			return err
-		}
-		s = p.segment
-		v, err = l.borrow(p)
-		return err
-	})
+		})
+	}
 	return v, s, err
 }
 

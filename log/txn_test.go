@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/vfs"
@@ -412,81 +414,112 @@ func TestClosedLogHasNoTransactions(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-// Readers of committed records beside writers of transactions: nobody ever gets a record that was not committed, or misses one.
+// Readers of committed records beside writers of transactions, and beside compaction, which removes aborted records together with what is
+// known of them: nobody ever gets a record that was not committed, or misses one. Each record has a key of its own.
 func TestReadersOfCommittedRecordsBesideWriters(t *testing.T) {
-	for _, mode := range []SyncMode{SyncAlways, SyncNever} {
-		_, l, _ := memLog(t, func(c *Config) { c.Settings.SegmentBytes, c.Settings.Sync = 4000, mode })
-		var mu sync.Mutex
-		committed := map[Offset]bool{}
-		var writers, readers sync.WaitGroup
-		for id := range int64(4) {
-			writers.Go(func() {
-				rng := rand.New(rand.NewPCG(uint64(id), 3))
-				p := &txnProducer{}
-				for range 60 {
-					var own []Offset
-					for range 1 + rng.IntN(3) {
-						g, _, err := l.TxnGuard(id, p.epoch, p.sequence)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						r, err := l.Append(makeTxn(id, p.epoch, p.sequence, 1, "v"), AppendOptions{Durable: rng.IntN(2) == 0, Guard: g})
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						own = append(own, r.Base)
-						p.sequence++
-					}
-					abort := rng.IntN(2) == 0
-					if !abort {
-						mu.Lock()
-						for _, o := range own {
-							committed[o] = true
-						}
-						mu.Unlock()
-					}
-					p.epoch, p.sequence = p.epoch+1, 0
-					if _, err := l.Append(makeMarker(id, p.epoch, abort), AppendOptions{Durable: true, Origin: OriginCoordinator, TxnVersion: 2}); err != nil {
+	for _, compacted := range []bool{false, true} {
+		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
+			_, l, _ := memLog(t, func(c *Config) {
+				c.Settings.SegmentBytes, c.Settings.Sync, c.Settings.Compacted, c.Settings.MinDirtyRatio = 4000, mode, compacted, -1
+				c.Settings.DeleteRetention = RetainNothing
+			})
+			committed := make(chan map[Offset]bool, 1)
+			committed <- map[Offset]bool{}
+			var writers, others sync.WaitGroup
+			for id := range int64(4) {
+				writers.Go(func() {
+					if err := commitSome(l, id, committed); err != nil {
 						t.Error(err)
-						return
 					}
-				}
-			})
-		}
-		done := make(chan struct{})
-		for range 2 {
-			readers.Go(func() {
-				for last := Offset(0); ; {
-					select {
-					case <-done:
-						return
-					default:
-					}
-					if stable := l.LastStable(); stable < last {
-						t.Errorf("last stable offset fell from %d to %d", last, stable)
-						return
-					} else {
+				})
+			}
+			done := make(chan struct{})
+			for range 2 {
+				others.Go(func() {
+					for last := Offset(0); !isClosed(done); {
+						stable := l.LastStable()
+						if stable < last {
+							t.Errorf("last stable offset fell from %d to %d", last, stable)
+						}
 						last = stable
+						offsets := readCommitted(t, l, 0, 900)
+						known := <-committed
+						for _, o := range offsets {
+							if !known[o] {
+								t.Errorf("record %d was read and is not committed", o)
+							}
+						}
+						committed <- known
 					}
-					offsets := readCommitted(t, l, 0, 900)
-					mu.Lock()
-					for _, o := range offsets {
-						if !committed[o] {
-							t.Errorf("record %d was read and is not committed", o)
+				})
+			}
+			if compacted {
+				others.Go(func() {
+					for !isClosed(done) {
+						if _, err := l.Clean(CleanOptions{MapBytes: 1 << 20}); err != nil {
+							t.Error(err)
 						}
 					}
-					mu.Unlock()
-				}
-			})
+				})
+			}
+			writers.Wait()
+			close(done)
+			others.Wait()
+			require.Len(t, readCommitted(t, l, 0, 900), len(<-committed))
+			if !compacted {
+				requireTxns(t, l)
+			}
 		}
-		writers.Wait()
-		close(done)
-		readers.Wait()
-		require.Len(t, readCommitted(t, l, 0, 900), len(committed))
-		requireTxns(t, l)
 	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// commitSome appends transactions of producer id, half of them aborted, and notes the committed records before they can be read as such.
+func commitSome(l *Log, id int64, committed chan map[Offset]bool) error {
+	rng := rand.New(rand.NewPCG(uint64(id), 3))
+	epoch := int16(0)
+	for i := range 60 {
+		var own []Offset
+		for sequence := range int32(1 + rng.IntN(3)) {
+			g, _, err := l.TxnGuard(id, epoch, sequence)
+			if err != nil {
+				return err
+			}
+			var b batch.Builder
+			b.Reset(nil, batch.Options{Transactional: true, ProducerID: id, Epoch: epoch, BaseSequence: sequence})
+			b.Append(1000, fmt.Appendf(nil, "%d-%d-%d", id, i, sequence), []byte("v"), nil)
+			built, err := b.Finish()
+			if err != nil {
+				return err
+			}
+			r, err := l.Append(built, AppendOptions{Durable: rng.IntN(2) == 0, Guard: g})
+			if err != nil {
+				return err
+			}
+			own = append(own, r.Base)
+		}
+		abort := rng.IntN(2) == 0
+		if !abort {
+			known := <-committed
+			for _, o := range own {
+				known[o] = true
+			}
+			committed <- known
+		}
+		epoch++
+		if _, err := l.Append(makeMarker(id, epoch, abort), AppendOptions{Durable: true, Origin: OriginCoordinator, TxnVersion: 2}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func TestReadingCommittedAllocatesNothing(t *testing.T) {

@@ -54,7 +54,7 @@ func (l *Log) collectAborted(dst []AbortedTxn, list []*logSegment, from, to Offs
 	for i, s := range list {
 		t := s.aborted.Load()
 		if t == nil || max(from, s.base) < t.from {
-			if t, err = l.loadAborted(s); s.removed.Load() {
+			if t, err = l.loadAborted(s); s.removed.Load() || errors.Is(err, errReplaced) {
 				return dst, true, nil
 			} else if err != nil {
 				return dst, false, err
