@@ -6,8 +6,8 @@
 // Readers of committed records wait for the oldest open transaction of a partition. A transaction whose producer has died
 // ends by itself, by its timeout (producer.Config.TransactionTimeout) or when the store is opened again; Abort ends it
 // now, and fences its producer. A hanging transaction is one that is open in a partition and that no coordinator knows:
-// nothing ends it. The verification of KIP-890 keeps them from coming about here; files written by an older broker may have
-// them. FindHanging finds them and AbortHanging ends them.
+// nothing ends it. The verification of KIP-890 keeps them from coming about here, and a store aborts what it finds after a
+// crash and what it imports; older brokers may have them. FindHanging finds them and AbortHanging ends them.
 //
 //	open, err := txn.List(ctx, store, txn.Filter{States: []txn.State{txn.Ongoing}, OlderThan: time.Hour})
 //	if err != nil { return err }

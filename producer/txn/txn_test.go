@@ -1,6 +1,7 @@
 package txn_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -98,60 +99,70 @@ func TestUnknownIdsAndBadFiltersAreTold(t *testing.T) {
 	require.ErrorIs(t, txn.AbortHanging(ctx, store, partition.TopicPartition{Topic: "t"}, 5), partition.ErrInvalidTxnState)
 }
 
-// The files of a partition whose coordinator is lost have a transaction that nobody will end.
-func TestHangingTransactionIsFoundAndAborted(t *testing.T) {
-	ctx := t.Context()
-	disk := partitiontest.NewDisk()
-	store := open(t, disk)
-	var after *partitiontest.Disk
-	require.NoError(t, within(t, store, "lost", func(*producer.Producer) {
-		after = disk.Kill()
-		hanging, err := txn.FindHanging(ctx, store, txn.Search{OlderThan: 1, Clock: later()})
-		require.NoError(t, err)
-		require.Empty(t, hanging, "its coordinator knows it")
-		require.Error(t, txn.AbortHanging(ctx, store, partition.TopicPartition{Topic: "t", Partition: 1}, 0))
-	}))
-
-	other, err := partition.Open("other", partition.Config{FS: after})
-	require.NoError(t, err)
-	defer other.Close()
-	_, err = other.Import(ctx, "store/data", partition.ImportOptions{})
-	require.NoError(t, err)
-	tp := partition.TopicPartition{Topic: "t", Partition: 1}
-	stable := func() partition.Offset {
-		o, err := other.ListOffsets(ctx, tp, partition.TimestampLastStable)
-		require.NoError(t, err)
-		return o
-	}
-	require.Zero(t, stable())
-	for name, s := range map[string]txn.Search{
-		"everywhere":       {Clock: later()},
-		"in its topic":     {Topics: []string{"t"}, Clock: later()},
-		"in its partition": {Partitions: []partition.TopicPartition{tp}, Clock: later()},
-	} {
-		hanging, err := txn.FindHanging(ctx, other, s)
-		require.NoError(t, err, name)
-		require.Len(t, hanging, 1, name)
-		require.Equal(t, tp, hanging[0].TopicPartition)
-		require.Zero(t, hanging[0].Producer.TxnStart)
-	}
-	none, err := txn.FindHanging(ctx, other, txn.Search{})
-	require.NoError(t, err)
-	require.Empty(t, none, "it is too young")
-	none, err = txn.FindHanging(ctx, other, txn.Search{Partitions: []partition.TopicPartition{{Topic: "t"}}, Clock: later()})
-	require.NoError(t, err)
-	require.Empty(t, none)
-
-	found, err := txn.FindHanging(ctx, other, txn.Search{Clock: later()})
-	require.NoError(t, err)
-	require.NoError(t, txn.AbortHanging(ctx, other, tp, found[0].Producer.Producer.ID))
-	require.EqualValues(t, 2, stable(), "behind the record and its marker")
-	found, err = txn.FindHanging(ctx, other, txn.Search{Clock: later()})
-	require.NoError(t, err)
-	require.Empty(t, found)
-	require.ErrorIs(t, txn.AbortHanging(ctx, other, tp, 0), partition.ErrInvalidTxnState)
+// older is a store with a partition that a broker without verification (KIP-890) has left a transaction open in.
+type older struct {
+	*partition.Store
+	tp      partition.TopicPartition
+	hanging partition.ProducerState
+	aborted int
 }
 
-func later() partition.Clock { return partitiontest.NewClock(time.Now().Add(time.Hour)) }
+func (o *older) DescribeProducers(ctx context.Context, tp partition.TopicPartition) ([]partition.ProducerState, error) {
+	all, err := o.Store.DescribeProducers(ctx, tp)
+	if err == nil && tp == o.tp && o.aborted == 0 {
+		all = append(all, o.hanging)
+	}
+	return all, err
+}
+
+func (o *older) AbortHanging(_ context.Context, tp partition.TopicPartition, p partition.ProducerState) error {
+	if tp != o.tp || p != o.hanging {
+		return partition.ErrInvalidTxnState
+	}
+	o.aborted++
+	return nil
+}
+
+// A transaction hangs if no coordinator knows its producer, or that the producer writes to that partition. One that a
+// coordinator will end does not.
+func TestHangingTransactionIsFoundAndAborted(t *testing.T) {
+	ctx := t.Context()
+	store := open(t, partitiontest.NewDisk())
+	tp := partition.TopicPartition{Topic: "t", Partition: 0}
+	now := time.Now()
+	soon, late := partitiontest.NewClock(now.Add(time.Minute)), partitiontest.NewClock(now.Add(time.Hour))
+	err := within(t, store, "known", func(*producer.Producer) {
+		known, err := txn.Describe(ctx, store, "known")
+		require.NoError(t, err)
+		for name, id := range map[string]int64{"of an unknown producer": 4242, "of a producer that writes elsewhere": known.Producer.ID} {
+			b := &older{Store: store, tp: tp, hanging: partition.ProducerState{
+				Producer: partition.ProducerID{ID: id, Epoch: 7}, LastTimestamp: now, CoordinatorEpoch: -1, TxnStart: 3,
+			}}
+			want := []txn.Hanging{{TopicPartition: tp, Producer: b.hanging}}
+			for _, s := range []txn.Search{
+				{Clock: late}, {Clock: late, Topics: []string{"t"}}, {Clock: late, Partitions: []partition.TopicPartition{tp}},
+				{Clock: soon, OlderThan: time.Second},
+			} {
+				hanging, err := txn.FindHanging(ctx, b, s)
+				require.NoError(t, err, name)
+				require.Equal(t, want, hanging, name)
+			}
+			for _, s := range []txn.Search{
+				{Clock: soon}, {Clock: late, OlderThan: 2 * time.Hour}, {Clock: late, Partitions: []partition.TopicPartition{{Topic: "t", Partition: 1}}},
+			} {
+				hanging, err := txn.FindHanging(ctx, b, s)
+				require.NoError(t, err, name)
+				require.Empty(t, hanging, name)
+			}
+			require.ErrorIs(t, txn.AbortHanging(ctx, b, tp, 1), partition.ErrInvalidTxnState)
+			require.NoError(t, txn.AbortHanging(ctx, b, tp, id))
+			require.Equal(t, 1, b.aborted)
+			require.ErrorIs(t, txn.AbortHanging(ctx, b, tp, id), partition.ErrInvalidTxnState)
+		}
+		require.ErrorIs(t, txn.AbortHanging(ctx, store, partition.TopicPartition{Topic: "t", Partition: 1}, known.Producer.ID),
+			partition.ErrInvalidTxnState, "its coordinator knows it")
+	})
+	require.NoError(t, err)
+}
 
 var _ txn.Backend = (*partition.Store)(nil)
