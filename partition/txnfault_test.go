@@ -203,8 +203,8 @@ func TestDataThatCannotBeSyncedIsNotCommitted(t *testing.T) {
 
 func TestTransactionTimesOut(t *testing.T) {
 	now := clock.NewManual(time.UnixMilli(1_700_000_000_000))
-	var ended []TransactionEnded
-	s := openTxnStore(t, vfs.NewMem(), Config{Clock: now, Events: Events{TransactionEnded: func(e TransactionEnded) { ended = append(ended, e) }}}, "t")
+	ended := make(chan TransactionEnded, 4)
+	s := openTxnStore(t, vfs.NewMem(), Config{Clock: now, Events: Events{TransactionEnded: func(e TransactionEnded) { ended <- e }}}, "t")
 	defer s.Close()
 	a := newTxnClient(t, s, "a") // timeout 1 min
 	a.send(t0, "1")
@@ -219,10 +219,11 @@ func TestTransactionTimesOut(t *testing.T) {
 	st := s.Stats().Transactions
 	require.EqualValues(t, 1, st.TimedOut)
 	require.NotZero(t, st.Fenced)
-	require.Len(t, ended, 1)
-	require.Equal(t, "timeout", ended[0].Cause)
-	require.Equal(t, "a", ended[0].TransactionalID)
-	require.GreaterOrEqual(t, ended[0].Took, time.Minute)
+	e := <-ended
+	require.Equal(t, "timeout", e.Cause)
+	require.Equal(t, "a", e.TransactionalID)
+	require.False(t, e.Committed)
+	require.GreaterOrEqual(t, e.Took, time.Minute)
 	// The same producer goes on: nobody else has come.
 	pid, err := s.InitProducerID(t.Context(), "a", time.Minute, a.pid)
 	require.NoError(t, err)
