@@ -59,14 +59,18 @@ func (c *Consumer) pause(stop func() bool) {
 }
 
 // release gives the turn up. A record that the loop body did not come back from is not acknowledged: it is yielded
-// again by the next loop.
+// again by the next loop, unless the body has committed it, by itself or in a transaction.
 func (c *Consumer) release() {
 	if !c.held {
 		return
 	}
 	if c.inHand {
-		c.inHand = false
-		c.hand.jump(c.handFrom)
+		if committed := c.hand.committed.Load(); committed >= int64(c.handNext) && committed == c.hand.base.Load() {
+			c.acknowledge()
+		} else {
+			c.inHand = false
+			c.hand.jump(c.handFrom)
+		}
 	}
 	c.held = false
 	c.returnTurn()

@@ -71,7 +71,7 @@ func (c *Consumer) yielded(k *cursor) (partition.Offset, partition.LeaderEpoch) 
 	return next, epoch
 }
 
-// TxnEnded tells how the transaction ended that was given TxnOffsets. After an abort the consumer goes back to what was
+// TxnEnded tells how the transaction ended that was given TxnOffsets. What it has committed is acknowledged. After an abort the consumer goes back to what was
 // last committed, at the loop's next step: the records are yielded again. Safe for concurrent use.
 func (c *Consumer) TxnEnded(committed bool) {
 	c.mu.Lock()
