@@ -19,6 +19,7 @@ type spy struct {
 	commit  func(group.CommitRequest)
 	synced  func(group.SyncRequest, group.SyncResult)
 	list    func() error
+	joined  func()
 }
 
 func (s *spy) ListOffsets(ctx context.Context, tp partition.TopicPartition, timestamp int64) (partition.Offset, error) {
@@ -66,6 +67,14 @@ func (s spyCoordinator) Commit(ctx context.Context, r group.CommitRequest) error
 		s.spy.commit(r)
 	}
 	return s.Coordinator.Commit(ctx, r)
+}
+
+func (s spyCoordinator) Join(ctx context.Context, r group.JoinRequest) (group.JoinResult, error) {
+	result, err := s.Coordinator.Join(ctx, r)
+	if s.spy.joined != nil {
+		s.spy.joined()
+	}
+	return result, err
 }
 
 func (s spyCoordinator) Sync(ctx context.Context, r group.SyncRequest) (group.SyncResult, error) {
