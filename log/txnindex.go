@@ -94,6 +94,11 @@ func firstEndingFrom(entries []AbortedTxn, from Offset) int {
 // ReadCommitted is Read for a reader of committed records: it stops at LastStable, and appends to dst the aborted transactions that have
 // records in the view, ordered by First, as the log was when it had the view's bytes. Errors are Read's.
 func (l *Log) ReadCommitted(dst []AbortedTxn, from, limit Offset, maxBytes int) (View, []AbortedTxn, error) {
+	if !l.stableKnown.Load() {
+		if err := l.loadStable(); err != nil {
+			return View{Next: from}, dst, err
+		}
+	}
 	limit = min(limit, l.LastStable())
 	for {
 		v, s, err := l.read(from, limit, maxBytes)
