@@ -401,10 +401,13 @@ func (s *consumerStory) checkState(state *consumerState) {
 		for _, set := range []partitionSet{m.assigned, m.revoking} {
 			for id, p := range eachPartition(set) {
 				at := topicIDPartition{id, p}
-				require.Empty(s.t, owners[at], "%v has two owners, the other is %s", at, m.id)
+				if other := owners[at]; other != "" {
+					require.FailNow(s.t, "two owners", "%v is with %s and %s", at, other, m.id)
+				}
 				owners[at] = m.id
-				e, owned := state.owner(id, p)
-				require.True(s.t, owned && e == m.epoch)
+				if e, owned := state.owner(id, p); !owned || e != m.epoch {
+					require.FailNow(s.t, "wrong epoch", "%v is owned at %d by the books, but at %d", at, e, m.epoch)
+				}
 			}
 		}
 		if m.instanceID != "" {
@@ -423,7 +426,9 @@ func (s *consumerStory) checkState(state *consumerState) {
 	for member, target := range state.targets {
 		require.Contains(s.t, state.members, member)
 		for id, p := range eachPartition(target) {
-			require.False(s.t, targets[topicIDPartition{id, p}], "a partition is in two targets")
+			if targets[topicIDPartition{id, p}] {
+				require.FailNow(s.t, "a partition is in two targets")
+			}
 			targets[topicIDPartition{id, p}] = true
 		}
 	}

@@ -35,13 +35,25 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 	if unresolved || regexes && w.heartbeat && now.Sub(n.lookedAt) >= regexInterval {
 		return nil, true, true
 	}
-	subscribed := n.live.subscribed()
+	subscribed := n.known()
 	need = w.heartbeat && now.Sub(n.looked) >= n.m.config.consumer.MetadataInterval
 	for _, name := range w.names {
 		need = need || !subscribed[name]
 		subscribed[name] = true
 	}
 	return slices.Collect(maps.Keys(subscribed)), false, need
+}
+
+// known are the topics that the group must know of: those that are subscribed to, and those of which somebody still has
+// partitions.
+func (n *nextgen) known() map[string]bool {
+	all := n.live.subscribed()
+	for id := range n.live.owners {
+		if name, ok := n.topics.names[id]; ok {
+			all[name] = true
+		}
+	}
+	return all
 }
 
 // describe returns a snapshot of the group as the log has it or is about to.

@@ -304,6 +304,7 @@ func (m *machine) changesAppended(b *changeBatch, err error) {
 		m.settle()
 	} else if m.next == n {
 		n.flush() // the conversion waits for these too
+		m.state = n.live.phase()
 	}
 	if m.converting != nil && (m.next == nil || !m.next.busy()) {
 		m.release()
@@ -498,8 +499,8 @@ func (n *nextgen) see(i *topicImage) {
 		return
 	}
 	if !i.all {
-		// Somebody may have subscribed to more since the shell was asked to look.
-		for name := range n.live.subscribed() {
+		// There may be more to know of since the shell was asked to look.
+		for name := range n.known() {
 			if t, known := n.topics.byName[name]; known && !i.asked[name] {
 				i = i.with(name, t)
 			}

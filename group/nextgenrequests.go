@@ -49,7 +49,7 @@ type topicsWanted struct {
 	heartbeat bool // looks regularly
 }
 
-// joinTopics returns the topics that a classic member subscribes to.
+// joinTopics returns the topics that a classic member subscribes to, or has partitions of.
 func joinTopics(r JoinRequest) []string {
 	if r.ProtocolType != ProtocolTypeConsumer || len(r.Protocols) == 0 {
 		return nil
@@ -58,7 +58,11 @@ func joinTopics(r JoinRequest) []string {
 	if err != nil {
 		return nil // the group will say so
 	}
-	return s.Topics
+	topics := s.Topics
+	for _, tp := range s.Owned {
+		topics = append(topics, tp.Topic)
+	}
+	return topics
 }
 
 // lookAtTopics lets a group see the topics that it needs to know of, if it is a consumer group.
