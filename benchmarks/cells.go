@@ -59,6 +59,8 @@ func cells() []cell {
 		consumeCell("consume-100B"),
 		endToEndCell("e2e-100B-nosync", false),
 		endToEndCell("e2e-100B-sync", true),
+		rebalanceCell("group-100-members-rebalance", 100, 1000),
+		readCommittedCell("read-committed-50pct-aborted"),
 		txnCell("txn-100x100B-nosync", false),
 		txnCell("txn-100x100B-sync", true),
 		commitCell("commit-1-nosync", 1, false),
