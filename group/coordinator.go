@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
 )
@@ -36,6 +37,8 @@ type coordinator struct {
 	partitions  map[int32]*offsetsPartition
 	calls       map[callID]chan answerEffect
 	lastCall    callID
+	caller      bool              // a request is being stepped, and can write what comes of it
+	work        *offsetsPartition // which it is to write
 	expiry      func() bool // stops the timer of the next expiry, nil if there is none
 	infos       []any       // for Events
 	dispatching bool
@@ -50,7 +53,8 @@ type offsetsPartition struct {
 	groups map[string]*hosted
 
 	queue   []queued
-	writing bool // a writer runs
+	writing bool          // there is a writer
+	builder batch.Builder // the writer's
 
 	// txns are the groups that wait for a marker, by producer id. While there is one, a tail reads the partition from
 	// tailNext on, or tailRetry starts one again.
@@ -141,8 +145,14 @@ func (c *coordinator) request(ctx context.Context, group string, event func(call
 	call, answer := c.lastCall, make(chan answerEffect, 1)
 	c.calls[call] = answer
 	g := c.hostLocked(p, group)
+	c.caller = true
 	c.stepLocked(g, event(call))
+	work := c.work
+	c.caller, c.work = false, nil
 	c.unlock()
+	if work != nil {
+		c.write(work, true)
+	}
 
 	select {
 	case a := <-answer:

@@ -36,7 +36,7 @@ const (
 // ledger is what a test knows of what it has committed: the attempts in the order of the log.
 type ledger struct {
 	mu         sync.Mutex
-	version    int // of what is promised
+	version    int                                              // of what is promised
 	writes     map[string]map[partition.TopicPartition][]*write // by group
 	generation map[string]Generation                            // acknowledged, 0 if the group may have been deleted
 }
@@ -127,7 +127,9 @@ func (l *ledger) check(m *vfs.Mem, mode partition.SyncMode, durable bool) (err e
 			if may := allowed(ws); durable && !slices.Contains(may, committed[tp].Offset) {
 				return fmt.Errorf("%s of %q is %d; it may be one of %v", tp, group, committed[tp].Offset, may)
 			}
-			counts := slices.ContainsFunc(ws, func(w *write) bool { return w.value == committed[tp].Offset && (w.status == tried || w.status == certain) })
+			counts := slices.ContainsFunc(ws, func(w *write) bool {
+				return w.value == committed[tp].Offset && (w.status == tried || w.status == certain)
+			})
 			if !counts && committed[tp].Offset != 0 {
 				return fmt.Errorf("%s of %q is %d, which was never committed", tp, group, committed[tp].Offset)
 			}

@@ -14,6 +14,8 @@ type Events struct {
 	Rebalance func(RebalanceInfo)
 	// Generation: a rebalance has ended; the group has a new generation.
 	Generation func(GenerationInfo)
+	// Assigned: a generation has its assignment; the rebalance is over.
+	Assigned func(AssignedInfo)
 	// MemberRemoved: a member has left or was removed.
 	MemberRemoved func(MemberRemovedInfo)
 	// MemberReplaced: a static member has come back and got a new member id; the old one is fenced.
@@ -48,6 +50,15 @@ type GenerationInfo struct {
 	State      State // CompletingRebalance, or Empty if nobody is left
 	Protocol   string
 	Members    int
+}
+
+// AssignedInfo says how long a rebalance took, from its reason to the assignment in the log. If it had to begin again
+// while the assignment was awaited, that is part of it.
+type AssignedInfo struct {
+	Group      string
+	Generation Generation
+	Members    int
+	Duration   time.Duration
 }
 
 // MemberRemovedInfo says who is gone from a group, and why.

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -192,4 +193,29 @@ func within[T any](t *testing.T, ch <-chan T) (v T) {
 
 func tp(topic string, p int32) partition.TopicPartition {
 	return partition.TopicPartition{Topic: topic, Partition: p}
+}
+
+func rejoins(err error) bool {
+	return errors.Is(err, ErrRebalanceInProgress) || errors.Is(err, ErrIllegalGeneration)
+}
+
+// lower and higher order two clients by member id, as the assignor does.
+func lower(a, b *client) *client {
+	if a.joined.MemberID < b.joined.MemberID {
+		return a
+	}
+	return b
+}
+
+func higher(a, b *client) *client {
+	if lower(a, b) == a {
+		return b
+	}
+	return a
+}
+
+// wire is a member of another process, to whom heartbeats matter.
+func wire(m *client) *client {
+	m.request = func(r *JoinRequest) { r.Local, r.ClientHost = false, "/10.0.0.1" }
+	return m
 }

@@ -202,6 +202,9 @@ func (m *machine) prepareRebalance(reason string) {
 	m.syncAppend = 0
 	m.stopTimer(timerSync, "")
 	first := m.state == Empty
+	if m.state != CompletingRebalance {
+		m.began = m.now // else it is the same rebalance that begins again
+	}
 	m.state = PreparingRebalance
 	m.emit(infoEffect{RebalanceInfo{Group: m.id, Generation: m.generation, Reason: reason}})
 	for _, member := range m.members {

@@ -60,6 +60,7 @@ func (c *coordinator) partitionAt(ctx context.Context, index int32) (*offsetsPar
 	p := c.partitions[index]
 	if p == nil {
 		p = &offsetsPartition{index: index, ready: make(chan struct{}), groups: make(map[string]*hosted)}
+		p.builder.Reset(nil, batch.Options{})
 		c.partitions[index] = p
 		c.wg.Go(func() { c.load(p) })
 	}

@@ -20,6 +20,7 @@ type machine struct {
 	leader       string // member id
 	generation   Generation
 	since        time.Time // of the generation's record: currentStateTimestamp
+	began        time.Time // the rebalance that is going on, or was the last one
 
 	members []*member // in the order of their joining
 	byID    map[string]*member

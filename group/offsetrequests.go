@@ -12,6 +12,7 @@ import (
 
 // Commit implements Coordinator.
 func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
+	started := c.config.Clock.Now()
 	topics := make(map[string]bool)
 	for tp := range r.Offsets {
 		topics[tp.Topic] = true
@@ -41,8 +42,11 @@ func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 		}
 	}
 	_, err = c.request(ctx, r.Group, func(call callID) event { e.call = call; return e })
+	took := c.config.Clock.Now().Sub(started)
 	c.mu.Lock()
 	c.stats.Commits++
+	c.stats.CommitTime += took
+	c.stats.MaxCommitTime = max(c.stats.MaxCommitTime, took)
 	if err != nil {
 		c.stats.FailedCommits++
 	}

@@ -4,22 +4,31 @@ import "time"
 
 // Stats is a snapshot of a coordinator's counters since it started, and of what it holds.
 type Stats struct {
-	Groups       map[State]int // of the loaded groups
+	Groups       map[State]int     // of the loaded groups
+	Types        map[GroupType]int // of the loaded groups
 	Members      int
 	LocalMembers int
 	Offsets      int // committed partitions in memory
 	Unwritten    int // of these, waiting for space on the disk
+	Pending      int // offsets in transactions that have not ended
+	Waiting      int // requests without an answer yet, such as joins in a rebalance
+	Queued       int // pieces of work that wait for a writer of the offsets topic
 
-	Rebalances     uint64 // begun
-	Generations    uint64 // completed
-	RemovedMembers uint64 // left or expelled
-	Replacements   uint64 // static members that came back
-	Commits        uint64 // requests, failed ones included
-	FailedCommits  uint64
-	DroppedOffsets uint64 // with their topic
-	ExpiredOffsets uint64
-	DeletedOffsets uint64 // on request, those of deleted groups included
-	DeletedGroups  uint64 // on request or with their last offset
+	Rebalances       uint64        // begun
+	Generations      uint64        // completed
+	Assignments      uint64        // written: rebalances that have ended with members
+	RebalanceTime    time.Duration // of those, from the reason to the assignment in the log
+	MaxRebalanceTime time.Duration
+	RemovedMembers   uint64 // left or expelled
+	Replacements     uint64 // static members that came back
+	Commits          uint64 // requests, failed ones included
+	FailedCommits    uint64
+	CommitTime       time.Duration // of all commits, from the request to the answer
+	MaxCommitTime    time.Duration
+	DroppedOffsets   uint64 // with their topic
+	ExpiredOffsets   uint64
+	DeletedOffsets   uint64 // on request, those of deleted groups included
+	DeletedGroups    uint64 // on request or with their last offset
 
 	Appends       uint64 // batches written to the offsets topic
 	Records       uint64 // records in them
@@ -40,6 +49,10 @@ func (s *Stats) count(info any) {
 		s.Rebalances++
 	case GenerationInfo:
 		s.Generations++
+	case AssignedInfo:
+		s.Assignments++
+		s.RebalanceTime += i.Duration
+		s.MaxRebalanceTime = max(s.MaxRebalanceTime, i.Duration)
 	case MemberRemovedInfo:
 		s.RemovedMembers++
 	case MemberReplacedInfo:
@@ -73,9 +86,17 @@ func (c *coordinator) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Groups = make(map[State]int)
+	s.Groups, s.Types = make(map[State]int), make(map[GroupType]int)
+	s.Waiting = len(c.calls)
+	for _, p := range c.partitions {
+		s.Queued += len(p.queue)
+	}
 	for g := range c.groupsLocked() {
 		s.Groups[g.state]++
+		s.Types[g.listing().Type]++
+		for _, offsets := range g.awaited {
+			s.Pending += len(offsets)
+		}
 		s.Members += len(g.members)
 		if g.next != nil {
 			s.Members += len(g.next.live.members)
@@ -103,6 +124,8 @@ func (e *Events) tell(info any) {
 		call(e.Rebalance, i)
 	case GenerationInfo:
 		call(e.Generation, i)
+	case AssignedInfo:
+		call(e.Assigned, i)
 	case MemberRemovedInfo:
 		call(e.MemberRemoved, i)
 	case MemberReplacedInfo:

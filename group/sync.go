@@ -69,6 +69,7 @@ func (m *machine) assigned(p *pendingAppend, err error) {
 		return
 	}
 	m.state = Stable
+	m.emit(infoEffect{AssignedInfo{Group: m.id, Generation: m.generation, Members: len(m.members), Duration: m.now.Sub(m.began)}})
 	for _, member := range m.members {
 		member.assignment = p.assignments[member.id]
 		if member.sync != 0 {

@@ -22,20 +22,30 @@ type queued struct {
 // larger than the other half goes alone and, if it is larger than the whole, harms nobody else.
 const maxBatchBytes = 512 << 10
 
+// keptBytes bounds the buffer that a partition keeps for its next batch.
+const keptBytes = 16 << 10
+
+// enqueueLocked queues work at its partition. If nobody writes there, the request that is being stepped will, else a
+// goroutine of its own.
 func (c *coordinator) enqueueLocked(q queued) {
 	p := q.group.in
 	p.queue = append(p.queue, q)
-	if !p.writing {
-		p.writing = true
-		c.wg.Go(func() { c.write(p) })
+	if p.writing {
+		return
 	}
+	p.writing = true
+	c.wg.Add(1)
+	if c.caller && c.work == nil {
+		c.work = p
+		return
+	}
+	go c.write(p, false)
 }
 
-// write appends what is queued at a partition until nothing is. Invariant: one writer a partition, so records reach
-// the log in the order in which the machines gave them out.
-func (c *coordinator) write(p *offsetsPartition) {
-	var b batch.Builder
-	b.Reset(nil, batch.Options{})
+// write appends what is queued at a partition until nothing is, or once if it is a caller who does it. Invariant: one
+// writer a partition, so records reach the log in the order in which the machines gave them out.
+func (c *coordinator) write(p *offsetsPartition, once bool) {
+	defer c.wg.Done()
 	for {
 		c.mu.Lock()
 		work := p.queue
@@ -47,11 +57,17 @@ func (c *coordinator) write(p *offsetsPartition) {
 		}
 		c.mu.Unlock()
 
-		results := c.appendAll(p, &b, work)
+		results := c.appendAll(p, &p.builder, work)
 
 		c.mu.Lock()
 		for i, q := range work {
 			c.stepLocked(q.group, results[i].event(q.id))
+		}
+		if once && len(p.queue) > 0 {
+			c.wg.Add(1)
+			go c.write(p, false) // a caller does not work for others
+			c.unlock()
+			return
 		}
 		c.unlock()
 	}
@@ -136,7 +152,12 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 	records := b.Count()
 	started := c.config.Clock.Now()
 	data, err := b.Finish()
-	defer func() { b.Reset(data[:0], batch.Options{}) }() // the bytes are free again after the append
+	defer func() { // the bytes are free again after the append
+		if cap(data) > keptBytes {
+			data = nil
+		}
+		b.Reset(data[:0], batch.Options{})
+	}()
 	var result partition.AppendResult
 	if err == nil {
 		r := partition.AppendRequest{
