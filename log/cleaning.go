@@ -644,17 +644,23 @@ func (c *Cleaning) keepSome(b batch.Batch, horizon int64) error {
 	return nil
 }
 
-// cleanEmpty writes the header of b if it has to stay, and otherwise nothing.
+// cleanEmpty writes the header of b if it has to stay, and otherwise nothing. At the end of a segment that is not the last its
+// offsets are all that stays: with its producer's fields it would pass for a part of a transaction.
 func (c *Cleaning) cleanEmpty(b batch.Batch) error {
-	if Offset(b.NextOffset()) != c.bound && !c.lastOfProducer(b) {
+	next := Offset(b.NextOffset())
+	whole := next == c.result.Limit || c.lastOfProducer(b)
+	switch {
+	case !whole && next != c.bound:
 		c.changed = true
 		return nil
-	}
-	if b.Count() == 0 && !b.HasDeleteHorizon() {
+	case b.Count() == 0 && !b.HasDeleteHorizon() && (whole || b.ProducerID() < 0):
 		return c.keep(b)
+	case whole:
+		c.empty = batch.BuildEmpty(c.empty[:0], b)
+	default:
+		c.empty = batch.BuildGap(c.empty[:0], b)
 	}
 	c.changed = true
-	c.empty = batch.BuildEmpty(c.empty[:0], b)
 	c.result.KeptBatches++
 	c.result.KeptBytes += int64(len(c.empty))
 	return c.out.copyOf(c.empty)

@@ -216,3 +216,14 @@ func (w *Rewriter) fail(f Field, cause error) bool {
 	w.err, w.count = e, w.number
 	return false
 }
+
+// BuildGap appends a batch without records that does nothing but say that the offsets of b were given out, as BuildEmpty's does, but is
+// no producer's, of no transaction and no control batch.
+func BuildGap(dst []byte, b Batch) []byte {
+	start := len(dst)
+	dst = BuildEmpty(dst, b)
+	e := Batch(dst[start:])
+	binary.BigEndian.PutUint16(e[posAttributes:], uint16(e.Attributes())&attrLogAppendTime)
+	e.SetProducer(None, None, None)
+	return dst
+}
