@@ -44,23 +44,27 @@ func (p *Producer) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 // TransactFrom is Transact for read, process, write: when fn has returned nil it commits the offsets of source in the
-// same transaction, and whatever happens it tells source the outcome, also where fn fails before it has done anything. So
-// after an abort the records that fn has worked on are read again.
+// same transaction, and whatever happens it tells source the outcome, also where fn fails before it has done anything or
+// is not called. So the records that were meant for a transaction that is not are read again.
 func (p *Producer) TransactFrom(ctx context.Context, source OffsetSource, fn func(tx *Tx) error) error {
 	return p.transact(ctx, source, fn)
 }
 
 func (p *Producer) transact(ctx context.Context, source OffsetSource, fn func(tx *Tx) error) error {
-	if err := p.acquire(); err != nil {
-		return fmt.Errorf("transact: %w", err)
+	err := p.acquire()
+	if err == nil {
+		defer p.release()
+		err = p.settleLast(ctx)
 	}
-	defer p.release()
-	if err := p.settleLast(ctx); err != nil {
-		return err
+	if err != nil {
+		if source != nil {
+			source.TxnEnded(false)
+		}
+		return fmt.Errorf("transact: %w", err)
 	}
 	tx := &Tx{p: p, ctx: ctx, id: p.txn.id}
 	if source != nil {
-		tx.attach(source)
+		tx.sources = append(tx.sources, source)
 	}
 	returned := false
 	defer func() {
@@ -69,7 +73,7 @@ func (p *Producer) transact(ctx context.Context, source OffsetSource, fn func(tx
 			_ = tx.abort(ctx, errUnfinished) // what is not done now, the next Transact does
 		}
 	}()
-	err := fn(tx)
+	err = fn(tx)
 	if err == nil && source != nil {
 		err = tx.CommitOffsets(source)
 	}
@@ -113,20 +117,18 @@ func (p *Producer) die(err error) {
 // settleLast ends what the call before has left open.
 func (p *Producer) settleLast(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("transact: %w", err)
+		return err
 	}
 	if last := p.txn.open; last != nil {
 		wanted := last.commit
 		err := p.endTxn(ctx, last, p.cfg.MaxBlock)
 		aborted, ok := errors.AsType[*AbortedError](err)
 		if err != nil && (wanted || !ok || aborted.Pending != nil) {
-			return fmt.Errorf("transact: the transaction before: %w", err)
+			return fmt.Errorf("the transaction before: %w", err)
 		}
 	}
 	if p.txn.bump {
-		if err := p.initTransactions(ctx, p.txn.id); err != nil {
-			return fmt.Errorf("transact: %w", err)
-		}
+		return p.initTransactions(ctx, p.txn.id)
 	}
 	return nil
 }
@@ -223,7 +225,7 @@ func (p *Producer) drainHere(ctx context.Context, ln *lane) {
 			ln.mu.Unlock()
 			return
 		}
-		b.inline = true
+		b.inline = b.attempts == 1
 		ln.mu.Unlock()
 		res, err := p.transmit(ctx, ln, b)
 		now = p.cfg.Clock.Now()

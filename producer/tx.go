@@ -25,6 +25,8 @@ type Tx struct {
 	begun  atomic.Bool // the coordinator may know of it
 	closed atomic.Bool // over or err is set: nothing more is taken
 
+	running sync.WaitGroup // commits of offsets; added to with mu held while the scope is open
+
 	mu      sync.Mutex // guards all below; a leaf, taken with a lane's mu held
 	over    bool
 	err     error // the first
@@ -96,31 +98,36 @@ func (tx *Tx) Forward(ctx context.Context, topic string, key, value []byte, head
 // of Transact allows. A consumer that has lost its partitions is group.ErrIllegalGeneration or another of the group's
 // errors, and the transaction can only be aborted.
 func (tx *Tx) CommitOffsets(source OffsetSource) error {
-	if err := tx.usable(); err != nil {
+	if err := tx.enter(source); err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}
+	defer tx.running.Done()
 	g, m, offsets, err := source.TxnOffsets()
 	if err != nil {
 		err = fmt.Errorf("commit offsets: %w", err)
 		tx.doom(err)
 		return err
 	}
-	tx.attach(source)
-	return tx.CommitGroupOffsets(tx.ctx, g, m, offsets)
+	return tx.commitOffsets(tx.ctx, g, m, offsets)
 }
 
 // CommitGroupOffsets is CommitOffsets for positions kept by the caller (Kafka's sendOffsetsToTransaction): offsets are
 // of the next records to read. A Membership without a member, and group.NoGeneration, fences nobody.
 func (tx *Tx) CommitGroupOffsets(ctx context.Context, g *group.ConsumerGroup, m group.Membership, offsets map[partition.TopicPartition]group.CommittedOffset) error {
-	if err := tx.usable(); err != nil {
+	if err := tx.enter(nil); err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}
+	defer tx.running.Done()
+	return tx.commitOffsets(ctx, g, m, offsets)
+}
+
+func (tx *Tx) commitOffsets(ctx context.Context, g *group.ConsumerGroup, m group.Membership, offsets map[partition.TopicPartition]group.CommittedOffset) error {
 	if len(offsets) == 0 {
 		return nil
 	}
 	m.Group = g.ID()
 	begin := tx.p.cfg.Clock.Now()
-	err := tx.commitOffsets(ctx, g, group.CommitRequest{
+	err := tx.commitAt(ctx, g, group.CommitRequest{
 		Membership: m, Offsets: offsets,
 		Txn: &group.TxnCommit{TransactionalID: tx.p.cfg.TransactionalID, Producer: tx.id},
 	})
@@ -132,7 +139,7 @@ func (tx *Tx) CommitGroupOffsets(ctx context.Context, g *group.ConsumerGroup, m 
 	return err
 }
 
-func (tx *Tx) commitOffsets(ctx context.Context, g *group.ConsumerGroup, r group.CommitRequest) error {
+func (tx *Tx) commitAt(ctx context.Context, g *group.ConsumerGroup, r group.CommitRequest) error {
 	c, err := g.Coordinator(ctx)
 	if err != nil {
 		return err
@@ -151,11 +158,29 @@ func (tx *Tx) usable() error {
 	}
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
+	return tx.usableLocked()
+}
+
+func (tx *Tx) usableLocked() error {
 	switch {
 	case tx.over:
 		return ErrTransactionEnded
 	case tx.err != nil:
 		return fmt.Errorf("%w: %w", partition.ErrTransactionAbortable, tx.err)
+	}
+	return nil
+}
+
+// enter begins a commit of offsets, for which the end of the scope waits. source is to be told the outcome, if it is not nil.
+func (tx *Tx) enter(source OffsetSource) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usableLocked(); err != nil {
+		return err
+	}
+	tx.running.Add(1)
+	if source != nil && !slices.Contains(tx.sources, source) {
+		tx.sources = append(tx.sources, source)
 	}
 	return nil
 }
@@ -185,15 +210,6 @@ func (tx *Tx) failure() error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	return tx.err
-}
-
-// attach notes that source is to be told the outcome.
-func (tx *Tx) attach(source OffsetSource) {
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	if !slices.Contains(tx.sources, source) {
-		tx.sources = append(tx.sources, source)
-	}
 }
 
 // tell tells the sources the outcome.

@@ -25,12 +25,13 @@ func (ln *lane) join(tx *Tx) error {
 	return nil
 }
 
-// close ends the scope: no record enters any more.
+// close ends the scope: no record enters any more, and commits of offsets have ended.
 func (tx *Tx) close() {
 	tx.mu.Lock()
 	tx.over = true
 	tx.closed.Store(true)
 	tx.mu.Unlock()
+	tx.running.Wait()
 	for _, ln := range tx.lanes { // nobody adds to it any more
 		ln.mu.Lock()
 		ln.txOver = true

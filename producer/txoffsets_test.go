@@ -1,6 +1,7 @@
 package producer_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -91,9 +92,13 @@ func TestTransactFromCommitsTheOffsetsAndTellsTheOutcomeWhateverHappens(t *testi
 	require.ErrorIs(t, p.TransactFrom(t.Context(), src, send("x")), partition.ErrNoSpace)
 	require.Equal(t, []bool{false, false, false}, src.outcomes())
 	k.before = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, p.TransactFrom(ctx, src, send("x")), context.Canceled)
+	require.Len(t, src.outcomes(), 4, "not called")
 	src.err = errStop
 	require.ErrorIs(t, p.TransactFrom(t.Context(), src, send("x")), errStop)
-	require.Len(t, src.outcomes(), 4)
+	require.Len(t, src.outcomes(), 5)
 	require.EqualValues(t, 3, stable(t, g))
 	require.Equal(t, []string{"x"}, committed(t, store, 0))
 }

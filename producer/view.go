@@ -37,7 +37,9 @@ func For[K, V any](p *Producer, topic string, key Encoder[K], value Encoder[V]) 
 // for sure, leaves it to be aborted.
 func (v *View[K, V]) In(tx *Tx) *View[K, V] {
 	in := *v
-	in.p, in.tx = tx.p, tx
+	if in.tx = tx; tx != nil {
+		in.p = tx.p
+	}
 	return &in
 }
 
