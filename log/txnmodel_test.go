@@ -157,7 +157,7 @@ func readCommitted(t require.TestingT, l *Log, from Offset, maxBytes int) (offse
 				}
 				continue
 			}
-			if b.IsTransactional() && aborted[b.ProducerID()] {
+			if b.Count() == 0 || b.IsTransactional() && aborted[b.ProducerID()] {
 				continue
 			}
 			for o := max(Offset(b.BaseOffset()), from); o <= Offset(b.LastOffset()); o++ {
