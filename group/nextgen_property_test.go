@@ -15,9 +15,9 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// simMember is a consumer as it behaves: it believes what it is told, gives up what it is told to, loses answers, and
+// simConsumer is a consumer as it behaves: it believes what it is told, gives up what it is told to, loses answers, and
 // stalls. Its partitions are those that it would consume at this moment.
-type simMember struct {
+type simConsumer struct {
 	id       string
 	instance string
 	classic  bool
@@ -39,12 +39,12 @@ type simMember struct {
 	members  []MemberMetadata
 }
 
-// sim is a group with its members and its log.
-type sim struct {
+// consumerSim is a group with its members and its log.
+type consumerSim struct {
 	*consumerStory
 	random  *rand.Rand
-	members []*simMember
-	waits   map[callID]*simMember
+	members []*simConsumer
+	waits   map[callID]*simConsumer
 	next    int
 	steps   int
 	calm    bool // looks at every tenth step only
@@ -65,7 +65,7 @@ func TestNobodySharesAPartitionOfAConsumerGroup(t *testing.T) {
 	}
 	done := uint64(0)
 	for ; done < runs && (deadline.IsZero() || time.Now().Before(deadline)); done++ {
-		s := newSim(t, done)
+		s := newConsumerSim(t, done)
 		for range 300 {
 			s.act()
 		}
@@ -74,8 +74,8 @@ func TestNobodySharesAPartitionOfAConsumerGroup(t *testing.T) {
 	fmt.Printf("random runs of a consumer group: %d, no partition shared\n", done)
 }
 
-func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{consumerStory: newConsumerStory(t), random: rand.New(rand.NewPCG(seed, 42)), waits: make(map[callID]*simMember)}
+func newConsumerSim(t *testing.T, seed uint64) *consumerSim {
+	s := &consumerSim{consumerStory: newConsumerStory(t), random: rand.New(rand.NewPCG(seed, 42)), waits: make(map[callID]*simConsumer)}
 	s.config = consumerMachineConfig()
 	s.config.consumer.AssignmentInterval = []time.Duration{0, 0, 10 * time.Second}[s.random.IntN(3)]
 	if s.random.IntN(3) == 0 {
@@ -89,7 +89,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 }
 
 // step steps the machine, and lets members have what is for them.
-func (s *sim) step(e event) {
+func (s *consumerSim) step(e event) {
 	for _, e := range slices.Clone(s.m.Step(s.now, e)) {
 		switch e := e.(type) {
 		case answerEffect:
@@ -123,11 +123,11 @@ func (s *sim) step(e event) {
 }
 
 // checkMembers holds what members have in their hands to the books: nobody has what another one has.
-func (s *sim) checkMembers() {
+func (s *consumerSim) checkMembers() {
 	if s.m.next == nil {
 		return
 	}
-	owners, there := make(map[topicIDPartition]*simMember), s.image(nil, true).names
+	owners, there := make(map[topicIDPartition]*simConsumer), s.image(nil, true).names
 	for _, m := range s.members {
 		known := s.m.next.live.members[m.id]
 		if known == nil || known.instanceID != m.instance {
@@ -152,12 +152,12 @@ func (s *sim) checkMembers() {
 	}
 }
 
-func (s *sim) lose(m *simMember) {
+func (s *consumerSim) lose(m *simConsumer) {
 	m.owned, m.joined, m.epoch, m.told, m.synced, m.expelled = nil, false, 0, false, false, false
 }
 
 // hear is an answer that arrives.
-func (s *sim) hear(m *simMember, e answerEffect) {
+func (s *consumerSim) hear(m *simConsumer, e answerEffect) {
 	switch {
 	case e.consumer != nil && e.err == nil:
 		m.epoch, m.joined, m.full, m.expelled = e.consumer.MemberEpoch, true, false, false
@@ -190,7 +190,7 @@ func (s *sim) hear(m *simMember, e answerEffect) {
 	}
 }
 
-func (s *sim) ask(m *simMember, what string, e func(callID) event) {
+func (s *consumerSim) ask(m *simConsumer, what string, e func(callID) event) {
 	call := s.call(what + " " + m.id)
 	m.call, m.lost = call, s.random.IntN(8) == 0
 	s.waits[call] = m
@@ -198,7 +198,7 @@ func (s *sim) ask(m *simMember, what string, e func(callID) event) {
 }
 
 // turn lets a member do what it does next.
-func (s *sim) turn(m *simMember) {
+func (s *consumerSim) turn(m *simConsumer) {
 	if m.gone || m.call != 0 && !m.lost {
 		return
 	}
@@ -230,7 +230,7 @@ func (s *sim) turn(m *simMember) {
 	s.ask(m, "heartbeat", func(call callID) event { return consumerHeartbeatEvent{call, m.id, topics, r} })
 }
 
-func (s *sim) classicTurn(m *simMember) {
+func (s *consumerSim) classicTurn(m *simConsumer) {
 	membership := Membership{Group: "g", MemberID: m.id, InstanceID: m.instance, Generation: Generation(m.epoch)}
 	switch {
 	case !m.joined || m.told:
@@ -263,7 +263,7 @@ func (s *sim) classicTurn(m *simMember) {
 }
 
 // assign is the work of a classic leader.
-func (s *sim) assign(m *simMember) map[string][]byte {
+func (s *consumerSim) assign(m *simConsumer) map[string][]byte {
 	var members []AssignorMember
 	counts := make(map[string]int32)
 	for name, t := range s.topics {
@@ -290,10 +290,10 @@ func (s *sim) assign(m *simMember) map[string][]byte {
 }
 
 // act lets something happen.
-func (s *sim) act() {
+func (s *consumerSim) act() {
 	s.now = s.now.Add(time.Duration(s.random.IntN(1500)) * time.Millisecond)
-	alive := slices.DeleteFunc(slices.Clone(s.members), func(m *simMember) bool { return m.gone })
-	var m *simMember
+	alive := slices.DeleteFunc(slices.Clone(s.members), func(m *simConsumer) bool { return m.gone })
+	var m *simConsumer
 	if len(alive) > 0 {
 		m = alive[s.random.IntN(len(alive))]
 	}
@@ -340,7 +340,7 @@ func (s *sim) act() {
 }
 
 // answerLog is the log's word on the oldest batch.
-func (s *sim) answerLog(how string) {
+func (s *consumerSim) answerLog(how string) {
 	w := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	e := appendedEvent{id: w.id}
@@ -355,15 +355,15 @@ func (s *sim) answerLog(how string) {
 	s.step(e)
 }
 
-func (s *sim) someTopics() []string {
+func (s *consumerSim) someTopics() []string {
 	all := []string{"t", "u", "v"}
 	s.random.Shuffle(3, func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return sortedSet(all[:1+s.random.IntN(3)])
 }
 
-func (s *sim) come(instance string) *simMember {
+func (s *consumerSim) come(instance string) *simConsumer {
 	s.next++
-	m := &simMember{instance: instance, topics: s.someTopics(), classic: s.random.IntN(3) == 0}
+	m := &simConsumer{instance: instance, topics: s.someTopics(), classic: s.random.IntN(3) == 0}
 	if m.classic {
 		m.local, m.eager = s.random.IntN(2) == 0, s.random.IntN(2) == 0
 	} else {
@@ -377,7 +377,7 @@ func (s *sim) come(instance string) *simMember {
 }
 
 // leave lets a member go: orderly, or for a while if it is static, or without a word.
-func (s *sim) leave(m *simMember) {
+func (s *consumerSim) leave(m *simConsumer) {
 	m.gone = true
 	delete(s.waits, m.call)
 	how := s.random.IntN(3)
@@ -404,7 +404,7 @@ func (s *sim) leave(m *simMember) {
 }
 
 // crash is the end of the coordinator's process: what was on its way is lost, or not; members of the process are gone.
-func (s *sim) crash() {
+func (s *consumerSim) crash() {
 	for len(s.waiting) > 0 && s.random.IntN(2) == 0 {
 		w := s.waiting[0]
 		s.waiting = s.waiting[1:]
@@ -421,7 +421,7 @@ func (s *sim) crash() {
 			m.gone, m.owned = true, nil
 		}
 	}
-	s.waits = make(map[callID]*simMember)
+	s.waits = make(map[callID]*simConsumer)
 	answered := s.answered
 	s.incarnation++
 	s.fresh(s.config)
@@ -434,7 +434,7 @@ func (s *sim) crash() {
 }
 
 // peace lets everybody do their duty until nothing happens any more, and then looks at the result.
-func (s *sim) peace() {
+func (s *consumerSim) peace() {
 	s.calm = true
 	defer s.check()
 	for _, m := range s.members {
@@ -450,7 +450,7 @@ func (s *sim) peace() {
 		for _, k := range slices.SortedFunc(maps.Keys(s.timers), compareTimers) {
 			expired := k.kind == timerAssign || k.kind == timerRetry || k.kind == timerJoin || k.kind == timerSync || k.kind == timerPending
 			// Whoever was fenced joins again, and is let in when its session has ended.
-			if !slices.ContainsFunc(s.members, func(m *simMember) bool { return m.id == k.memberID && !m.gone && m.joined }) && (expired || k.memberID != "") && s.timers[k] {
+			if !slices.ContainsFunc(s.members, func(m *simConsumer) bool { return m.id == k.memberID && !m.gone && m.joined }) && (expired || k.memberID != "") && s.timers[k] {
 				delete(s.timers, k)
 				s.step(timerEvent{k})
 			}

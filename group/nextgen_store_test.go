@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/partition"
@@ -303,4 +306,97 @@ func newImage(t *testing.T, b Backend) *topicImage {
 	metadata, err := b.Metadata(t.Context(), nil)
 	require.NoError(t, err)
 	return newTopicImage(metadata, true)
+}
+
+// A broker's consumer group, with two members of the new protocol and a classic one, goes on in a store: what Kafka's tool
+// said of it (members.txt) is what we read from its log, and the members' next heartbeats are answered.
+func TestConsumerGroupOfABrokerGoesOnInAStore(t *testing.T) {
+	const golden = "testdata/kafka-4.1.2-consumer"
+	dir := t.TempDir()
+	at := tp(OffsetsTopic, PartitionFor("billing", OffsetsPartitions)) // the broker had one partition
+	require.NoError(t, os.CopyFS(filepath.Join(dir, at.String()), os.DirFS(golden+"/__consumer_offsets-0")))
+	for p := range int32(4) {
+		name := tp("orders", p).String()
+		require.NoError(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(golden+"/"+name)))
+	}
+	store := newStore(t)
+	_, err := store.Import(t.Context(), dir, partition.ImportOptions{})
+	require.NoError(t, err)
+	manual := clock.NewManual(time.Unix(1.8e9, 0))
+	g, c := openGroup(t, store, "billing", Config{Coordinator: CoordinatorConfig{Clock: manual}})
+	d, err := c.ConsumerGroupDescribe(t.Context(), "billing")
+	require.NoError(t, err)
+	require.Equal(t, Stable, d.State)
+	require.EqualValues(t, 3, d.Epoch)
+	require.EqualValues(t, 3, d.AssignmentEpoch)
+	require.Len(t, d.Members, 3)
+	for i, want := range []struct {
+		id, instance, client string
+		classic              bool
+		partitions           []int32
+	}{
+		{"9Pckt3qaQrKs4I1cUYZljg", "instance-b", "b", false, []int32{2, 3}},
+		{"KBmYOSrFQuOGJa3vgSWHlw", "", "c", true, []int32{1}},
+		{"eWNUoN0JSuuPANZzOOelsw", "", "a", false, []int32{0}},
+	} {
+		m := d.Members[i]
+		require.Equal(t, want.id, m.MemberID)
+		require.Equal(t, want.instance, m.InstanceID)
+		require.Equal(t, want.client, m.ClientID)
+		require.Equal(t, want.classic, m.Classic)
+		require.EqualValues(t, 3, m.Epoch)
+		require.Equal(t, MemberStable, m.State)
+		require.Equal(t, []string{"orders"}, m.Topics)
+		require.Equal(t, want.partitions, m.Assignment[0].Partitions)
+		require.Equal(t, m.Assignment, m.Target)
+	}
+	committed, err := g.Committed(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 40, committed[tp("orders", 2)].Offset)
+	require.Zero(t, g.Stats().SkippedRecords)
+
+	// Everybody keeps what it has.
+	a := newScripted(c, "billing", "eWNUoN0JSuuPANZzOOelsw", "orders")
+	a.r.MemberEpoch, a.owned = 3, d.Members[2].Assignment
+	require.NoError(t, a.heartbeat(t.Context()))
+	require.Equal(t, d.Members[2].Assignment, a.owned)
+	b := newScripted(c, "billing", "9Pckt3qaQrKs4I1cUYZljg", "orders")
+	b.r.MemberEpoch, b.owned, b.r.InstanceID = 3, d.Members[0].Assignment, "instance-b"
+	require.NoError(t, b.heartbeat(t.Context()))
+	require.Equal(t, d.Members[0].Assignment, b.owned)
+	err = c.Heartbeat(t.Context(), Membership{Group: "billing", MemberID: "KBmYOSrFQuOGJa3vgSWHlw", Generation: 3})
+	require.True(t, err == nil || errors.Is(err, ErrRebalanceInProgress), "%v", err)
+	manual.Advance(time.Minute)
+	require.NoError(t, g.Commit(t.Context(), map[partition.TopicPartition]CommittedOffset{tp("orders", 2): {Offset: 41}}))
+}
+
+// What a broker has written of consumer groups we write in the same bytes.
+func TestRecordsOfABrokersConsumerGroupAreWrittenAgain(t *testing.T) {
+	data, err := os.ReadFile("testdata/kafka-4.1.2-consumer/__consumer_offsets-0/00000000000000000000.log")
+	require.NoError(t, err)
+	kinds := make(map[int16]int)
+	for len(data) > 0 {
+		b, err := batch.Peek(data)
+		require.NoError(t, err)
+		data = data[len(b):]
+		var it batch.Iterator
+		b.Iterate(&it, maxDecompressed)
+		for it.Next() {
+			r := it.Record()
+			v, ok, err := decodeRecord(r.Key, r.Value)
+			require.NoError(t, err)
+			require.True(t, ok)
+			if v.change == nil {
+				continue
+			}
+			kinds[v.change.kind]++
+			again := v.change.record(v.group)
+			require.Equal(t, r.Key, again.key)
+			require.Equal(t, r.Value, again.value)
+		}
+		require.NoError(t, it.Err())
+	}
+	for _, kind := range []int16{keyConsumerGroup, keyConsumerMember, keyConsumerTarget, keyConsumerTargetMember, keyConsumerAssignment} {
+		require.Positive(t, kinds[kind], "no record of type %d", kind)
+	}
 }

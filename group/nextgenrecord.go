@@ -99,19 +99,19 @@ func (w *writer) subscription(m *consumerMember) {
 	w.string(m.regex)
 	w.int32(milliseconds(m.rebalance))
 	w.nullable(m.assignor)
-	if m.classic == nil {
-		w.uvarint(0)
-		return
-	}
-	classic := writer{b: []byte{1}} // not null
-	classic.int32(milliseconds(m.classic.session))
-	classic.uvarint(uint64(len(m.classic.protocols)) + 1)
-	for _, p := range m.classic.protocols {
-		classic.string(p.Name)
-		classic.string(string(p.Metadata))
+	// Without the field Kafka takes a member for a classic one of which nothing is known: null has to be written.
+	classic := writer{b: []byte{0}}
+	if m.classic != nil {
+		classic.b[0] = 1
+		classic.int32(milliseconds(m.classic.session))
+		classic.uvarint(uint64(len(m.classic.protocols)) + 1)
+		for _, p := range m.classic.protocols {
+			classic.string(p.Name)
+			classic.string(string(p.Metadata))
+			classic.uvarint(0)
+		}
 		classic.uvarint(0)
 	}
-	classic.uvarint(0)
 	w.uvarint(1)
 	w.uvarint(tagClassicMember)
 	w.uvarint(uint64(len(classic.b)))
