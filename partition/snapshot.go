@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"github.com/partlog/partlog/internal/batch"
-	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/internal/txn"
+	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/log"
 )
 

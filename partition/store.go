@@ -35,8 +35,8 @@ type Store struct {
 	txnStart  sync.Mutex                     // guards txnClosed and the start
 	txnClosed bool
 	marking   sync.RWMutex // held for reading while the markers of one transaction are written, by a snapshot for writing
-	suspects  []*part   // of this open: went through recovery
-	aborted   sync.Pool // of *[]log.AbortedTxn
+	suspects  []*part      // of this open: went through recovery
+	aborted   sync.Pool    // of *[]log.AbortedTxn
 
 	admin sync.Mutex // one change of topics at a time; held during all I/O of one. Before mu
 

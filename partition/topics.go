@@ -260,7 +260,7 @@ func (s *Store) describeLocked(ct *catTopic) TopicDescription {
 }
 
 // CreatePartitions raises the number of a topic's partitions to n. Keys may go to other partitions from then on.
-// ErrInvalidPartitions if n is not larger than now.
+// ErrInvalidPartitions if n is not larger than now; ErrInvalidTopic for an internal topic.
 func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -277,6 +277,9 @@ func (s *Store) createPartitions(name string, n int32) error {
 	t, err := s.lookupToChange(name)
 	if err != nil {
 		return err
+	}
+	if t.internal {
+		return fmt.Errorf("%w: where the records of a group or a transactional id are depends on the number of partitions", ErrInvalidTopic)
 	}
 	have := int32(len(*t.parts.Load()))
 	if n <= have || n > maxPartitions {

@@ -185,7 +185,7 @@ func (s *Store) AbortTransaction(ctx context.Context, txnID string) error {
 		began, timeout := false, time.Duration(0)
 		_, err = c.request(ctx, txnID, func(int64) txn.Event {
 			if m, ok := c.m.Describe(txnID); ok && m.State == txn.Ongoing {
-				began, timeout = true, milliseconds(int64(m.Timeout))
+				began, timeout = true, min(milliseconds(int64(m.Timeout)), s.config.MaxTransactionTimeout)
 			}
 			return txn.Abort{Call: 1, ID: txnID}
 		})

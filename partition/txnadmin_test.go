@@ -135,3 +135,10 @@ func TestAbortHangingFreesThePartition(t *testing.T) {
 	require.ErrorIs(t, s.AbortHanging(t.Context(), t0, ps[0]), ErrInvalidTxnState, "the coordinator knows it")
 	a.end(true)
 }
+
+func TestInternalTopicsDoNotGrow(t *testing.T) {
+	s := openTxnStore(t, vfs.NewMem(), Config{}, "t")
+	defer s.Close()
+	newTxnClient(t, s, "a")
+	require.ErrorIs(t, s.CreatePartitions(t.Context(), "__transaction_state", 60), ErrInvalidTopic)
+}

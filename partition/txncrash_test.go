@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -180,7 +182,7 @@ func txnScript(t testing.TB, s *Store, l *txnLedger, rng *rand.Rand, steps int) 
 
 // TestTransactionsAreWholeOrNotThereAfterAnyCrash runs transactions on a disk that remembers what has been synced. Before every
 // operation that changes it, it is taken as a kill and as losses of power may leave it, opened, and compared with what
-// had been promised by then. Some opens are crashed as well: at every operation of theirs, once.
+// had been promised by then. Some opens are crashed as well. PARTLOG_SOAK=duration goes on for that long.
 func TestTransactionsAreWholeOrNotThereAfterAnyCrash(t *testing.T) {
 	seeds, steps, each := uint64(6), 24, 4
 	if testing.Short() {
@@ -188,7 +190,9 @@ func TestTransactionsAreWholeOrNotThereAfterAnyCrash(t *testing.T) {
 	}
 	var mu sync.Mutex
 	distinct := map[uint64]bool{}
-	for seed := uint64(1); seed <= seeds; seed++ {
+	soak, _ := time.ParseDuration(os.Getenv("PARTLOG_SOAK"))
+	began := time.Now()
+	for seed := uint64(1); seed <= seeds || time.Since(began) < soak; seed++ {
 		mode := []SyncMode{SyncAlways, SyncNever, SyncAlways}[seed%3]
 		mem := vfs.NewCrashMem([]vfs.Profile{vfs.Strict, vfs.Ext4Like}[seed%2])
 		disk := vfs.NewFault(mem)

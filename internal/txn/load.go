@@ -54,7 +54,11 @@ func (m *Machine) found(ev Found) {
 			e.behind = (&Meta{Partitions: e.behind}).with([]Partition{ev.Partition})
 			return
 		case meta.State.Prepared() && meta.has(ev.Partition):
-			return // Start marks it
+			if ev.Epoch == meta.Epoch-1 || !meta.bumps() && ev.Epoch == meta.Epoch {
+				return // Start marks it
+			}
+			// The loss took what the prepared one had there, and the marker of an older one: its own outcome must not end that.
+			e.without = append(e.without, ev.Partition)
 		case ev.Epoch >= meta.Epoch && !meta.State.Prepared():
 			next := *meta
 			next.Epoch = ev.Epoch
@@ -120,7 +124,10 @@ func (m *Machine) start() {
 		switch {
 		case e.meta.State.Prepared():
 			e.cause, e.decided = ByRestart, m.now
-			e.left = slices.DeleteFunc(slices.Clone(e.meta.Partitions), func(p Partition) bool { return slices.Contains(e.behind, p) })
+			e.left = slices.DeleteFunc(slices.Clone(e.meta.Partitions), func(p Partition) bool {
+				return slices.Contains(e.behind, p) || slices.Contains(e.without, p)
+			})
+			e.without = nil
 			m.finish(e)
 		case e.meta.State == Ongoing:
 			e.doomed = true

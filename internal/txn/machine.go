@@ -43,6 +43,8 @@ type entry struct {
 	// After a crash, until a prepared transaction is complete: the next one's partitions, and the epoch that one of them has seen.
 	behind []Partition
 	floor  int16
+	// Partitions of a prepared transaction that have lost it.
+	without []Partition
 }
 
 type orphan struct {
