@@ -60,6 +60,9 @@ type Consumer struct {
 	passed   bool  // the last damage, or lost tail, was gone behind
 	someLost bool  // a cursor may have lost its tail
 	aborted  aborted
+	// drain, if not nil, waits for those who have records of these partitions (see outstanding), before the last commit of
+	// them. Set before the consumer is read.
+	drain func([]partition.TopicPartition)
 
 	headers      []partition.Header // a block to give pieces of
 	shown        Record             // to interceptors

@@ -25,6 +25,8 @@ type cursor struct {
 	lost *TruncationError
 	// reached is an offset that the end is known not to lie before.
 	reached partition.Offset
+	// out is what others than the loop have of it, nil if nobody ever had.
+	out *outstanding
 	// lentFrom and lentNext are what the last Poll returned, not finished yet; −1 if nothing. lentEpoch is the last's.
 	lentFrom, lentNext partition.Offset
 	lentEpoch          partition.LeaderEpoch
@@ -84,6 +86,7 @@ func (c *cursor) jump(to partition.Offset) {
 func (c *cursor) begin(at partition.Offset) {
 	c.jump(at)
 	c.lost = nil
+	c.out.void()
 	c.lentFrom, c.lentNext = -1, -1
 	c.start.Store(int64(at))
 	c.base.Store(int64(at))
@@ -92,6 +95,7 @@ func (c *cursor) begin(at partition.Offset) {
 
 // adopt makes c the cursor of another topic, of the same name: nothing of the old one's offsets holds.
 func (c *cursor) adopt(id partition.TopicID) {
+	c.out.void()
 	c.mu.Lock()
 	c.id, c.epoch, c.read = id, partition.LeaderEpochUnknown, partition.LeaderEpochUnknown
 	c.finished.Store(-1)
@@ -118,7 +122,7 @@ func (c *cursor) pass(epoch partition.LeaderEpoch) {
 	switch {
 	case c.lentNext >= 0:
 		c.lentNext, c.lentEpoch = max(c.lentNext, c.position), epoch
-	case c.position > c.place():
+	case c.position > c.place() && !c.out.pass(c.position, epoch):
 		c.finish(c.position, epoch)
 	}
 }

@@ -147,6 +147,7 @@ func (m *member) apply(e *entered) (again bool, err error) {
 		m.forget()
 		return true, nil
 	case e.err != nil:
+		c.giveUp(has)
 		_ = m.lastCommit()
 		c.tellRevoked(has)
 		c.replace(nil, group.Membership{})
@@ -154,6 +155,7 @@ func (m *member) apply(e *entered) (again bool, err error) {
 	}
 	revoked := without(has, e.tps)
 	if len(revoked) > 0 {
+		c.giveUp(revoked)
 		_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
 		c.tellRevoked(revoked)
 	}

@@ -394,6 +394,7 @@ func (m *member) close() error {
 
 // depart is what comes before the member leaves because it is closed.
 func (m *member) depart() {
+	m.consumer.giveUp(m.consumer.Assignment())
 	m.departure = m.lastCommit()
 	if generationOver(m.departure) {
 		m.departure = nil // others have the partitions: they read again what was not committed

@@ -193,6 +193,7 @@ func (c *Consumer) replace(cursors []*cursor, of group.Membership) {
 			continue
 		}
 		k.version++ // what was fetched of it, or is being fetched, must not bring anything
+		k.out.void()
 		finished := k.finished.Load()
 		undone = undone || finished >= 0 && finished != k.committed.Load() && !c.wasSent(k, finished)
 	}
