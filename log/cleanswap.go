@@ -171,7 +171,7 @@ func (l *Log) finishSwap() error {
 // setAsideOld removes what belongs to the old segment of base, and renames its records: a sum or an index of them must never be taken
 // for one of the new segment, nor a snapshot, of producers whose markers may have gone, be believed with the new records behind it.
 func (l *Log) setAsideOld(base int64) error {
-	names := []string{segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.TxnIndexName(base)}
+	names := []string{segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.TxnIndexName(base), segment.KeyIndexName(base)}
 	if base > 0 {
 		names = append(names, segment.SnapshotName(base))
 	}

@@ -119,6 +119,8 @@ func orphanName(n segment.Name) string {
 		return segment.TimeIndexName(n.Base)
 	case segment.KindTxnIndex:
 		return segment.TxnIndexName(n.Base)
+	case segment.KindKeyIndex:
+		return segment.KeyIndexName(n.Base)
 	}
 	return segment.SumName(n.Base)
 }

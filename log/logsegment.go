@@ -29,6 +29,9 @@ type logSegment struct {
 	hasTxnIndex  atomic.Bool                 // there is such a file
 	abortedDirty atomic.Bool                 // and it may not be, complete and synced, what aborted says
 
+	keying sync.Mutex // guards the making of keys, and their order
+	keys   atomic.Pointer[keyList]
+
 	mu       sync.Mutex // guards loading, mapping and all below
 	size     int64      // of the file when it was listed or sealed
 	modified int64      // milliseconds: of the file, when it was listed; of the roll

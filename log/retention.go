@@ -193,7 +193,7 @@ func (l *Log) removeFirst(n int, result *RetainResult) error {
 // removeFiles removes the files of s, the records first: without them the others are leftovers, which the next open removes.
 func (l *Log) removeFiles(s *logSegment) error {
 	base := int64(s.base)
-	for _, name := range []string{segment.LogName(base), segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.TxnIndexName(base), segment.SnapshotName(base)} {
+	for _, name := range []string{segment.LogName(base), segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.TxnIndexName(base), segment.KeyIndexName(base), segment.SnapshotName(base)} {
 		if err := l.removeIfThere(name); err != nil {
 			return err
 		}

@@ -140,6 +140,7 @@ func (l *Log) sumSegment(s *logSegment) error {
 	if err := l.saveAborted(s); err != nil {
 		return err
 	}
+	l.writeKeyIndex(s)
 	sum, err := segment.BuildSum(l.config.FS, l.config.Dir, l.sumID(s), segment.SumFiles(int64(s.base)))
 	if err == nil {
 		err = sum.Write(l.config.FS, l.config.Dir)

@@ -65,6 +65,7 @@ type Settings struct {
 	MaxCompactionLag time.Duration // max.compaction.lag.ms: Unlimited
 	DeleteRetention  time.Duration // delete.retention.ms of tombstones and transaction markers: 24 hours; RetainNothing
 
+	KeyIndex        bool // keeps where each key has records: KeyOffsets
 	NoPreallocation bool // SyncAlways writes into zero-filled space (see ARCHITECTURE); true: the file grows by each write
 }
 

@@ -288,6 +288,9 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 		w.segment.shown.Store(m)
 		l.show(w.next)
 	}
+	if s.KeyIndex {
+		l.indexKeys(r, end)
+	}
 	w.counts.Appends += batches
 	w.counts.AppendedRecords += records
 	w.counts.AppendedBytes += size

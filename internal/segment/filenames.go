@@ -34,6 +34,7 @@ const (
 	txnIndexSuffix  = ".txnindex"
 	snapshotSuffix  = ".snapshot"
 	sumSuffix       = ".sum"
+	keyIndexSuffix  = ".keyindex"
 
 	DeletedSuffix = ".deleted"
 	CleanedSuffix = ".cleaned"
@@ -61,6 +62,9 @@ func SnapshotName(end int64) string { return segmentName(end, snapshotSuffix) }
 
 // SumName is the name of the checksums of the segment that begins at base.
 func SumName(base int64) string { return segmentName(base, sumSuffix) }
+
+// KeyIndexName is the name of the key index of the segment that begins at base.
+func KeyIndexName(base int64) string { return segmentName(base, keyIndexSuffix) }
 
 // TornName is the name under which recovery keeps bytes that it cut from the
 // log file of the segment that begins at base, from position on.
@@ -98,12 +102,13 @@ const (
 	KindEpochCheckpoint
 	KindPartitionMetadata
 	KindTorn // bytes that recovery cut off a log file
+	KindKeyIndex
 )
 
 // String is the kind in a word.
 func (k Kind) String() string {
 	return [...]string{"foreign", "log", "index", "timeindex", "txnindex", "snapshot", "sum",
-		"leader-epoch-checkpoint", "partition.metadata", "torn"}[k]
+		"leader-epoch-checkpoint", "partition.metadata", "torn", "keyindex"}[k]
 }
 
 // State says in which step of its life a file is, by its last suffix.
@@ -185,6 +190,8 @@ func ParseName(name string) Name {
 		n.Kind = KindSnapshot
 	case sumSuffix:
 		n.Kind = KindSum
+	case keyIndexSuffix:
+		n.Kind = KindKeyIndex
 	default:
 		return Name{}
 	}
