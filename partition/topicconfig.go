@@ -20,7 +20,7 @@ const (
 	// CleanupDelete drops whole old segments by RetentionAge and RetentionBytes. It is the default.
 	CleanupDelete CleanupPolicy = "delete"
 	// CleanupCompact keeps at least the last record of each key; records need a key, and age and size drop
-	// nothing. Until the cleaner runs on a topic, all its records stay.
+	// nothing. A record without a value deletes its key. See Store.Compact and Config.CleanerBackoff for when.
 	CleanupCompact CleanupPolicy = "compact"
 	// CleanupCompactDelete does both.
 	CleanupCompactDelete CleanupPolicy = "compact,delete"
@@ -60,14 +60,14 @@ type TopicConfig struct {
 	CleanupPolicy  CleanupPolicy // cleanup.policy; default delete
 	RetentionAge   time.Duration // retention.ms, whole ms; default Unlimited (Kafka: 7 days); Zero drops all that may be dropped
 	RetentionBytes int64         // retention.bytes of one partition; default Unlimited
-	DeleteDelay    time.Duration // file.delete.delay.ms, whole ms; default 1 min; only shown: files go at once, and readers keep what they borrow
+	DeleteDelay    time.Duration // file.delete.delay.ms, whole ms; default 1 min; only shown: files go at once, also compacted ones; readers keep what they borrow, and no other process may read a live store
 
 	SegmentBytes       int64         // segment.bytes; default 1 GiB; 1 MiB to 2 GiB − 1
 	SegmentAge         time.Duration // segment.ms, whole ms; default 7 days
 	SegmentJitter      time.Duration // segment.jitter.ms, whole ms; default 0
 	SegmentIndexBytes  int64         // segment.index.bytes; default 10 MiB
 	IndexIntervalBytes int64         // index.interval.bytes; default 4096; Zero indexes every batch
-	Preallocate        bool          // preallocate; default false; only shown: SyncAlways writes into zero-filled space in any case
+	Preallocate        bool          // preallocate; default false; only shown: SyncAlways writes into zero-filled space in any case, the other modes would gain nothing from it
 
 	MaxMessageBytes int64 // max.message.bytes, of one batch as stored; default 1,048,588
 
