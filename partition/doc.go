@@ -35,6 +35,24 @@
 // A topic deleted and created again is another topic: it has another id, and requests that carry the old id are
 // refused.
 //
+// # Transactions
+//
+// A transaction appends to several partitions and ends in all of them alike (KIP-98, KIP-890). producer.Transact is the way to
+// write one; below it are three calls. InitProducerID with a transactional id gives the id's only live producer: whoever had it
+// before is fenced. Appends with AppendRequest.TransactionalID make their partition part of the transaction. EndTxn commits or
+// aborts it: when it returns nil that is durable, and will be so in every partition, whatever happens. Readers choose: with
+// FetchRequest.ReadCommitted they stop at the last stable offset, which an open transaction holds back, and learn which
+// transactions to skip; without, they read everything.
+//
+// The store's transaction coordinator keeps its state in __transaction_state, with Kafka's records. Open starts it when that topic holds
+// anything: it finishes what was decided and aborts what was not, also for a program that only reads. A transaction that
+// is open for longer than its timeout is aborted, and its producer fenced.
+//
+// In SyncAlways a commit waits for two syncs, one after the other: of the data of all its partitions at once, and of the decision. Sends
+// with AcksLeader inside of the transaction wait for none. Markers are written after the answer; the next transaction of the same
+// id waits for them. In the weaker modes a loss of power takes what it takes elsewhere, and may take parts of a committed
+// transaction; what was aborted is never shown as committed, and no partition stays behind an open transaction.
+//
 // # Files
 //
 // A store's directory holds lock, journal (the catalogue) and data, which is a Kafka log directory as it stands:
@@ -47,6 +65,7 @@
 // Background work is done by functions that the clock calls; a store with nothing to do has no goroutine. Close waits
 // for what runs.
 //
-// Locks are taken in this order: Store.admin, part.mu, Store.mu, shell.mu, part.waitMu. The log's own locks are
+// Locks are taken in this order: Store.admin, Store.txnStart, Store.marking, part.mu, Store.mu, txnCoordinator.mu, shell.mu,
+// part.waitMu; the coordinator's is held for one step of its machine, never during I/O. The log's own locks are
 // innermost; the log calls notify with none of them held.
 package partition
