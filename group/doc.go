@@ -19,23 +19,40 @@
 //
 // A commit that has been acknowledged is on disk as safely as the offsets topic's sync mode says, with one exception:
 // while the disk is full, commits go on in memory and are written when space returns; Stats counts them, and Close
-// reports them if they never could be written. A topic that is deleted and created again does not inherit offsets.
+// reports them if they never could be written. All partitions of a commit are in one batch, up to half a MiB. A topic that
+// is deleted and created again does not inherit offsets.
+//
+// A commit in a producer's transaction (CommitRequest.Txn) counts from the moment the coordinator reads the
+// transaction's marker back from the log, or never. Whoever must not read past it asks with
+// OffsetsRequest.RequireStable. Of commits of one partition, in transactions and not, the one with the later record
+// counts, so that a restart or the cleaner changes nothing. Such commits are refused while the disk is full: what cannot
+// be written must not be promised.
 //
 // Members of this process end with it. Their records carry the incarnation of the coordinator that wrote them, so the
 // next open removes them at once instead of waiting for a session to expire. They need no heartbeat: a suspended
 // process expels none of its own members when it wakes, because timeouts count only time in which the process ran.
 //
+// A static member (JoinRequest.InstanceID, KIP-345) keeps its place and its partitions when it comes back within its
+// session, and nobody rebalances for that: also over a restart of its process, also if it leads. Two with one instance
+// id: the later one has the place, the earlier one gets ErrFencedInstanceID from then on.
+//
+// Nothing expires unless CoordinatorConfig.OffsetsRetention says so.
+//
+// # Tools
+//
+// List, Delete, ConsumerGroup.Standings (members, offsets, lag), Reset and PlanReset (earliest, latest, an offset, a time,
+// a duration ago, a shift), DeleteOffsets and Remove do what kafka-consumer-groups does, with its rules: offsets are
+// moved and groups deleted only while nobody is in them, and offsets of topics that are being read are not deleted.
+//
 // # Reading the source
 //
-// The machine: State has its picture, machine.go its events and effects; join.go, sync.go, commit.go and replay.go are
-// its steps, testdata/machine its rules as stories. The shell: coordinator.go (calls, timers, effects), requests.go
-// (the Coordinator's methods), writer.go and load.go (the log), running.go (timers that a suspended process does not
-// run out). Formats: record.go is the offsets topic, protocol.go what consumers tell each other. The rest is the
-// handle that applications hold, group.go, and the assignors: assignor.go is what they promise (assigncheck.go holds a
-// host's own to it), assignrange.go, assignroundrobin.go and assignsticky.go are Kafka's. The sticky ones read who says
-// that it owns what (assignclaims.go), and divide between equal or unequal subscriptions (assignequal.go,
-// assignunequal.go), taking members in the order of a Java HashMap (assignorder.go): answers are Kafka's, partition by
-// partition.
+// The machine: State has its picture, machine.go its events and effects; join.go, static.go, sync.go, leave.go,
+// commit.go, offsets.go (which commit counts, transactions), delete.go, expire.go and replay.go are its steps,
+// testdata/machine its rules as stories. The shell: coordinator.go (calls, timers, effects), requests.go,
+// offsetrequests.go and grouprequests.go (the Coordinator's methods), writer.go, load.go and tail.go (the log), expiry.go,
+// running.go (timers that a suspended process does not run out). Formats: record.go is the offsets topic, protocol.go
+// what consumers tell each other. Consumer groups (KIP-848) are the nextgen files, with their server assignors. The rest is
+// what applications hold: group.go, admin.go, reset.go, and the assignors.
 //
 // # Locks
 //

@@ -400,3 +400,43 @@ func TestRecordsOfABrokersConsumerGroupAreWrittenAgain(t *testing.T) {
 		require.Positive(t, kinds[kind], "no record of type %d", kind)
 	}
 }
+
+// TestWriteConsumerGroupForKafka writes the store that .ci/groups gives to a broker: a group that was upgraded from the
+// classic protocol, with members of both, a regular expression, and a static member that was replaced.
+func TestWriteConsumerGroupForKafka(t *testing.T) {
+	dir := os.Getenv("PARTLOG_GROUPS_STORE")
+	if dir == "" {
+		t.Skip("PARTLOG_GROUPS_STORE does not say where; .ci/groups does")
+	}
+	store, err := partition.Open(dir, partition.Config{})
+	require.NoError(t, err)
+	createTopics(t, store, "orders", "others")
+	g, c := openGroup(t, store, "billing", Config{})
+	classic := newClient(t, g, "orders")
+	classic.request = func(r *JoinRequest) {
+		r.Local, r.ClientID, r.ClientHost, r.SessionTimeout = false, "classic", "/127.0.0.1", 45*time.Second
+	}
+	require.NoError(t, classic.enter(t.Context()))
+	a, b := newScripted(c, "billing", "member-a", "orders"), newScripted(c, "billing", "member-b", "orders")
+	regex := "oth.*"
+	a.r.Regex, b.r.InstanceID = &regex, "instance"
+	for range 4 {
+		require.NoError(t, a.heartbeat(t.Context()))
+		require.NoError(t, b.heartbeat(t.Context()))
+		require.NoError(t, classic.enter(t.Context()))
+	}
+	require.NoError(t, b.leave(t.Context(), LeaveGroupStaticEpoch))
+	b.r.MemberID = "member-b2"
+	require.NoError(t, b.heartbeat(t.Context()))
+	require.NoError(t, c.Commit(t.Context(), CommitRequest{
+		Membership: Membership{Group: "billing", MemberID: "member-a", Generation: Generation(a.r.MemberEpoch)},
+		Offsets:    map[partition.TopicPartition]CommittedOffset{tp("orders", 0): {Offset: 7}},
+	}))
+	d, err := c.ConsumerGroupDescribe(t.Context(), "billing")
+	require.NoError(t, err)
+	require.Equal(t, Stable, d.State)
+	require.NoError(t, store.Close())
+	for _, m := range d.Members {
+		fmt.Printf("member %s epoch %d new protocol %t\n", m.MemberID, m.Epoch, !m.Classic)
+	}
+}
