@@ -153,3 +153,79 @@ func ExampleConsumer_PollBorrowed() {
 	fmt.Println(size, "bytes")
 	// Output: 3 bytes
 }
+
+// A host that keeps offsets in its own database, in one transaction with its results, is asked for them whenever the
+// member gets partitions. The generation fences writers that have lost theirs without knowing it.
+func ExampleConfig_start() {
+	ctx := context.Background()
+	store := openStore("a", "b", "c", "d")
+	defer store.Close()
+	g, err := group.Open(store, "projection", group.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	rows := map[partition.TopicPartition]partition.Offset{{Topic: "orders"}: 2} // a table of the host's
+	c, err := consumer.Join(ctx, g, consumer.Config{
+		Topics: []string{"orders"}, Until: consumer.UntilEnd(),
+		Start: func(_ context.Context, of group.Membership, tps []partition.TopicPartition) (map[partition.TopicPartition]consumer.Position, error) {
+			from := make(map[partition.TopicPartition]consumer.Position)
+			for _, tp := range tps { // UPDATE ... SET generation = of.Generation WHERE generation <= of.Generation
+				from[tp] = consumer.AtOffset(rows[tp])
+			}
+			return from, nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	for rec, err := range c.Records(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(string(rec.Value)) // and, in the same transaction, the offset behind it
+	}
+	// Output:
+	// c
+	// d
+}
+
+// A member that commits by itself nothing: each record when its work is done, with a word about it.
+func ExampleConsumer_CommitRecord() {
+	ctx := context.Background()
+	store := openStore("a", "b")
+	defer store.Close()
+	g, err := group.Open(store, "billing", group.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"orders"}, Until: consumer.UntilEnd(), Commit: consumer.CommitManual})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	for rec, err := range c.Records(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := c.CommitRecord(ctx, rec, "invoice "+string(rec.Value)); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	committed, err := c.Committed(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for tp, o := range committed {
+		fmt.Println(tp, o.Offset, o.Metadata)
+	}
+	// Output: orders-0 2 invoice b
+}

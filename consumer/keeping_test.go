@@ -369,3 +369,25 @@ func TestCloseWhileEnteringCommitsWhatIsFinished(t *testing.T) {
 		require.NoError(t, store.Close())
 	})
 }
+
+// A consumer with everything paused learns of the end of its store, as one that reads does.
+func TestConsumerWithEverythingPausedLearnsOfTheEndOfItsStore(t *testing.T) {
+	for _, joined := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			store, c := open(t, joined, consumer.Config{})
+			require.NoError(t, c.Pause(c.Assignment()...))
+			last := make(chan error, 1)
+			go func() {
+				_, err := c.Poll(context.Background())
+				last <- err
+			}()
+			synctest.Wait()
+			write(t, store, "t", 0, 0, 1) // wakes nobody
+			synctest.Wait()
+			require.Empty(t, last)
+			require.NoError(t, store.Close())
+			require.ErrorIs(t, <-last, consumer.ErrClosed)
+			_ = c.Close()
+		})
+	}
+}

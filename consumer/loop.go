@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 )
@@ -118,8 +119,8 @@ func (c *Consumer) refill(ctx context.Context, wait bool) error {
 	return nil
 }
 
-// waitForRecord is a wait that ends with a record or a signal.
-const waitForRecord = time.Hour
+// waitForRecord is a wait that ends with a record or a signal: the longest that Kafka has a number for.
+const waitForRecord = math.MaxInt32 * time.Millisecond
 
 func (c *Consumer) bring(wait bool) error {
 	c.at = 0
@@ -167,9 +168,9 @@ func (c *Consumer) bring(wait bool) error {
 }
 
 func (c *Consumer) run(ctx context.Context, f *fetch, minBytes, maxBytes int, maxWait time.Duration) {
-	begin := c.clock.Now()
+	begin := clock.Elapsed(c.clock)
 	f.run(ctx, c.source, c.config.Isolation, minBytes, maxBytes, maxWait)
-	took := int64(c.clock.Now().Sub(begin))
+	took := int64(clock.Elapsed(c.clock) - begin)
 	c.fetches.Add(1)
 	c.fetchTime.Add(took)
 	if took > c.maxFetchTime.Load() { // one fetch at a time

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -136,15 +137,23 @@ func (w *waiter) leave() {
 	}
 }
 
+// endless is a wait without a timer: the longest that Kafka has a number for (fetch.max.wait.ms), 24 days.
+const endless = math.MaxInt32 * time.Millisecond
+
 // await calls ready until it reports true, after every wake-up, or until d has elapsed, ctx is done or the store is
 // closed; it returns the last two as errors.
 func (w *waiter) await(ctx context.Context, s *Store, d time.Duration, ready func() bool) error {
 	if s.config.Clock != clock.System {
 		return w.awaitTimer(ctx, s, d, ready)
 	}
-	deadline := s.config.Clock.Now().Add(d)
+	var deadline time.Time
+	if d < endless {
+		deadline = s.config.Clock.Now().Add(d)
+	}
 	for !ready() {
-		if !w.armed.Load() || w.due.After(deadline) {
+		if d >= endless {
+			// Appends, ctx and the end of the store wake it.
+		} else if !w.armed.Load() || w.due.After(deadline) {
 			left := deadline.Sub(s.config.Clock.Now())
 			if left <= 0 {
 				return nil
