@@ -44,6 +44,15 @@
 // a duration ago, a shift), DeleteOffsets and Remove do what kafka-consumer-groups does, with its rules: offsets are
 // moved and groups deleted only while nobody is in them, and offsets of topics that are being read are not deleted.
 //
+// # The new protocol
+//
+// Members of the new protocol (KIP-848) come by Coordinator.ConsumerGroupHeartbeat. There is no leader and no
+// generation that all wait for: the coordinator computes a target assignment, each member gives up what it is not to
+// have, says so, and gets what others have given up. Members of both protocols may share a group: the first of the new
+// one makes a classic group of consumers a consumer group, the last one to leave makes it a classic group again, and in
+// between the coordinator translates (ConsumerGroupConfig.Migration). Unlike commits, changes of a consumer group are
+// refused while the disk is full.
+//
 // # Reading the source
 //
 // The machine: State has its picture, machine.go its events and effects; join.go, static.go, sync.go, leave.go,
@@ -54,8 +63,14 @@
 // what consumers tell each other. Consumer groups (KIP-848) are the nextgen files, with their server assignors. The rest is
 // what applications hold: group.go, admin.go, reset.go, and the assignors.
 //
+// Consumer groups are a machine within the machine, nextgen: nextgenstate.go is what the log says of a group,
+// nextgenchange.go and nextgenrecord.go how it changes, nextgenmachine.go how changes are written and taken back,
+// nextgenheartbeat.go and nextgentarget.go the protocol, nextgenclassic.go and nextgenconvert.go its dealings with the
+// classic one; testdata/nextgen has the rules as stories. Server assignors are serverassign.go, serveruniform.go and
+// serverbalance.go.
+//
 // # Locks
 //
 // The coordinator's mutex is held during one step of a machine and never during file I/O, a channel operation that
-// can block, or a caller's function. There is no lock below it in this package.
+// can block, or a caller's function, but for a ServerAssignor, which computes and does nothing else. There is no lock below it in this package.
 package group
