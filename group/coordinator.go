@@ -39,8 +39,8 @@ type coordinator struct {
 	lastCall    callID
 	caller      bool              // a request is being stepped, and can write what comes of it
 	work        *offsetsPartition // which it is to write
-	expiry      func() bool // stops the timer of the next expiry, nil if there is none
-	infos       []any       // for Events
+	expiry      func() bool       // stops the timer of the next expiry, nil if there is none
+	infos       []any             // for Events
 	dispatching bool
 	stats       Stats
 }

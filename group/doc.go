@@ -61,7 +61,11 @@
 // offsetrequests.go and grouprequests.go (the Coordinator's methods), writer.go, load.go and tail.go (the log), expiry.go,
 // running.go (timers that a suspended process does not run out). Formats: record.go is the offsets topic, protocol.go
 // what consumers tell each other. Consumer groups (KIP-848) are the nextgen files, with their server assignors. The rest is
-// what applications hold: group.go, admin.go, reset.go, and the assignors.
+// what applications hold, group.go, admin.go and reset.go, and the assignors: assignor.go is what they promise
+// (assigncheck.go holds a host's own to it), assignrange.go, assignroundrobin.go and assignsticky.go are Kafka's. The
+// sticky ones read who says that it owns what (assignclaims.go), and divide between equal or unequal subscriptions
+// (assignequal.go, assignunequal.go), taking members in the order of a Java HashMap (assignorder.go): answers are Kafka's,
+// partition by partition.
 //
 // Consumer groups are a machine within the machine, nextgen: nextgenstate.go is what the log says of a group,
 // nextgenchange.go and nextgenrecord.go how it changes, nextgenmachine.go how changes are written and taken back,

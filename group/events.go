@@ -84,7 +84,7 @@ type LoadedInfo struct {
 	// Misplaced counts groups whose id belongs to another partition: the topic once had another number of
 	// partitions. Nobody finds them. An import with the right number (ImportOptions.Topics) does.
 	Misplaced int
-	Duration       time.Duration
+	Duration  time.Duration
 }
 
 // WriteFailedInfo describes a failed append to the offsets topic.

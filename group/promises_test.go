@@ -39,6 +39,11 @@ func TestClosedHandleSaysSoAndTheGroupGoesOn(t *testing.T) {
 		"Committed":   func() error { _, err := g.Committed(ctx); return err },
 		"Describe":    func() error { _, err := g.Describe(ctx); return err },
 		"Lag":         func() error { _, err := g.Lag(ctx); return err },
+		"Reset":       func() error { _, err := g.Reset(ctx, group.ToLatest); return err },
+		"PlanReset":   func() error { _, err := g.PlanReset(ctx, group.ToLatest); return err },
+		"Delete":      func() error { return g.DeleteOffsets(ctx, tp) },
+		"Remove":      func() error { return g.Remove(ctx, group.LeavingMember{MemberID: "m"}) },
+		"Standings":   func() error { _, _, err := g.Standings(ctx); return err },
 		"Coordinator": func() error { _, err := g.Coordinator(ctx); return err },
 	} {
 		err := call()
@@ -54,16 +59,18 @@ func TestClosedHandleSaysSoAndTheGroupGoesOn(t *testing.T) {
 func TestConfigOutOfRangeNamesKeyValueAndRange(t *testing.T) {
 	store := memory(t)
 	for key, c := range map[string]group.Config{
-		"session.timeout.ms":               {SessionTimeout: -1},
-		"heartbeat.interval.ms":            {HeartbeatInterval: -1},
-		"max.poll.interval.ms":             {RebalanceTimeout: -1},
-		"group.min.session.timeout.ms":     {Coordinator: group.CoordinatorConfig{MinSessionTimeout: time.Hour}},
-		"NewMemberTimeout":                 {Coordinator: group.CoordinatorConfig{NewMemberTimeout: -1}},
-		"RetryInterval":                    {Coordinator: group.CoordinatorConfig{RetryInterval: -1}},
-		"group.initial.rebalance.delay.ms": {Coordinator: group.CoordinatorConfig{InitialRebalanceDelay: -1}},
-		"group.max.size":                   {Coordinator: group.CoordinatorConfig{MaxSize: -1}},
-		"offset.metadata.max.bytes":        {Coordinator: group.CoordinatorConfig{MaxMetadataBytes: -1}},
-		"partition.assignment.strategy":    {Assignors: []group.Assignor{nil}},
+		"session.timeout.ms":                  {SessionTimeout: -1},
+		"heartbeat.interval.ms":               {HeartbeatInterval: -1},
+		"max.poll.interval.ms":                {RebalanceTimeout: -1},
+		"group.min.session.timeout.ms":        {Coordinator: group.CoordinatorConfig{MinSessionTimeout: time.Hour}},
+		"NewMemberTimeout":                    {Coordinator: group.CoordinatorConfig{NewMemberTimeout: -1}},
+		"RetryInterval":                       {Coordinator: group.CoordinatorConfig{RetryInterval: -1}},
+		"group.initial.rebalance.delay.ms":    {Coordinator: group.CoordinatorConfig{InitialRebalanceDelay: -1}},
+		"offsets.retention.minutes":           {Coordinator: group.CoordinatorConfig{OffsetsRetention: -1}},
+		"offsets.retention.check.interval.ms": {Coordinator: group.CoordinatorConfig{OffsetsRetentionCheckInterval: -1}},
+		"group.max.size":                      {Coordinator: group.CoordinatorConfig{MaxSize: -1}},
+		"offset.metadata.max.bytes":           {Coordinator: group.CoordinatorConfig{MaxMetadataBytes: -1}},
+		"partition.assignment.strategy":       {Assignors: []group.Assignor{nil}},
 	} {
 		_, err := group.Open(store, "g", c)
 		bad, ok := errors.AsType[*partition.ConfigError](err)
