@@ -323,7 +323,7 @@ func (c *txnCoordinator) later(e txn.Later) {
 		}
 		c.work.Add(1)
 		defer c.work.Done()
-		effects := c.stepLocked(txn.Resume{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan})
+		effects := c.stepLocked(txn.Resume(e))
 		c.mu.Unlock()
 		c.carryOut(effects)
 	})

@@ -131,8 +131,12 @@ func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
 // records of ids may have been lost, of the epochs that the partition has seen.
 func (c *txnCoordinator) lookForOpen(p *part) (effects []txn.Effect, err error) {
 	l := p.log.Load()
-	if l == nil || p.t.deleted.Load() || p.tp.Topic == txn.Topic || !c.loses() && l.LastStable() >= l.End() {
-		return nil, nil // one that could not be opened, or has nothing open
+	if l == nil {
+		p.suspect.Store(true) // could not be opened: to be looked at again by the next open, should it work by then
+		return nil, nil
+	}
+	if p.t.deleted.Load() || p.tp.Topic == txn.Topic || !c.loses() && l.LastStable() >= l.End() {
+		return nil, nil // nothing is open
 	}
 	producers, err := l.Producers()
 	if err != nil {

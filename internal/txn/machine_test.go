@@ -57,11 +57,10 @@ type story struct {
 	holdMarks  bool
 	log        []logged
 	held       map[string]Write
-	epochs     map[string]ProducerEpoch // the newest that was told to a producer
 }
 
-// ProducerEpoch orders what producers of an id have been told.
-type ProducerEpoch struct {
+// producerEpoch orders what producers of an id have been told.
+type producerEpoch struct {
 	id    int64
 	epoch int16
 }

@@ -22,9 +22,9 @@ type world struct {
 	laters  []Later
 	holding bool // effects wait for the test to answer them
 	open    map[Partition]map[int64]int16
-	told    map[string]ProducerEpoch
-	decided map[ProducerEpoch]bool // outcome by transaction: commit
-	ended   map[Partition]map[ProducerEpoch]bool
+	told    map[string]producerEpoch
+	decided map[producerEpoch]bool // outcome by transaction: commit
+	ended   map[Partition]map[producerEpoch]bool
 	answer  *Answer
 }
 
@@ -77,13 +77,13 @@ func (w *world) write(i int, err error) {
 		}
 		w.log = append(w.log, r)
 		if e.Meta.State.Prepared() && e.Meta.bumps() {
-			w.decide(ProducerEpoch{e.Meta.ProducerID, e.Meta.Epoch - 1}, e.Meta.State == PrepareCommit)
+			w.decide(producerEpoch{e.Meta.ProducerID, e.Meta.Epoch - 1}, e.Meta.State == PrepareCommit)
 		}
 	}
 	w.do(w.m.Step(w.now, Written{ID: e.Meta.ID, Err: err}, nil), nil)
 }
 
-func (w *world) decide(p ProducerEpoch, commit bool) {
+func (w *world) decide(p producerEpoch, commit bool) {
 	before, known := w.decided[p]
 	require.True(w.t, !known || before == commit, "transaction %v has two outcomes", p)
 	w.decided[p] = commit
@@ -98,9 +98,9 @@ func (w *world) mark(i, n int) {
 			require.True(w.t, e.Epoch > epoch || e.Version < 2 && e.Epoch == epoch, "marker %d/%d for epoch %d", e.ProducerID, e.Epoch, epoch)
 			delete(w.open[p], e.ProducerID)
 			if w.ended[p] == nil {
-				w.ended[p] = map[ProducerEpoch]bool{}
+				w.ended[p] = map[producerEpoch]bool{}
 			}
-			w.ended[p][ProducerEpoch{e.ProducerID, epoch}] = e.Commit
+			w.ended[p][producerEpoch{e.ProducerID, epoch}] = e.Commit
 		}
 	}
 	w.do(w.m.Step(w.now, Marked{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan, Done: e.Partitions[:n]}, nil), nil)
@@ -115,7 +115,7 @@ func (w *world) crash() {
 	w.log = w.log[:keep]
 	for p, byID := range w.open {
 		for _, id := range slices.Sorted(keys(byID)) {
-			if commit := w.decided[ProducerEpoch{id, byID[id]}]; !commit && rapid.Bool().Draw(w.t, "lose data") {
+			if commit := w.decided[producerEpoch{id, byID[id]}]; !commit && rapid.Bool().Draw(w.t, "lose data") {
 				delete(w.open[p], id)
 			}
 		}
@@ -158,17 +158,17 @@ var allPartitions = []Partition{{"t", 0}, {"t", 1}, {"u", 0}}
 // go back; nothing that stays open.
 func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, now: 1_700_000_000_000, fresh: 100, open: map[Partition]map[int64]int16{}, told: map[string]ProducerEpoch{},
-			decided: map[ProducerEpoch]bool{}, ended: map[Partition]map[ProducerEpoch]bool{}}
+		w := &world{t: t, now: 1_700_000_000_000, fresh: 100, open: map[Partition]map[int64]int16{}, told: map[string]producerEpoch{},
+			decided: map[producerEpoch]bool{}, ended: map[Partition]map[producerEpoch]bool{}}
 		w.m.MaxTimeout = 900_000
 		for _, p := range allPartitions {
 			w.open[p] = map[int64]int16{}
 		}
-		producers := map[string][]ProducerEpoch{} // that have ever been
-		pick := func(id string) (ProducerEpoch, bool) {
+		producers := map[string][]producerEpoch{} // that have ever been
+		pick := func(id string) (producerEpoch, bool) {
 			ps := producers[id]
 			if len(ps) == 0 {
-				return ProducerEpoch{}, false
+				return producerEpoch{}, false
 			}
 			return ps[len(ps)-1-rapid.SampledFrom([]int{0, 0, 0, 0, 1, 2}).Draw(t, "which")%len(ps)], true
 		}
@@ -176,7 +176,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 			if a == nil || a.Err != nil {
 				return
 			}
-			p := ProducerEpoch{a.ProducerID, a.Epoch}
+			p := producerEpoch{a.ProducerID, a.Epoch}
 			last, known := w.told[id]
 			require.True(t, !known || p.id > last.id || p.id == last.id && p.epoch >= last.epoch, "%s: %v after %v", id, p, last)
 			w.told[id] = p
@@ -230,7 +230,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 				if len(w.laters) > 0 {
 					l := w.laters[0]
 					w.laters = w.laters[1:]
-					w.step(Resume{ProducerID: l.ProducerID, Epoch: l.Epoch, Orphan: l.Orphan})
+					w.step(Resume(l))
 				}
 			case "tick":
 				w.step(Tick{})
@@ -259,7 +259,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 			default:
 				l := w.laters[0]
 				w.laters = w.laters[1:]
-				w.step(Resume{ProducerID: l.ProducerID, Epoch: l.Epoch, Orphan: l.Orphan})
+				w.step(Resume(l))
 			}
 		}
 		require.Zero(t, w.m.Open())

@@ -24,8 +24,6 @@ const (
 	tagNext      = 1
 	tagVersion   = 2
 	tagNextEpoch = 3
-
-	maxIDLength = math.MaxInt16
 )
 
 // AppendKey appends the key of an id's records to dst.
