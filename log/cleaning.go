@@ -289,6 +289,7 @@ func (c *Cleaning) drop() {
 	c.dropOut()
 	if c.keys != nil {
 		c.result.Keys, c.result.MapUse = c.keys.use()
+		c.keys.release()
 	}
 	c.set, c.keys = nil, nil
 }

@@ -3,6 +3,7 @@ package log
 import (
 	"hash/maphash"
 	"math/bits"
+	"sync"
 )
 
 // offsetMap maps keys to their last offset, for compaction (Apache Kafka's SkimpyOffsetMap): it knows keys by 16 bytes of hash, so its
@@ -33,12 +34,31 @@ const (
 	mapLoad = 17
 )
 
+// spareSlots has the slots of a map that was given back, for the pass that follows at once: two maps would be twice the memory. The
+// garbage collector takes them when nobody does.
+var spareSlots sync.Pool
+
 // newOffsetMap returns a map of at most bytes, and with room for keys if those need less.
 func newOffsetMap(bytes, keys int64) *offsetMap {
 	n := min(bytes/mapSlotBytes, keys*20/mapLoad+2)
 	n = max(n, 8)
-	return &offsetMap{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, slots: make([]mapSlot, n),
+	return &offsetMap{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, slots: newSlots(int(n)),
 		limit: max(int(n)*mapLoad/20, 1), queue: make([]mapSlot, 0, mapQueue)}
+}
+
+func newSlots(n int) []mapSlot {
+	if spare, ok := spareSlots.Get().(*[]mapSlot); ok && cap(*spare) >= n {
+		slots := (*spare)[:n]
+		clear(slots)
+		return slots
+	}
+	return make([]mapSlot, n)
+}
+
+// release gives the slots back.
+func (m *offsetMap) release() {
+	spareSlots.Put(&m.slots)
+	m.slots = nil
 }
 
 // use returns how many keys there are, and the part of the slots that they take.
