@@ -203,3 +203,14 @@ func (l *Log) placeLocked(b batch.Batch, o *AppendOptions) (duplicate *sentBatch
 	b.SetLeaderEpoch(int32(l.epoch))
 	return nil, nil
 }
+
+// IsDuplicate reports whether an idempotent producer has appended b before: Append would answer it as a duplicate.
+func (l *Log) IsDuplicate(b []byte) bool {
+	if bt := batch.Batch(b); bt.ProducerID() >= 0 && l.touch() == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		sent, err := l.producers.check(bt, &AppendOptions{})
+		return err == nil && sent != nil
+	}
+	return false
+}

@@ -14,6 +14,7 @@ type appendOptions struct {
 	internal bool // a coordinator's own write
 	foreign  bool // not from this process's builder
 	txnID    string
+	expect   *Expect
 	lazy     bool // what is written later will be durable, and this with it
 }
 
@@ -50,7 +51,12 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 	if o.internal {
 		opts.Origin = log.OriginCoordinator
 	}
-	r, err := l.Append(b, opts)
+	var r log.AppendResult
+	if st.log.KeyIndex {
+		r, err = p.appendKeyed(l, b, o.expect, opts)
+	} else {
+		r, err = l.Append(b, opts)
+	}
 	if err != nil {
 		return AppendResult{}, p.appendFailed(len(b), err)
 	}
@@ -93,6 +99,9 @@ func (p *part) inspect(b []byte, st *settings, o appendOptions) ([]byte, error) 
 		if err := p.inspectForeign(whole, st); err != nil {
 			return b, err
 		}
+	}
+	if o.expect != nil && !st.log.KeyIndex {
+		return b, fmt.Errorf("%w: a last record is expected, and topic %q has no key index (%s)", ErrPolicyViolation, p.tp.Topic, keyKeyIndex)
 	}
 	if o.internal {
 		return b, nil

@@ -22,6 +22,7 @@ const (
 	keyFlushMs            = "flush.ms"
 	keyIndexIntervalBytes = "index.interval.bytes"
 	keyInternalSegment    = "internal.segment.bytes"
+	keyKeyIndex           = "partlog.key.index" // ours: Apache Kafka has no key index
 	keyMaxCompactionLag   = "max.compaction.lag.ms"
 	keyMaxMessageBytes    = "max.message.bytes"
 	keyTimestampAfter     = "message.timestamp.after.max.ms"
@@ -70,6 +71,7 @@ var configKeys = func() map[string]configKey {
 		{name: "follower.replication.throttled.replicas", words: []string{""}},
 		{name: keyIndexIntervalBytes, value: "4096", max: math.MaxInt32},
 		{name: keyInternalSegment, value: "", min: 1024, max: math.MaxInt32},
+		{name: keyKeyIndex, value: "false", words: boolean},
 		{name: "leader.replication.throttled.replicas", words: []string{""}},
 		{name: "local.retention.bytes", value: "-2", min: -2, max: -2},
 		{name: "local.retention.ms", value: "-2", min: -2, max: -2},

@@ -37,7 +37,7 @@ func TestEveryTopicSettingOfKafkaIsKnownWithItsDefault(t *testing.T) {
 			require.NoError(t, k.check(f[1]), f[0])
 		}
 	}
-	require.Equal(t, names, len(configKeys)-1, "internal.segment.bytes is not shown")
+	require.Equal(t, names, len(configKeys)-2, "internal.segment.bytes is not shown, nor partlog.key.index, which is ours")
 }
 
 func TestConfigErrorNamesKeyValueAndRange(t *testing.T) {

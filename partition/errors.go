@@ -36,6 +36,7 @@ var (
 	ErrFencedLeaderEpoch       = errors.New("fenced leader epoch: the caller's is older than the partition's")
 	ErrUnknownLeaderEpoch      = errors.New("unknown leader epoch: the caller's is newer than the partition's")
 	ErrUnsupported             = errors.New("unsupported")
+	ErrVersionConflict         = errors.New("version conflict")
 	ErrTimeout                 = errors.New("request timed out")
 	ErrStoreInUse              = errors.New("store is in use")
 	ErrNotStore                = errors.New("not a partlog store")

@@ -29,6 +29,8 @@ type part struct {
 	counters partCounters
 	cleaning partCleaning
 
+	keys atomic.Pointer[keyOrder] // with a key index, from the first append on
+
 	mu     sync.Mutex // guards opening, closing and the fields below; held during the I/O of an open
 	start  partStart  // what the first open is told
 	closed bool

@@ -25,6 +25,8 @@ type AppendRequest struct {
 	// Foreign marks a batch that did not come from this process's own builder, as off a socket: its checksum and
 	// every record are checked before it is believed.
 	Foreign bool
+	// Expect makes the append conditional; nil if it is not.
+	Expect *Expect
 }
 
 // AppendResult says where a batch is.

@@ -50,6 +50,7 @@ func (s *Store) resolve(overrides map[string]string) *settings {
 		RetentionBytes:  log.Unlimited,
 		ProducerExpiry:  s.config.ProducerIDExpiration,
 		Compacted:       st.compacted,
+		KeyIndex:        settingText(m, keyKeyIndex) == "true",
 
 		MinDirtyRatio:    -1,
 		MinCompactionLag: millisSetting(m, keyMinCompactionLag, false),
@@ -149,7 +150,7 @@ func (s *Store) effective(overrides map[string]string) map[string]string {
 	merged := merge(s.defaults, overrides)
 	m := map[string]string{}
 	for name := range configKeys {
-		if name != keyInternalSegment || merged[name] != "" {
+		if name != keyInternalSegment && name != keyKeyIndex || merged[name] != "" {
 			m[name] = settingText(merged, name)
 		}
 	}

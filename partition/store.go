@@ -151,7 +151,7 @@ func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, erro
 	if err != nil {
 		return AppendResult{}, s.closedOr(err)
 	}
-	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID})
+	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID, expect: r.Expect})
 }
 
 // closedOr returns ErrClosed for any error of a store that has been closed.
