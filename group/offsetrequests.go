@@ -13,11 +13,12 @@ import (
 // Commit implements Coordinator.
 func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 	started := c.config.Clock.Now()
-	topics := make(map[string]bool)
+	tps := make([]partition.TopicPartition, 0, len(r.Offsets))
 	for tp := range r.Offsets {
-		topics[tp.Topic] = true
+		tps = append(tps, tp)
 	}
-	metadata, err := c.topics(ctx, topics)
+	slices.SortFunc(tps, compareTopicPartitions)
+	metadata, err := c.topicsOf(ctx, tps)
 	if err != nil {
 		return fmt.Errorf("commit offsets of group %q: %w", r.Group, err)
 	}
@@ -26,20 +27,28 @@ func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 	}
 	// Offsets carry the id of the topic that has the name now, so that another of the name does not inherit them. If
 	// it is deleted between here and the log, the offset is dropped when it is next asked for.
-	e := commitEvent{Membership: r.Membership, txn: r.Txn, retention: r.Retention, refused: make(map[partition.TopicPartition]error)}
-	for _, tp := range sortedKeys(r.Offsets) {
-		o, t := r.Offsets[tp], metadata[tp.Topic]
+	e := commitEvent{Membership: r.Membership, txn: r.Txn, retention: r.Retention, offsets: make([]offsetRecord, 0, len(tps))}
+	for i, tp := range tps {
+		o, t := r.Offsets[tp], metadata[i]
+		var err error
 		switch {
+		case t == nil:
+			err = partition.ErrUnknownTopicOrPartition
 		case t.Err != nil:
-			e.refused[tp] = t.Err
+			err = t.Err
 		case tp.Partition < 0 || int(tp.Partition) >= len(t.Partitions):
-			e.refused[tp] = partition.ErrUnknownTopicOrPartition
+			err = partition.ErrUnknownTopicOrPartition
 		case !o.TopicID.IsZero() && o.TopicID != t.ID:
-			e.refused[tp] = partition.ErrUnknownTopicID
+			err = partition.ErrUnknownTopicID
 		default:
 			o.TopicID = t.ID
 			e.offsets = append(e.offsets, offsetRecord{tp, storedOffset{CommittedOffset: o}})
+			continue
 		}
+		if e.refused == nil {
+			e.refused = make(map[partition.TopicPartition]error)
+		}
+		e.refused[tp] = err
 	}
 	_, err = c.request(ctx, r.Group, func(call callID) event { e.call = call; return e })
 	took := c.config.Clock.Now().Sub(started)
@@ -55,6 +64,36 @@ func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 		return fmt.Errorf("commit offsets of group %q: %w", r.Group, err)
 	}
 	return nil
+}
+
+// topicsOf returns the metadata of each partition's topic, nil where there is none. The partitions are sorted.
+func (c *coordinator) topicsOf(ctx context.Context, tps []partition.TopicPartition) ([]*partition.Metadata, error) {
+	if len(tps) == 0 {
+		return nil, nil // a nil list of names would mean all
+	}
+	names := make([]string, 0, 1)
+	for i, tp := range tps {
+		if i == 0 || tp.Topic != tps[i-1].Topic {
+			names = append(names, tp.Topic)
+		}
+	}
+	metadata, err := c.backend.Metadata(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*partition.Metadata, len(tps))
+	next := 0 // in the order of the names, as a store answers
+	for i, tp := range tps {
+		if i > 0 && tp.Topic == tps[i-1].Topic {
+			out[i] = out[i-1]
+		} else if next < len(metadata) && metadata[next].Topic == tp.Topic {
+			out[i] = &metadata[next]
+			next++
+		} else if j := slices.IndexFunc(metadata, func(m partition.Metadata) bool { return m.Topic == tp.Topic }); j >= 0 {
+			out[i] = &metadata[j]
+		}
+	}
+	return out, nil
 }
 
 // topics returns the metadata of topics by name; Err is set where there is none.

@@ -35,15 +35,17 @@ const tagTopicID = 0
 
 func offsetCommitRecord(group string, tp partition.TopicPartition, c *storedOffset) record {
 	k := kmsg.OffsetCommitKey{Version: keyOffsetCommit, Group: group, Topic: tp.Topic, Partition: tp.Partition}
-	r := record{key: k.AppendTo(nil)}
-	switch {
-	case c == nil:
-	case c.expires != 0:
-		r.value = appendOffsetCommit(nil, c, expiringOffsetCommitVersion)
-	default:
-		r.value = appendOffsetCommit(nil, c, offsetCommitVersion)
+	if c == nil {
+		return record{key: k.AppendTo(nil)}
 	}
-	return r
+	version := int16(offsetCommitVersion)
+	if c.expires != 0 {
+		version = expiringOffsetCommitVersion
+	}
+	// One buffer for both, large enough for what is usual.
+	b := k.AppendTo(make([]byte, 0, 64+len(group)+len(tp.Topic)+len(c.Metadata)))
+	whole := appendOffsetCommit(b, c, version)
+	return record{key: whole[:len(b):len(b)], value: whole[len(b):]}
 }
 
 func groupTombstone(group string) record {
