@@ -87,6 +87,19 @@ func (r *cleanRun) check(after *vfs.Mem, where string) {
 		})
 		defer func() { r.depth-- }()
 	}
+	if r.rng.IntN(4) == 0 { // somebody only looks, and changes nothing
+		look := c
+		look.FS, look.ReadOnly = after, true
+		l, report, err := Open(look)
+		if err != nil {
+			r.failf("%s: open for reading: %v", where, err)
+		}
+		r.compare(l, l.End(), where+", read only", report)
+		r.abandon(l)
+		if after.Hash()^uint64(r.acked)*0x9E3779B97F4A7C15^uint64(r.rp)<<40^uint64(r.cleaned)<<50 != hash {
+			r.failf("%s: reading has changed something", where)
+		}
+	}
 	l, report, err := Open(c)
 	if fault, ok := c.FS.(*vfs.Fault); ok {
 		fault.OnOp(nil)

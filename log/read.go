@@ -14,7 +14,8 @@ import (
 )
 
 // Read returns whole batches of [from, limit), borrowed from the log's memory: up to maxBytes, but at least one. The first batch may
-// begin before from. It never reaches above Visible. An empty view with Next == from says that there is nothing to read yet. Release
+// begin before from. It never reaches above Visible. An empty view with Next == from says that there is nothing to read yet; with a higher
+// one, that compaction has removed what was there. Release
 // the view soon: it keeps a mapping in place, also when retention has removed the file.
 //
 // Errors: ErrOffsetOutOfRange; *CorruptionError, whose NextOffset is where reading can go on; ErrClosed; or of the file system.
@@ -172,7 +173,11 @@ func (l *Log) measure(s *logSegment, src *source, p *place, from, limit, next Of
 		}
 		if stop <= start {
 			p.segment = nil
-			return nil
+			b, _, err := src.header(start)
+			if err == nil && Offset(b.BaseOffset()) >= limit {
+				p.next = limit // compaction has removed all in between
+			}
+			return err
 		}
 		stopNext = limit
 	}
