@@ -68,6 +68,7 @@ func cells() []cell {
 		loadCell("coordinator-load-1M-commits"),
 		openTailCell("open-1GB-tail"),
 		openPartitionsCell("open-10000-partitions"),
+		keyReadCell("key-read-100-events-of-10M"),
 		compactCell("compact-1GB-10M-records", 1_000_000),
 		compactCell("compact-1GB-10M-keys", 10_000_000),
 		assignCell("assign-sticky-125x1250", 125, 1250, false),
