@@ -43,6 +43,7 @@ func TestKeptPartitionsAreReadThroughARebalance(t *testing.T) {
 	require.NoError(t, err)
 	slow := &manual{Coordinator: coordinator, g: g, lastOf: group.NoGeneration}
 	slow.enter(t)
+	until(t, a.Wanted)
 	poll(t, a) // lets go of what it has to give up
 	until(t, func() bool { return len(a.Assignment()) == 1 })
 	slow.enter(t)

@@ -51,7 +51,7 @@ func TestNewPartitionsAreReadFromTheirFirstRecordInAGroupAtLatest(t *testing.T) 
 			}
 			time := clock.NewManual(timeZero)
 			config.Clock = time
-			g := openGroup(t, store, group.Config{})
+			g := openGroup(t, store, group.Config{RebalanceTimeout: 20 * 24 * 3600e9}) // the clock runs
 			a := join(t, g, config)
 			require.NoError(t, store.CreatePartitions(t.Context(), "t", 2))
 			write(t, store, "t", 1, 10, 2)

@@ -122,6 +122,7 @@ func TestTransactionOfARevokedPartitionIsRefused(t *testing.T) {
 	b := join(t, g, consumer.Config{Commit: consumer.CommitManual, Until: consumer.UntilEnd()})
 	write(t, store, "t", 0, 20, 20)
 	write(t, store, "t", 1, 20, 20)
+	until(t, c.Wanted)
 	poll(t, c)
 	until(t, func() bool { return len(c.Assignment()) == 1 })
 	_, _, _, err := c.TxnOffsets()

@@ -62,8 +62,20 @@ func (s *Store) wait(ctx context.Context, r *FetchRequest, out []FetchResult) er
 	}
 	s.counters.parkedFetches.Add(1)
 	w.park(s, r.Partitions)
-	err := w.await(ctx, s, r.MaxWait, func() bool { return w.moved(r, out) && s.collect(r, out) })
+	releaseAll(out) // while it waits it keeps no mapping, and no store from closing
+	content := false
+	err := w.await(ctx, s, r.MaxWait, func() bool {
+		if w.moved(r, out) {
+			if content = s.collect(r, out); !content {
+				releaseAll(out)
+			}
+		}
+		return content
+	})
 	w.leave()
+	if err == nil && !content {
+		s.collect(r, out) // time is up: what there is
+	}
 	s.counters.parkedFetches.Add(-1)
 	s.waiters.Put(w)
 	return err
