@@ -149,9 +149,13 @@ func (c *coordinator) request(ctx context.Context, group string, event func(call
 	c.stepLocked(g, event(call))
 	work := c.work
 	c.caller, c.work = false, nil
-	c.unlock()
-	if work != nil {
+	if work == nil {
+		c.unlock()
+	} else {
+		c.mu.Unlock()
 		c.write(work, true)
+		c.mu.Lock() // Events only now: they may call the group, which may wait for the writer that we were
+		c.unlock()
 	}
 
 	select {
@@ -188,7 +192,7 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 		case answerEffect:
 			if answer := c.calls[e.call]; answer != nil {
 				delete(c.calls, e.call)
-				if e.join != nil && e.err == nil && g.isLocal(e.join.MemberID) {
+				if e.join != nil && e.err == nil && e.join.HeartbeatInterval == 0 {
 					e.join.Rebalance = g.endOf(e.join.MemberID)
 				}
 				answer <- e // never blocks: there is room for the one answer of a call
@@ -225,6 +229,11 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 
 // endOf is closed when the member's present generation ends for it.
 func (g *hosted) endOf(memberID string) <-chan struct{} {
+	if !g.isLocal(memberID) { // it was removed while the answer waited for the log
+		ended := make(chan struct{})
+		close(ended)
+		return ended
+	}
 	if g.ended[memberID] == nil {
 		g.ended[memberID] = make(chan struct{})
 	}
@@ -322,6 +331,20 @@ func (c *coordinator) unlock() {
 			c.mu.Lock()
 		}
 		c.dispatching = false
+	}
+	c.mu.Unlock()
+}
+
+// release unlocks mu and tells nobody: a goroutine of its own does, because Events may call the group, and that may wait
+// for the one who calls this.
+func (c *coordinator) release() {
+	if len(c.infos) > 0 && !c.dispatching {
+		c.wg.Add(1)
+		go func() {
+			defer c.wg.Done()
+			c.mu.Lock()
+			c.unlock()
+		}()
 	}
 	c.mu.Unlock()
 }

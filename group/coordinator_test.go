@@ -3,12 +3,15 @@ package group
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -67,6 +70,41 @@ func TestEventsMayCallTheGroupAndComeInOrder(t *testing.T) {
 		"rebalance 0 <nil>", "generation 1 CompletingRebalance 1",
 		"removed: left", "rebalance 1 <nil>", "generation 2 Empty 0",
 	}, got)
+}
+
+// Events may also commit, whoever tells them: a caller that writes itself, a writer, a loader.
+func TestEventsMayCommit(t *testing.T) {
+	store := newStore(t, "orders")
+	index := PartitionFor("billing", OffsetsPartitions)
+	var b batch.Builder
+	b.Reset(nil, batch.Options{})
+	b.Append(1, []byte{0, 1, 9}, nil, nil) // corrupt: the loader tells
+	data, err := b.Finish()
+	require.NoError(t, err)
+	_, err = store.Append(t.Context(), partition.AppendRequest{TopicPartition: tp(OffsetsTopic, index), Batch: data, Internal: true})
+	require.NoError(t, err)
+
+	var g *ConsumerGroup
+	var told atomic.Int32
+	commit := func() {
+		told.Add(1)
+		_ = g.Commit(context.Background(), map[partition.TopicPartition]CommittedOffset{tp("orders", 0): at(1)}) // refused while there are members
+	}
+	backend := newBackend(store)
+	g, _ = openGroup(t, backend, "billing", Config{Coordinator: CoordinatorConfig{Events: Events{
+		Corrupt: func(CorruptInfo) { commit() }, Rebalance: func(RebalanceInfo) { commit() }, Generation: func(GenerationInfo) { commit() },
+		Assigned: func(AssignedInfo) { commit() }, MemberRemoved: func(MemberRemovedInfo) { commit() },
+		WriteFailed: func(WriteFailedInfo) { backend.setFail(nil); commit() }, OffsetsDeleted: func(OffsetsDeletedInfo) { commit() },
+	}}})
+	m := newClient(t, g, "orders")
+	require.NoError(t, m.enter(t.Context()))
+	require.NoError(t, g.Remove(t.Context(), LeavingMember{MemberID: m.joined.MemberID}))
+	backend.setFail(partition.ErrStorage)
+	require.Error(t, g.Commit(t.Context(), map[partition.TopicPartition]CommittedOffset{tp("orders", 0): at(2)}))
+	require.NoError(t, Delete(t.Context(), backend, "billing"))
+	for told.Load() < 8 {
+		runtime.Gosched() // the loader's may come late
+	}
 }
 
 func TestOpenRefusesWhatCannotBe(t *testing.T) {

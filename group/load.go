@@ -275,7 +275,7 @@ func (l *loader) corrupt(i CorruptInfo) {
 		l.info.CorruptRanges++
 	}
 	l.c.mu.Lock()
-	defer l.c.unlock()
+	defer l.c.release()
 	l.c.tellLocked(i)
 }
 

@@ -66,10 +66,10 @@ func (c *coordinator) write(p *offsetsPartition, once bool) {
 		if once && len(p.queue) > 0 {
 			c.wg.Add(1)
 			go c.write(p, false) // a caller does not work for others
-			c.unlock()
+			c.mu.Unlock()
 			return
 		}
-		c.unlock()
+		c.release()
 	}
 }
 
@@ -171,7 +171,7 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 		result, err = c.backend.Append(ctx, r)
 	}
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.release()
 	c.stats.AppendTime += c.config.Clock.Now().Sub(started)
 	if err != nil {
 		if txn != nil && c.closing && errors.Is(err, context.Canceled) {
