@@ -509,3 +509,65 @@ func (s *consumerSim) peace() {
 		require.LessOrEqual(s.t, most-least, 1)
 	}
 }
+
+// Whatever a log says, in whatever order, a coordinator reads it and answers whoever comes.
+func TestAnyLogOfAConsumerGroupIsSurvived(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 5))
+	for range 1500 {
+		s := newConsumerStory(t)
+		s.config = consumerMachineConfig()
+		s.slow = true
+		s.fresh(s.config)
+		s.setTopic("t", 4, false)
+		ids := []string{"a", "b", "c"}
+		pick := func() string { return ids[random.IntN(len(ids))] }
+		set := func() partitionSet {
+			var parts []TopicIDPartitions
+			for range random.IntN(3) {
+				parts = append(parts, TopicIDPartitions{[]partition.TopicID{s.topics["t"].id, {0: 'x', 15: 1}}[random.IntN(2)], []int32{random.Int32N(7) - 1}})
+			}
+			return newPartitionSet(parts)
+		}
+		for range random.IntN(25) {
+			m := &consumerMember{
+				id: pick(), instanceID: []string{"", "", "i", "j"}[random.IntN(4)], topics: []string{"t"}, regex: []string{"", "t", "["}[random.IntN(3)],
+				assignor: []string{"", "range", "gone"}[random.IntN(3)], rebalance: -1, clientHost: []string{"/h", localPrefix + "0", localPrefix + "2"}[random.IntN(3)],
+				epoch: MemberEpoch(random.IntN(9) - 3), previous: MemberEpoch(random.IntN(9) - 3), state: ReconciliationState(random.IntN(5) - 1), assigned: set(), revoking: set(),
+			}
+			if random.IntN(2) == 0 {
+				m.classic = &classicMember{session: time.Duration(random.IntN(2)) * time.Second}
+			}
+			all := []change{
+				epochChange(MemberEpoch(random.IntN(6)), random.Int64()), subscriptionChange(m), subscriptionChange(m), assignmentChange(m), assignmentChange(m),
+				targetChange(pick(), set()), assignmentEpochChange(MemberEpoch(random.IntN(6))), regexChange("t", &resolvedRegex{topics: []string{"t"}}),
+				goneChange(keyConsumerMember, pick()), goneChange(keyConsumerAssignment, pick()), goneChange(keyConsumerTargetMember, pick()),
+				goneChange(keyConsumerTarget, ""), goneChange(keyConsumerGroup, ""), goneChange(keyConsumerRegex, "t"),
+			}
+			c := all[random.IntN(len(all))]
+			s.log = append(s.log, entry{record: c.record("g"), at: s.end})
+			s.end++
+		}
+		s.restart()
+		for range 20 {
+			for len(s.waiting) > 0 {
+				s.answerLog("ok")
+			}
+			s.now = s.now.Add(2 * time.Second)
+			m := Membership{Group: "g", MemberID: pick(), Generation: Generation(random.IntN(6))}
+			switch random.IntN(6) {
+			case 0:
+				s.classic(syncEvent{s.call("sync"), SyncRequest{Membership: m}}, nil)
+			case 1:
+				s.classic(heartbeatEvent{s.call("alive"), m}, nil)
+			case 2:
+				if timers := slices.SortedFunc(maps.Keys(s.timers), compareTimers); len(timers) > 0 {
+					delete(s.timers, timers[0])
+					s.step(timerEvent{timers[0]})
+				}
+			default:
+				r := ConsumerHeartbeatRequest{Group: "g", MemberID: m.MemberID, MemberEpoch: MemberEpoch(random.IntN(6)), Topics: []string{"t"}, Owned: []TopicIDPartitions{}, RebalanceTimeout: time.Second}
+				s.heartbeat("heartbeat", r)
+			}
+		}
+	}
+}

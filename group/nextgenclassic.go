@@ -154,7 +154,7 @@ func (n *nextgen) sync(e syncEvent) {
 	switch {
 	case err != nil:
 	case e.ProtocolType != "" && e.ProtocolType != ProtocolTypeConsumer,
-		e.Protocol != "" && e.Protocol != member.classic.protocols[0].Name:
+		e.Protocol != "" && e.Protocol != member.classic.protocol():
 		err = ErrInconsistentGroupProtocol
 	case n.isBehind(member) && member.state != MemberUnrevokedPartitions:
 		n.expectJoin(member)
@@ -168,7 +168,7 @@ func (n *nextgen) sync(e syncEvent) {
 	n.alive(member)
 	n.synced[member.id] = true
 	a := Assignment{Partitions: n.topics.byTopicName(member.assigned)}
-	n.reply(answerEffect{call: e.call, sync: &SyncResult{ProtocolType: ProtocolTypeConsumer, Protocol: member.classic.protocols[0].Name, Assignment: a.Append(nil)}})
+	n.reply(answerEffect{call: e.call, sync: &SyncResult{ProtocolType: ProtocolTypeConsumer, Protocol: member.classic.protocol(), Assignment: a.Append(nil)}})
 }
 
 // classicHeartbeat is classicGroupHeartbeatToConsumerGroup.

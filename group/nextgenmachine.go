@@ -376,7 +376,7 @@ func (m *machine) isHere(member *consumerMember) bool {
 func (n *nextgen) watchRevocation(member *consumerMember) {
 	if member.classic == nil && member.state == MemberUnrevokedPartitions && member.epoch >= 0 {
 		n.revoking[member.id] = member.epoch
-		n.m.setTimer(timerRevoke, member.id, member.rebalance)
+		n.m.setTimer(timerRevoke, member.id, max(member.rebalance, time.Millisecond))
 	} else if _, watched := n.revoking[member.id]; watched {
 		delete(n.revoking, member.id)
 		n.m.stopTimer(timerRevoke, member.id)

@@ -154,6 +154,14 @@ type classicMember struct {
 	protocols []Protocol
 }
 
+// protocol is the name of the one that the member was told; empty if the log has none.
+func (c *classicMember) protocol() string {
+	if len(c.protocols) == 0 {
+		return ""
+	}
+	return c.protocols[0].Name
+}
+
 func (c *classicMember) equal(o *classicMember) bool {
 	if c == nil || o == nil {
 		return c == o
