@@ -56,7 +56,7 @@ func inEvent() bool {
 	for skip := 2; ; skip += len(pcs) {
 		n := runtime.Callers(skip, pcs[:])
 		for _, pc := range pcs[:n] {
-			if f := runtime.FuncForPC(pc); f != nil && f.Entry() == eventEntry {
+			if f := runtime.FuncForPC(pc); f != nil && (f.Entry() == eventEntry || f.Entry() == handlerEntry) {
 				return true
 			}
 		}

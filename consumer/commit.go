@@ -65,6 +65,7 @@ type request struct {
 // request makes a commit of these offsets, or of what is finished and not yet committed if there are none, as of now.
 func (m *member) request(offsets map[partition.TopicPartition]group.CommittedOffset) (request, error) {
 	c := m.consumer
+	c.sweepWork()
 	c.mu.Lock()
 	// Invariant: these two are of one generation. An old generation's offsets under the next one's name would be
 	// accepted, although another member has the partition.

@@ -89,6 +89,10 @@ type Config struct {
 	// with a Pattern whether there are other topics (metadata.max.age.ms). Default 5 s; Kafka's is 5 min.
 	MetadataMaxAge time.Duration
 
+	// HoldRetries makes Records, Poll and the functions over them keep records of retry topics (Retry.Topics) until they are
+	// due: their partition is not read meanwhile, others are. Work always does; WorkBatch needs it.
+	HoldRetries bool
+
 	// Interceptors see, and may change, every record before it is yielded, in this order
 	// (interceptor.classes, ConsumerInterceptor.onConsume). They run on the loop's goroutine; the pointer is theirs
 	// for the call.

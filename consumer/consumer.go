@@ -60,9 +60,8 @@ type Consumer struct {
 	passed   bool  // the last damage, or lost tail, was gone behind
 	someLost bool  // a cursor may have lost its tail
 	aborted  aborted
-	// drain, if not nil, waits for those who have records of these partitions (see outstanding), before the last commit of
-	// them. Set before the consumer is read.
-	drain func([]partition.TopicPartition)
+	holding  bool        // records of retry topics wait until they are due; the loop's own
+	unwind   atomic.Bool // the loop before was a Work, which has read further than it has finished
 
 	headers      []partition.Header // a block to give pieces of
 	shown        Record             // to interceptors
@@ -85,6 +84,9 @@ type Consumer struct {
 	sent       []txnOffset      // to the transaction under way
 	broken     bool             // a partition of the transaction under way was revoked
 	async      []asyncCommit    // waiting to be made, in order; the first is under way
+
+	workers atomic.Pointer[workers] // of the Work under way
+	worked  workCounters
 
 	waiting atomic.Bool // the loop waits for records: it is not late
 	counters

@@ -21,6 +21,7 @@ const (
 	pause commandKind = iota
 	resume
 	seek
+	rouse
 )
 
 // Pause stops reading these partitions, from the loop's next step on, until Resume. They stay assigned; the others go
@@ -90,6 +91,8 @@ func (c *Consumer) obey(ctx context.Context, commands []command) error {
 			cursor.jump(cursor.position)
 		case resume:
 			cursor.paused = false
+		case rouse:
+			cursor.wakeAt(partition.Offset(k.to.at))
 		case seek:
 			if err := c.seek(ctx, cursor, k.to); err != nil {
 				c.mu.Lock()
@@ -112,6 +115,7 @@ func (c *Consumer) seek(ctx context.Context, k *cursor, to Position) error {
 	if err != nil {
 		return err
 	}
+	k.detach(true)
 	k.begin(offset)
 	k.read, k.lost = to.leaderEpoch(), lost
 	c.someLost = c.someLost || lost != nil
@@ -123,6 +127,7 @@ func (c *Consumer) seek(ctx context.Context, k *cursor, to Position) error {
 func (c *Consumer) rewind() {
 	for _, k := range c.cursors {
 		if base := partition.Offset(k.base.Load()); base != k.position && k.lost == nil {
+			k.detach(true)
 			k.begin(base)
 		}
 	}

@@ -21,12 +21,16 @@ type cursor struct {
 	paused  bool
 	// leader is the partition's leader epoch as far as is known; read that of the batch that position is in or behind.
 	leader, read partition.LeaderEpoch
+	// tracker knows what of it is in flight in a Work; nil outside of one, and before its first record.
+	tracker *tracker
+	// resting says that nothing is fetched: the next record waits in a retry topic. rested is one behind the offset of the
+	// last that has waited, 0 if none has.
+	resting bool
+	rested  partition.Offset
 	// lost is why nothing is fetched: what was read is not there any more, and the loop has not been told yet.
 	lost *TruncationError
 	// reached is an offset that the end is known not to lie before.
 	reached partition.Offset
-	// out is what others than the loop have of it, nil if nobody ever had.
-	out *outstanding
 	// lentFrom and lentNext are what the last Poll returned, not finished yet; −1 if nothing. lentEpoch is the last's.
 	lentFrom, lentNext partition.Offset
 	lentEpoch          partition.LeaderEpoch
@@ -84,9 +88,10 @@ func (c *cursor) jump(to partition.Offset) {
 
 // begin moves the cursor to a place that has nothing to do with what was read before.
 func (c *cursor) begin(at partition.Offset) {
+	c.detach(false)
 	c.jump(at)
+	c.resting, c.rested = false, 0
 	c.lost = nil
-	c.out.void()
 	c.lentFrom, c.lentNext = -1, -1
 	c.start.Store(int64(at))
 	c.base.Store(int64(at))
@@ -95,7 +100,7 @@ func (c *cursor) begin(at partition.Offset) {
 
 // adopt makes c the cursor of another topic, of the same name: nothing of the old one's offsets holds.
 func (c *cursor) adopt(id partition.TopicID) {
-	c.out.void()
+	c.detach(false)
 	c.mu.Lock()
 	c.id, c.epoch, c.read = id, partition.LeaderEpochUnknown, partition.LeaderEpochUnknown
 	c.finished.Store(-1)
@@ -120,9 +125,11 @@ func (c *cursor) finish(next partition.Offset, epoch partition.LeaderEpoch) {
 // compaction left, or control records.
 func (c *cursor) pass(epoch partition.LeaderEpoch) {
 	switch {
+	case c.tracker != nil:
+		c.tracker.pass(c.position, epoch)
 	case c.lentNext >= 0:
 		c.lentNext, c.lentEpoch = max(c.lentNext, c.position), epoch
-	case c.position > c.place() && !c.out.pass(c.position, epoch):
+	case c.position > c.place():
 		c.finish(c.position, epoch)
 	}
 }

@@ -45,7 +45,7 @@ func (f *fetch) prepare(cursors []*cursor, first, maxPartitionBytes int) bool {
 	for i := range cursors {
 		index := (first + i) % len(cursors)
 		c := cursors[index]
-		if c.paused || c.lost != nil || c.gone.Load() || c.until != noBound && c.fetch >= c.until {
+		if c.paused || c.resting || c.lost != nil || c.gone.Load() || c.until != noBound && c.fetch >= c.until {
 			continue
 		}
 		f.atOnce = f.atOnce || c.until != noBound && (c.until <= c.reached || c.highWatermark.Load() < 0)
@@ -124,8 +124,9 @@ func (f *fetch) nothing(i Isolation) {
 		}
 		k.reached = max(k.reached, end)
 		if to := min(end, k.until); to > k.position {
+			_, epoch, _ := k.ledger()
 			k.jump(to)
-			k.pass(k.epoch)
+			k.pass(epoch)
 		}
 	}
 }

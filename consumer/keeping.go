@@ -125,6 +125,15 @@ func (m *member) needsTurn(e *entered) bool {
 	return e.err != nil || len(e.added) > 0 || len(without(m.consumer.Assignment(), e.tps)) > 0
 }
 
+// givesUp returns what the member has to give up.
+func (m *member) givesUp(e *entered) []partition.TopicPartition {
+	has := m.consumer.Assignment()
+	if e.err != nil {
+		return has
+	}
+	return without(has, without(e.tps, partitionsOf(e.added)))
+}
+
 // unchanged is the end of a rebalance that has changed nothing.
 func (m *member) unchanged() {
 	m.settled()
@@ -147,7 +156,6 @@ func (m *member) apply(e *entered) (again bool, err error) {
 		m.forget()
 		return true, nil
 	case e.err != nil:
-		c.giveUp(has)
 		_ = m.lastCommit()
 		c.tellRevoked(has)
 		c.replace(nil, group.Membership{})
@@ -155,7 +163,6 @@ func (m *member) apply(e *entered) (again bool, err error) {
 	}
 	revoked := without(has, e.tps)
 	if len(revoked) > 0 {
-		c.giveUp(revoked)
 		_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
 		c.tellRevoked(revoked)
 	}

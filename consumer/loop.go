@@ -57,6 +57,9 @@ func (c *Consumer) next(ctx context.Context, wait bool) (*chunk, *batch.Record, 
 				k.cursor.jump(k.cursor.until)
 				continue
 			}
+			if c.holding && len(r.Headers) > 0 && c.hold(k.cursor, r) {
+				continue
+			}
 			return k, r, nil
 		}
 		if err := c.refill(ctx, wait); err != nil || !wait && len(c.set.chunks) == 0 {

@@ -210,8 +210,10 @@ func (m *member) run(ctx context.Context) {
 	// keeps partitions (entering), for the turn.
 	over := m.current().Rebalance // closed when the generation is
 	var entering *entering
-	var entered *entered     // what the turn is wanted for, if partitions were kept; else to rejoin
-	var turn chan<- struct{} // c.turn while it is wanted
+	var entered *entered         // what the turn is wanted for, if partitions were kept; else to rejoin
+	var turn chan<- struct{}     // c.turn while it is wanted
+	var draining <-chan struct{} // before that: what work has in flight of what is to be given up
+	busy := func() bool { return turn != nil || draining != nil }
 	defer func() {
 		m.give(turn)
 		entering.abandon()
@@ -253,23 +255,26 @@ func (m *member) run(ctx context.Context) {
 		case e := <-entering.result():
 			entering = nil
 			if m.needsTurn(&e) {
-				entered, turn = &e, c.turn
-				c.wantTurn()
+				entered, draining = &e, c.drain(m.givesUp(&e))
 				continue
 			}
 			m.unchanged()
 			over = m.current().Rebalance
 			continue
-		case <-unless(turn, commit.c):
+		case <-draining:
+			draining, turn = nil, c.turn // however long the record in hand takes
+			c.wantTurn()
+			continue
+		case <-unless(busy(), commit.c):
 			_ = m.commit(ctx, nil) // Events tell of it; what was not committed is tried again
 			commit.again()
 			continue
-		case <-unless(turn, refresh.c):
+		case <-unless(busy(), refresh.c):
 			refresh.again()
 			if entering != nil || !m.outdated(ctx) {
 				continue
 			}
-		case <-unless(turn, heartbeat.c):
+		case <-unless(busy(), heartbeat.c):
 			heartbeat.again()
 			if entering != nil || m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
 				continue
@@ -282,8 +287,7 @@ func (m *member) run(ctx context.Context) {
 			entering = m.enterKeeping()
 			continue
 		}
-		turn = c.turn // however long the record in hand takes
-		c.wantTurn()
+		draining = c.drain(c.Assignment())
 	}
 }
 
@@ -303,9 +307,9 @@ func (m *member) give(turn chan<- struct{}) {
 	}
 }
 
-// unless returns ticks if the turn is not wanted, and nothing to wait for if it is.
-func unless(turn chan<- struct{}, ticks <-chan struct{}) <-chan struct{} {
-	if turn != nil {
+// unless returns ticks if the member is not busy giving partitions up, and nothing to wait for if it is.
+func unless(busy bool, ticks <-chan struct{}) <-chan struct{} {
+	if busy {
 		return nil
 	}
 	return ticks
@@ -362,7 +366,9 @@ func (m *member) outdated(ctx context.Context) bool {
 func (m *member) expel(held time.Duration) {
 	c := m.consumer
 	err := &ExpelledError{Group: m.group.ID(), MemberID: m.current().MemberID, Held: held}
-	c.tellLost(c.Assignment())
+	lost := c.Assignment()
+	c.loseWork()
+	c.tellLost(lost)
 	_ = m.leave()
 	c.fail(err)
 }
@@ -394,7 +400,7 @@ func (m *member) close() error {
 
 // depart is what comes before the member leaves because it is closed.
 func (m *member) depart() {
-	m.consumer.giveUp(m.consumer.Assignment())
+	<-m.consumer.drain(m.consumer.Assignment())
 	m.departure = m.lastCommit()
 	if generationOver(m.departure) {
 		m.departure = nil // others have the partitions: they read again what was not committed

@@ -12,6 +12,7 @@ import (
 // Position returns the offset behind the last record that the loop has finished, or where reading began; false for a
 // partition that is not assigned.
 func (c *Consumer) Position(tp partition.TopicPartition) (partition.Offset, bool) {
+	c.sweepWork()
 	k := c.cursorOf(tp)
 	if k == nil {
 		return 0, false

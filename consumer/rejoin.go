@@ -18,7 +18,6 @@ func (m *member) rejoin(ctx context.Context) error {
 			c.replace(nil, group.Membership{})
 			c.tellLost(has)
 		} else {
-			c.giveUp(has)
 			_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
 			c.tellRevoked(has)
 			c.replace(nil, group.Membership{})

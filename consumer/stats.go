@@ -43,6 +43,8 @@ type Stats struct {
 	JoinTime         time.Duration // of RebalanceTime, waiting for the other members (join-time-avg)
 	SyncTime         time.Duration // of RebalanceTime, for the assignment (sync-time-avg)
 
+	Work WorkStats // of Work
+
 	Partitions []PartitionStats // assigned (assigned-partitions)
 }
 
@@ -70,6 +72,7 @@ func (c *Consumer) Stats() Stats {
 		RebalanceTime: time.Duration(c.rebalanceTime.Load()), MaxRebalanceTime: time.Duration(c.maxRebalanceTime.Load()),
 		JoinTime: time.Duration(c.joinTime.Load()), SyncTime: time.Duration(c.syncingTime.Load()),
 	}
+	s.Work = c.workStats()
 	c.mu.Lock()
 	cursors := c.assigned
 	c.mu.Unlock()

@@ -80,7 +80,13 @@ func (w *watch) late() bool {
 		progress += k.finished.Load()
 	}
 	c.mu.Unlock()
-	if progress != w.seen || c.waiting.Load() {
+	resting := c.waiting.Load()
+	if w := c.workers.Load(); w != nil {
+		handled, waits := w.progress()
+		progress += handled
+		resting = resting || waits
+	}
+	if progress != w.seen || resting {
 		w.seen, w.slices = progress, 0
 		return false
 	}

@@ -40,6 +40,10 @@ func (c *Consumer) begin(ctx context.Context) (stop func() bool, err error) {
 		c.looping.Store(false)
 		return nil, err
 	}
+	if c.unwind.Swap(false) {
+		c.rewindWork()
+	}
+	c.holding = c.config.HoldRetries
 	c.signals.Or(changed) // a failure or a Close before this loop ends it as well
 	c.finishLent()
 	return context.AfterFunc(ctx, c.signal), nil
@@ -186,14 +190,16 @@ func (c *Consumer) replace(cursors []*cursor, of group.Membership) {
 	for _, k := range cursors {
 		stay[k] = true
 	}
-	kept, undone := 0, false
+	kept, undone, w := 0, false, c.workers.Load()
 	for _, k := range c.cursors {
 		if stay[k] {
 			kept++
 			continue
 		}
+		if w != nil {
+			w.lose(k)
+		}
 		k.version++ // what was fetched of it, or is being fetched, must not bring anything
-		k.out.void()
 		finished := k.finished.Load()
 		undone = undone || finished >= 0 && finished != k.committed.Load() && !c.wasSent(k, finished)
 	}

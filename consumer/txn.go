@@ -33,6 +33,7 @@ func (c *Consumer) TxnOffsets() (*group.ConsumerGroup, group.Membership, map[par
 	if err != nil {
 		return nil, group.Membership{}, nil, fmt.Errorf("offsets for a transaction: %w", err)
 	}
+	c.sweepWork()
 	c.mu.Lock()
 	cursors, membership, broken := c.assigned, c.membership, c.broken
 	c.mu.Unlock()

@@ -1,0 +1,5 @@
+package consumer_test
+
+import "runtime"
+
+func goexit() { runtime.Goexit() }
