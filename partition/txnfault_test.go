@@ -315,3 +315,28 @@ func TestReadOnlyStoreListsTransactionsAndChangesNothing(t *testing.T) {
 	require.Equal(t, TransactionCompleteAbort, stateOf(t, s, "a").State)
 	requireCommitted(t, s, t0)
 }
+
+// A coordinator that cannot read its topic ends nothing, and is replaced when it can.
+func TestCoordinatorThatCouldNotReadItsTopicIsReplaced(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	now := clock.NewManual(time.UnixMilli(1_700_000_000_000))
+	s := openTxnStore(t, disk, Config{Clock: now}, "t")
+	a := newTxnClient(t, s, "a")
+	a.send(t0, "1")
+	require.NoError(t, s.Close())
+	rule := disk.Add(vfs.Rule{Op: vfs.OpOpen | vfs.OpCreate | vfs.OpReadDir, Path: "/s/data/__transaction_state-47*", Err: syscall.ENOSPC, Forever: true})
+	under := disk.Add(vfs.Rule{Op: vfs.OpOpen | vfs.OpCreate, Path: "/s/data/__transaction_state-47/*", Err: syscall.ENOSPC, Forever: true})
+	s = openTxnStore(t, disk, Config{Clock: now})
+	defer s.Close()
+	_, err := s.ListTransactions(t.Context(), TransactionFilter{})
+	require.ErrorIs(t, err, ErrNoSpace)
+	values, next := committed(t, s, t0)
+	require.Empty(t, values)
+	require.Zero(t, next)
+	rule.Lift()
+	under.Lift()
+	now.Advance(time.Minute)
+	settled(t, s)
+	require.Equal(t, TransactionCompleteAbort, stateOf(t, s, "a").State)
+	requireCommitted(t, s, t0)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -119,4 +120,52 @@ func TestImportedProducerIDsAreGivenToNobody(t *testing.T) {
 	next, err := target.InitProducerID(t.Context(), "", 0, NoProducerID)
 	require.NoError(t, err)
 	require.Greater(t, next.ID, a.pid.ID)
+}
+
+// What a real broker wrote of its transactions is taken over: the ids, their producers, and nothing that is open.
+func TestImportTakesOverARealBrokersTransactions(t *testing.T) {
+	s, err := Open(t.TempDir(), Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.Import(t.Context(), "../internal/segment/testdata", ImportOptions{Only: []string{txn.Topic, "golden-txn"}})
+	require.NoError(t, err)
+	settled(t, s)
+	list, err := s.ListTransactions(t.Context(), TransactionFilter{})
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, "golden-a", list[0].TransactionalID)
+	require.EqualValues(t, 15, list[0].Producer.ID)
+	a := newTxnClient(t, s, "golden-a")
+	require.EqualValues(t, 15, a.pid.ID)
+	require.Equal(t, list[0].Producer.Epoch+1, a.pid.Epoch)
+	id, err := s.InitProducerID(t.Context(), "", 0, NoProducerID)
+	require.NoError(t, err)
+	require.Greater(t, id.ID, int64(16))
+	tp := TopicPartition{"golden-txn", 0}
+	before, _ := committed(t, s, tp)
+	a.send(tp, "ours")
+	a.end(true)
+	settled(t, s)
+	requireCommitted(t, s, tp, append(before, "ours")...)
+}
+
+// An import that had to guess the number of partitions may put an id's next record beside its old one.
+func TestNewerRecordOfAnIDInTwoPartitionsCounts(t *testing.T) {
+	disk := vfs.NewMem()
+	s := openTxnStore(t, disk, Config{}, "t")
+	a := newTxnClient(t, s, "a") // in partition 47
+	var w batch.Builder
+	for i, epoch := range []int16{90, 30} {
+		w.Reset(nil, batch.Options{})
+		m := txn.Meta{ProducerID: a.pid.ID, Previous: -1, Next: -1, Epoch: epoch, Timeout: 60_000, Start: -1, Updated: 1}
+		w.Append(1, txn.AppendKey(nil, "a"), txn.AppendValue(nil, &m), nil)
+		b, err := w.Finish()
+		require.NoError(t, err)
+		_, err = s.Append(t.Context(), AppendRequest{TopicPartition: TopicPartition{txn.Topic, int32(3 + i)}, Batch: b, Internal: true})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
+	s = openTxnStore(t, disk, Config{})
+	defer s.Close()
+	require.EqualValues(t, 90, stateOf(t, s, "a").Producer.Epoch)
 }

@@ -16,6 +16,7 @@ func (c *txnCoordinator) load() {
 	err := c.read()
 	if err != nil {
 		c.err = fmt.Errorf("read %s: %w", txn.Topic, err)
+		c.giveUp()
 		close(c.ready)
 		return
 	}
@@ -29,11 +30,22 @@ func (c *txnCoordinator) load() {
 	c.carryOut(effects)
 }
 
+// giveUp has another coordinator take over, with the next request or after a while: the disk may have been full. Half of what
+// there is to know is not enough to end any transaction.
+func (c *txnCoordinator) giveUp() {
+	s := c.s
+	s.txnStart.Lock()
+	defer s.txnStart.Unlock()
+	s.txns.CompareAndSwap(c, nil)
+	s.shell.after(lastTxnRetry, func() { _, _ = s.startTransactions() })
+}
+
 func (c *txnCoordinator) read() error {
-	next := int64(0) // producer id
+	next := int64(0)           // producer id
+	home := map[string]*part{} // where an id was found
 	if t, err := c.s.lookup(txn.Topic); err == nil {
 		for _, p := range *t.parts.Load() {
-			n, err := c.readPart(p)
+			n, err := c.readPart(p, home)
 			if err != nil {
 				return err
 			}
@@ -53,7 +65,7 @@ func (c *txnCoordinator) read() error {
 
 // readPart replays one partition and returns the producer id after the largest in it. What is damaged is left out and told: the
 // last record before it counts for its ids.
-func (c *txnCoordinator) readPart(p *part) (next int64, err error) {
+func (c *txnCoordinator) readPart(p *part, home map[string]*part) (next int64, err error) {
 	if p.start.clean && p.start.end == 0 && p.log.Load() == nil {
 		return 0, nil // has no directory
 	}
@@ -93,7 +105,7 @@ func (c *txnCoordinator) readPart(p *part) (next int64, err error) {
 			b.Iterate(&it, maxDecompressed)
 			for it.Next() {
 				if r := it.Record(); Offset(r.Offset) >= from {
-					next = max(next, c.replay(p, r))
+					next = max(next, c.replay(p, r, home))
 				}
 			}
 			if err := it.Err(); err != nil {
@@ -105,8 +117,9 @@ func (c *txnCoordinator) readPart(p *part) (next int64, err error) {
 	return next, nil
 }
 
-// replay takes over one record.
-func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
+// replay takes over one record. Of an id that is in two partitions, as after an import that had to guess their number, the
+// newer producer counts.
+func (c *txnCoordinator) replay(p *part, r *batch.Record, home map[string]*part) (next int64) {
 	id, ok, err := txn.ParseKey(r.Key)
 	ev := txn.Replay{ID: id}
 	if err == nil && ok && r.Value != nil {
@@ -119,11 +132,18 @@ func (c *txnCoordinator) replay(p *part, r *batch.Record) (next int64) {
 	if err != nil {
 		c.s.warn(p.dir(), fmt.Sprintf("record at offset %d, key %q: %v; it was left out", r.Offset, r.Key, err))
 	}
-	if ok && err == nil {
-		c.mu.Lock()
-		c.m.Step(c.now(), ev, nil)
-		c.mu.Unlock()
+	if !ok || err != nil {
+		return next
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if home[id] != nil && home[id] != p {
+		if old, known := c.m.Describe(id); known && (ev.Meta == nil || old.NewerThan(ev.Meta)) {
+			return next
+		}
+	}
+	home[id] = p
+	c.m.Step(c.now(), ev, nil)
 	return next
 }
 
@@ -139,6 +159,9 @@ func (c *txnCoordinator) lookForOpen(p *part) (effects []txn.Effect, err error) 
 		return nil, nil // nothing is open
 	}
 	producers, err := l.Producers()
+	if err == nil {
+		err = l.Park() // of thousands, none shall stay open for this
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(p.dir()), err)
 	}

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -62,4 +63,9 @@ func (m *Meta) with(ps []Partition) []Partition {
 	out = append(append(out, m.Partitions...), ps...)
 	slices.SortFunc(out, comparePartitions)
 	return slices.Compact(out)
+}
+
+// NewerThan reports whether m is of a later producer, or a later time of the same one, than o of the same id.
+func (m *Meta) NewerThan(o *Meta) bool {
+	return cmp.Or(cmp.Compare(m.ProducerID, o.ProducerID), cmp.Compare(m.Epoch, o.Epoch), cmp.Compare(m.Updated, o.Updated)) > 0
 }
