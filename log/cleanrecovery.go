@@ -33,7 +33,7 @@ func (l *Log) recoverSwaps(d listing) (listing, error) {
 	}
 	for _, n := range append(d.cleaned, d.swapped...) {
 		if !slices.ContainsFunc(commits, func(c segment.Name) bool { return c.Base == n.Base }) {
-			if err := l.removeIfThere(orphanName(n) + suffixOf(n.State)); err != nil {
+			if err := l.removeIfThere(cleanedName(n)); err != nil {
 				return d, err
 			}
 		}
@@ -54,11 +54,19 @@ func below(cleaned []segment.Name, base int64) bool {
 	return slices.ContainsFunc(cleaned, func(n segment.Name) bool { return n.Base <= base })
 }
 
-func suffixOf(state segment.State) string {
-	if state == segment.Swap {
-		return segment.SwapSuffix
+// cleanedName is the inverse of segment.ParseName for a file of a new segment.
+func cleanedName(n segment.Name) string {
+	stem := orphanName(n)
+	switch n.Kind {
+	case segment.KindLog:
+		stem = segment.LogName(n.Base)
+	case segment.KindSnapshot:
+		stem = segment.SnapshotName(n.Base)
 	}
-	return segment.CleanedSuffix
+	if n.State == segment.Swap {
+		return stem + segment.SwapSuffix
+	}
+	return stem + segment.CleanedSuffix
 }
 
 // recoverSwap goes on with the committed segment of base.

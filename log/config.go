@@ -24,6 +24,8 @@ type Config struct {
 	LogStart      Offset      // lower offsets were deleted on purpose
 	Cleaned       Offset      // the owner's copy of Log.Cleaned: up to here compaction has been; above 0, gaps are lawful whatever Settings.Compacted says
 
+	Copied bool // the files are a synced copy: where Compacted, a segment that ends before the next one begins was cleaned so, not cut short
+
 	Maps       *mmap.Budget // cap on mappings, shared by many logs; nil: none. Spent: reads are copies made by pread
 	Notify     func()       // called with no lock held after readers can see more; must be quick and must not call Append
 	ReadOnly   bool         // change nothing; beside a live writer too. Recovery is done in memory only

@@ -63,6 +63,9 @@ func (l *Log) recover(d listing) error {
 		if s.base > r.ends && s.base <= c.LogStart {
 			r.ends = s.base // what is missing was deleted anyway
 		}
+		if s.base > r.ends && r.cleanedGap(r.ends) {
+			r.ends = s.base
+		}
 		if s.base != r.ends {
 			if l.mayCutAt(r.ends) && s.base > r.ends && l.settings.Load().Sync != SyncAlways {
 				r.cut = true // the end of the segment before was not written, its size included
@@ -144,6 +147,12 @@ func (r *recovery) apply(_ int64, b batch.Batch) error {
 		}
 	}
 	return nil
+}
+
+// cleanedGap says whether what is missing at offset, between two segments, was removed by compaction: not by ours, which leaves no such
+// gap, but by Apache Kafka's. A loss of power leaves them too, at the end of what was not synced.
+func (r *recovery) cleanedGap(offset Offset) bool {
+	return r.gapsLawful() && (r.config.Copied || !r.mayCutAt(offset) || r.settings.Load().Sync == SyncAlways)
 }
 
 // mayCutAt says whether bytes from offset on may be an unfinished write: nothing that was synced is.

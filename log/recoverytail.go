@@ -8,7 +8,7 @@ func (r *recovery) tail(s *logSegment, sc *scanned, size int64, cut, last bool, 
 	var cause error
 	switch {
 	case cut:
-	case sc.tail == nil && (last || max(sc.next, r.config.LogStart) >= bound):
+	case sc.tail == nil && (last || max(sc.next, r.config.LogStart) >= bound || r.cleanedGap(sc.next)):
 		return r.short(s, sc, size, last)
 	case sc.tail != nil:
 		kind = map[segment.ScanKind]string{segment.TornTail: TornTail, segment.ZeroTail: ZeroTail, segment.StaleTail: StaleTail, segment.ForeignTail: Foreign}[sc.tail.Kind]

@@ -33,7 +33,11 @@ func (l *Log) prepare(r *waiter, s *Settings) error {
 		}
 	}
 	if l.mustRoll(r, w.tail, s) {
-		return l.roll(r.base)
+		base := r.base
+		if w.segment == nil && w.next < base && l.gapsLawful() && int64(r.last-w.next) <= segment.MaxRelativeOffset {
+			base = w.next // the log begins with a gap, as compaction leaves it, not later
+		}
+		return l.roll(base)
 	}
 	if w.file == nil { // parked
 		return l.openActive()

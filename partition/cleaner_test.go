@@ -236,3 +236,65 @@ func TestLagsAndRatioDecideWhenAPartitionIsCompacted(t *testing.T) {
 	m.Advance(3 * time.Hour)
 	require.Equal(t, 2, events, "overdue")
 }
+
+func TestDirtyPartitionOfAnEarlierProcessIsCompacted(t *testing.T) {
+	fs := vfs.NewMem()
+	s, _ := compactedStore(t, fs, Config{})
+	for i := range 100 {
+		putKey(t, s, fmt.Sprintf("k%d", i%5), fmt.Sprintf("v%d", i))
+	}
+	require.NoError(t, s.Close())
+	s, m := compactedStore(t, fs, Config{})
+	m.Advance(time.Minute)
+	require.Equal(t, int64(1), s.Stats().ByPartition[0].Compactions)
+	require.Less(t, len(readKeys(t, s)), 60)
+}
+
+func TestSnapshotOfACompactedPartitionIsOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := Open(dir, Config{CleanerBackoff: Unlimited})
+	require.NoError(t, err)
+	_, err = s.CreateTopic(t.Context(), "keys", TopicConfig{CleanupPolicy: CleanupCompact, Extra: map[string]string{"internal.segment.bytes": "2048"}})
+	require.NoError(t, err)
+	for i := range 100 {
+		putKey(t, s, fmt.Sprintf("k%d", i%50), fmt.Sprintf("v%d", i))
+	}
+	require.NoError(t, s.Compact(t.Context(), keysTP))
+	require.NoError(t, s.AlterTopicConfig(t.Context(), "keys", map[string]string{"cleanup.policy": "delete"}))
+	putKey(t, s, "k1", "last")
+	want := readKeys(t, s)
+	backup := filepath.Join(t.TempDir(), "backup")
+	require.NoError(t, s.Snapshot(t.Context(), backup))
+	require.NoError(t, s.Close())
+	for range 2 {
+		b, err := Open(backup, Config{CleanerBackoff: Unlimited})
+		require.NoError(t, err)
+		require.Equal(t, want, readKeys(t, b))
+		report, err := b.Verify(t.Context())
+		require.NoError(t, err)
+		require.False(t, report.Damaged(), "%+v", report)
+		require.NoError(t, b.Close())
+	}
+}
+
+func TestCompactAndDeleteDoesBoth(t *testing.T) {
+	s, m := compactedStore(t, vfs.NewMem(), Config{RetentionCheckInterval: time.Minute})
+	require.NoError(t, s.AlterTopicConfig(t.Context(), "keys", map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "3600000"}))
+	for i := range 100 {
+		putKey(t, s, fmt.Sprintf("k%d", i%5), fmt.Sprintf("v%d", i))
+	}
+	m.Advance(time.Minute)
+	require.Equal(t, int64(1), s.Stats().ByPartition[0].Compactions)
+	left := len(readKeys(t, s))
+	require.Less(t, left, 60)
+	for range 3 {
+		m.Advance(59 * time.Minute)
+		putKey(t, s, "new", "value")
+	}
+	require.Equal(t, []string{"100:new=value", "101:new=value", "102:new=value"}, readKeys(t, s)[len(readKeys(t, s))-3:])
+	require.Less(t, len(readKeys(t, s)), left)
+	require.Positive(t, s.Stats().ByPartition[0].RetainedSegments)
+	start, err := s.DeleteRecords(t.Context(), keysTP, 101)
+	require.NoError(t, err)
+	require.Equal(t, Offset(101), start)
+}

@@ -141,7 +141,7 @@ func (s *Store) findImports(from vfs.FS, root string, o ImportOptions) (map[stri
 			}
 		}
 	}
-	if im := found[txn.Topic]; im != nil && o.Topics[txn.Topic].Partitions == 0 {
+	if im := found[txn.Topic]; im != nil && o.Topics[txn.Topic].Partitions == 0 && len(im.dirs) < len(im.topic.parts) {
 		im.topic.parts = grow(im.topic.parts, max(len(im.topic.parts), txn.Partitions)) // as below
 	}
 	if im := found[offsetsTopic]; im != nil && o.Topics[offsetsTopic].Partitions == 0 && len(im.dirs) < len(im.topic.parts) {
@@ -196,8 +196,8 @@ func (s *Store) copyImport(ctx context.Context, from vfs.FS, root string, im *im
 		}
 		for _, f := range files {
 			n := segment.ParseName(f.Name())
-			if n.Kind == segment.KindForeign || n.Kind == segment.KindPartitionMetadata || n.State != segment.Live || f.IsDir() {
-				continue // what is not Kafka's stays behind, and what a cleaner had not finished is still in its sources
+			if n.Kind == segment.KindForeign || n.Kind == segment.KindPartitionMetadata || n.State == segment.Tmp || f.IsDir() {
+				continue // what is not Kafka's stays behind; what a cleaner had not finished is finished or taken back by the open
 			}
 			if err := ctx.Err(); err != nil {
 				return err
@@ -249,6 +249,9 @@ func (s *Store) publishImport(im *importing, r *ImportReport) error {
 		if _, ok := im.dirs[p.tp.Partition]; !ok {
 			continue
 		}
+		p.mu.Lock()
+		p.start.copied = true
+		p.mu.Unlock()
 		l, err := p.open()
 		if err != nil {
 			errs = append(errs, err)

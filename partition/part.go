@@ -48,6 +48,7 @@ type partStart struct {
 	recoveryPoint Offset
 	logStart      Offset
 	cleaned       Offset // the first dirty one
+	copied        bool   // by an import
 	epoch         LeaderEpoch
 	imprint       log.Imprint // of the segment that was appended to last
 }
@@ -171,6 +172,7 @@ func (p *part) logConfig() log.Config {
 		RecoveryPoint: p.start.recoveryPoint,
 		LogStart:      p.start.logStart,
 		Cleaned:       p.start.cleaned,
+		Copied:        p.start.copied,
 		Maps:          p.s.maps,
 		Notify:        p.notify,
 		ReadOnly:      p.s.readOnly,
