@@ -459,6 +459,9 @@ func (n *nextgen) withdraw(call callID) {
 // loaded takes on what was read from the log. Classic members that lived in a process which has ended are removed at
 // once, but for static ones, who may come back within their session.
 func (n *nextgen) loaded() {
+	// A log that is being compacted may name an owner whose giving up is not there any more, because it has a later
+	// record: only at the end is it known who has what.
+	n.live = n.live.clone()
 	n.durable = n.live.clone()
 	n.durable.owners = nil
 	var gone []*consumerMember
