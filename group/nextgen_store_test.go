@@ -131,6 +131,36 @@ func TestHeartbeatOfAConsumerGroupIsChecked(t *testing.T) {
 	require.ErrorIs(t, m.heartbeat(t.Context()), ErrUnsupportedAssignor)
 }
 
+func TestOverridesOfOneConsumerGroup(t *testing.T) {
+	store := newStore(t, "orders")
+	overrides := map[string]ConsumerGroupOverrides{"quick": {SessionTimeout: 3 * time.Second, HeartbeatInterval: time.Second}}
+	manual := clock.NewManual(time.Unix(1.7e9, 0))
+	_, c := openGroup(t, store, "quick", Config{Coordinator: CoordinatorConfig{Clock: manual, ConsumerGroups: ConsumerGroupConfig{Groups: overrides}}})
+	for _, id := range []string{"quick", "usual"} {
+		m := newScripted(c, id, "m", "orders")
+		require.NoError(t, m.heartbeat(t.Context()))
+		r, err := c.ConsumerGroupHeartbeat(t.Context(), ConsumerHeartbeatRequest{Group: id, MemberID: "m", MemberEpoch: m.r.MemberEpoch})
+		require.NoError(t, err)
+		require.Equal(t, map[string]time.Duration{"quick": time.Second, "usual": 5 * time.Second}[id], r.HeartbeatInterval)
+	}
+	for range 4 {
+		manual.Advance(time.Second)
+	}
+	for id, members := range map[string]int{"quick": 0, "usual": 1} {
+		d, err := c.ConsumerGroupDescribe(t.Context(), id)
+		require.NoError(t, err)
+		require.Len(t, d.Members, members)
+	}
+	for _, bad := range []ConsumerGroupConfig{
+		{Groups: map[string]ConsumerGroupOverrides{"g": {HeartbeatInterval: time.Hour}}},
+		{SessionTimeout: time.Hour}, {MaxSize: -1}, {Migration: 9}, {Assignors: []ServerAssignor{nil}}, {Assignors: []ServerAssignor{Uniform, Uniform}}, {RegexRefreshInterval: 1},
+	} {
+		_, err := Open(newStore(t), "g", Config{Coordinator: CoordinatorConfig{ConsumerGroups: bad}})
+		_, is := errors.AsType[*partition.ConfigError](err)
+		require.True(t, is, "%v", err)
+	}
+}
+
 // A regular expression is looked at against all topics of the store, new ones within ten seconds.
 func TestRegularExpressionFindsTopicsOfTheStore(t *testing.T) {
 	store := newStore(t, "orders-de", "orders-fr", "my-orders")

@@ -36,7 +36,7 @@ func (n *nextgen) tryJoin(e joinEvent) error {
 	if e.RebalanceTimeout <= 0 {
 		e.RebalanceTimeout = e.SessionTimeout
 	}
-	if full := n.m.config.consumer.MaxSize; full > 0 && len(n.live.members) >= full && n.live.members[e.MemberID] == nil {
+	if full := n.config.MaxSize; full > 0 && len(n.live.members) >= full && n.live.members[e.MemberID] == nil {
 		return ErrGroupMaxSizeReached
 	}
 	if !n.supports(e.ProtocolType, e.Protocols) {

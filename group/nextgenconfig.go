@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -43,6 +44,26 @@ type ConsumerGroupConfig struct {
 	// Migration says which groups may change their protocol while they have members
 	// (group.consumer.migration.policy). Default MigrateBoth. Groups without members change freely.
 	Migration MigrationPolicy
+
+	// Groups overrides the settings of single groups, by group id (Kafka's configurations of the resource GROUP). The
+	// coordinator keeps the map, which must not be changed afterwards.
+	Groups map[string]ConsumerGroupOverrides
+}
+
+// ConsumerGroupOverrides are settings of one group; 0 is that of ConsumerGroupConfig.
+type ConsumerGroupOverrides struct {
+	SessionTimeout     time.Duration // consumer.session.timeout.ms
+	HeartbeatInterval  time.Duration // consumer.heartbeat.interval.ms
+	AssignmentInterval time.Duration // consumer.assignment.interval.ms
+}
+
+// of returns the settings of a group.
+func (c ConsumerGroupConfig) of(group string) ConsumerGroupConfig {
+	o := c.Groups[group]
+	c.SessionTimeout = orDefault(o.SessionTimeout, c.SessionTimeout)
+	c.HeartbeatInterval = orDefault(o.HeartbeatInterval, c.HeartbeatInterval)
+	c.AssignmentInterval = orDefault(o.AssignmentInterval, c.AssignmentInterval)
+	return c
 }
 
 // MigrationPolicy says in which direction a group with members may change its protocol.
@@ -91,6 +112,13 @@ func (c ConsumerGroupConfig) withDefaults() ConsumerGroupConfig {
 }
 
 func (c ConsumerGroupConfig) validate() error {
+	for id := range c.Groups {
+		of := c.of(id)
+		of.Groups = nil
+		if err := of.validate(); err != nil {
+			return fmt.Errorf("group %q: %w", id, err)
+		}
+	}
 	for _, d := range []struct {
 		key         string
 		d           time.Duration

@@ -185,7 +185,7 @@ func (n *nextgen) becomesClassic(leaving []*consumerMember, instead int) bool {
 		}
 	}
 	full := n.m.config.maxSize
-	return last && rest > 0 && n.m.config.consumer.Migration.downgrades() && (full == 0 || rest <= full)
+	return last && rest > 0 && n.config.Migration.downgrades() && (full == 0 || rest <= full)
 }
 
 // becomeClassic makes the group a classic one (convertToClassicGroup): without those who leave, with what they have as

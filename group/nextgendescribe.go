@@ -36,7 +36,7 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 		return nil, true, true
 	}
 	subscribed := n.known()
-	need = w.heartbeat && now.Sub(n.looked) >= n.m.config.consumer.MetadataInterval
+	need = w.heartbeat && now.Sub(n.looked) >= n.config.MetadataInterval
 	for _, name := range w.names {
 		need = need || !subscribed[name]
 		subscribed[name] = true

@@ -69,7 +69,7 @@ func (n *nextgen) heartbeat(e consumerHeartbeatEvent) error {
 		return n.consumerLeave(e)
 	}
 	n.see(e.topics)
-	if full := n.m.config.consumer.MaxSize; full > 0 && len(n.live.members) >= full && n.live.members[e.MemberID] == nil {
+	if full := n.config.MaxSize; full > 0 && len(n.live.members) >= full && n.live.members[e.MemberID] == nil {
 		return ErrGroupMaxSizeReached
 	}
 	id := e.MemberID
@@ -128,7 +128,7 @@ func (n *nextgen) heartbeat(e consumerHeartbeatEvent) error {
 		delete(n.synced, id)
 	}
 
-	result := &ConsumerHeartbeatResult{MemberID: id, MemberEpoch: now.epoch, HeartbeatInterval: n.m.config.consumer.HeartbeatInterval}
+	result := &ConsumerHeartbeatResult{MemberID: id, MemberEpoch: now.epoch, HeartbeatInterval: n.config.HeartbeatInterval}
 	full := e.RebalanceTimeout > 0 && (e.Topics != nil || e.Regex != nil) && e.Owned != nil
 	if e.MemberEpoch == JoinGroupEpoch || full || !before.assigned.equal(now.assigned) {
 		result.Assignment = now.assigned.clone()
@@ -287,7 +287,7 @@ func (n *nextgen) resolve(before, now string) (bump bool) {
 		topics = sortedSet(topics)
 		old := n.live.regexes[regex]
 		same := old != nil && slices.Equal(old.topics, topics)
-		if same && n.m.now.Sub(old.time) < n.m.config.consumer.RegexRefreshInterval {
+		if same && n.m.now.Sub(old.time) < n.config.RegexRefreshInterval {
 			continue
 		}
 		n.change(regexChange(regex, &resolvedRegex{topics: topics, time: n.m.now.Truncate(time.Millisecond)}))

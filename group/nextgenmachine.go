@@ -15,6 +15,7 @@ import (
 // again of what the log has, which is durable.
 type nextgen struct {
 	m       *machine
+	config  ConsumerGroupConfig // of this group
 	live    *consumerState
 	durable *consumerState // nil until the log knows of the group
 	open    *changeBatch   // collects what is to be written next; never nil
@@ -57,7 +58,7 @@ func (c *conversion) drop(call callID) bool {
 
 func newNextgen(m *machine) *nextgen {
 	n := &nextgen{
-		m: m, live: newConsumerState(), topics: newTopicImage(nil, false),
+		m: m, config: m.config.consumer.of(m.id), live: newConsumerState(), topics: newTopicImage(nil, false),
 		revoking: make(map[string]MemberEpoch), joining: make(map[string]bool), synced: make(map[string]bool), away: make(map[string]bool),
 	}
 	n.open = &changeBatch{of: n}
@@ -353,7 +354,7 @@ func (n *nextgen) alive(member *consumerMember) {
 	case member.classic != nil:
 		n.m.setTimer(timerSession, member.id, member.classic.session)
 	default:
-		n.m.setTimer(timerSession, member.id, n.m.config.consumer.SessionTimeout)
+		n.m.setTimer(timerSession, member.id, n.config.SessionTimeout)
 	}
 }
 

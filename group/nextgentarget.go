@@ -10,7 +10,7 @@ import (
 // assign computes the target assignment of the present epoch (TargetAssignmentBuilder), unless that was done so lately
 // that it has to wait.
 func (n *nextgen) assign() {
-	if wait := n.m.config.consumer.AssignmentInterval - n.m.now.Sub(n.assigned); wait > 0 && !n.assigned.IsZero() {
+	if wait := n.config.AssignmentInterval - n.m.now.Sub(n.assigned); wait > 0 && !n.assigned.IsZero() {
 		n.assigning = true
 		n.m.setTimer(timerAssign, "", wait)
 		return
@@ -72,7 +72,7 @@ func (n *nextgen) assignor() ServerAssignor {
 			votes[member.assignor]++
 		}
 	}
-	all := n.m.config.consumer.Assignors
+	all := n.config.Assignors
 	best := all[0]
 	for _, a := range all {
 		if votes[a.Name()] > votes[best.Name()] {
