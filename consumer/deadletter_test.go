@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,11 +212,14 @@ func TestRetryTopicsDelayARecordAndNobodyElse(t *testing.T) {
 		c, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t", "t-retry-1", "slow"}})
 		require.NoError(t, err)
 		begin := time.Now()
+		var mu sync.Mutex
 		tries := map[partition.Offset][]time.Duration{}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
 			ended <- consumer.Work(ctx, c, func(_ context.Context, r consumer.Record) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if r.Topic != "t" {
 					t.Errorf("shown as a record of %s", r.Topic)
 				}
@@ -233,9 +237,11 @@ func TestRetryTopicsDelayARecordAndNobodyElse(t *testing.T) {
 		require.Equal(t, partition.Offset(4), committedOf(t, g, 0), "what has been delayed does not hold up its source")
 		keyed(t, store, "t", 0, 2, "k")
 		time.Sleep(2 * time.Minute)
+		mu.Lock()
 		require.Equal(t, map[partition.Offset][]time.Duration{
 			0: {0}, 1: {0, 10 * time.Second, 70 * time.Second}, 2: {0}, 3: {0, 10 * time.Second}, 4: {5 * time.Second}, 5: {5 * time.Second},
 		}, tries)
+		mu.Unlock()
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
 		require.EqualValues(t, 3, c.Stats().Work.Delayed)

@@ -25,7 +25,8 @@ type deeds struct {
 	mu      sync.Mutex // guards what follows
 	done    map[partition.TopicPartition]map[partition.Offset]bool
 	owner   map[partition.TopicPartition]string
-	last    map[string]partition.Offset // by member, partition and key
+	tenure  map[partition.TopicPartition]int // how often it was assigned
+	last    map[string]partition.Offset      // by partition, tenure and key
 	commits int
 	repeats int
 }
@@ -60,8 +61,9 @@ func (d *deeds) committed(offsets map[partition.TopicPartition]group.CommittedOf
 	}
 }
 
-// begins checks that a member handles what it owns, and each key's records in order.
-func (d *deeds) begins(member string, r consumer.Record) {
+// begins checks that a member handles what it owns, and each key's records in order. It returns what ends is to be given:
+// a handler may come to its end when its partition has gone, and come back.
+func (d *deeds) begins(member string, r consumer.Record) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	tp := at(r.Topic, r.Partition)
@@ -69,18 +71,21 @@ func (d *deeds) begins(member string, r consumer.Record) {
 		d.t.Errorf("seed %d: %s handles a record of %s, which %q has", d.seed, member, tp, d.owner[tp])
 	}
 	if r.Key == nil {
-		return
+		return ""
 	}
-	key := fmt.Sprint(member, tp, string(r.Key))
+	key := fmt.Sprint(tp, d.tenure[tp], string(r.Key))
 	if last, ok := d.last[key]; ok && r.Offset <= last {
 		d.t.Errorf("seed %d: %s: offset %d of key %s of %s behind %d", d.seed, member, r.Offset, r.Key, tp, last)
 	}
+	return key
 }
 
-func (d *deeds) ends(member string, r consumer.Record) {
+func (d *deeds) ends(key string, o partition.Offset) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last[fmt.Sprint(member, at(r.Topic, r.Partition), string(r.Key))] = r.Offset
+	if key != "" {
+		d.last[key] = o
+	}
 }
 
 // Forward buries.
@@ -115,11 +120,11 @@ func workersHistory(t *testing.T, seed uint64, assignors []group.Assignor) {
 	g := openGroup(t, store, group.Config{Assignors: assignors})
 	d := &deeds{
 		t: t, seed: seed, done: map[partition.TopicPartition]map[partition.Offset]bool{},
-		owner: map[partition.TopicPartition]string{}, last: map[string]partition.Offset{},
+		owner: map[partition.TopicPartition]string{}, last: map[string]partition.Offset{}, tenure: map[partition.TopicPartition]int{},
 	}
 	handle := func(member string, rng *rand.Rand, mu *sync.Mutex) consumer.Handler {
 		return func(ctx context.Context, r consumer.Record) error {
-			d.begins(member, r)
+			key := d.begins(member, r)
 			mu.Lock()
 			wait, luck := time.Duration(rng.IntN(40))*time.Millisecond, rng.IntN(100)
 			mu.Unlock()
@@ -134,7 +139,7 @@ func workersHistory(t *testing.T, seed uint64, assignors []group.Assignor) {
 			case luck < 10:
 				return errors.New("failed")
 			}
-			d.ends(member, r)
+			d.ends(key, r.Offset)
 			if ctx.Err() == nil {
 				d.finish(at(r.Topic, r.Partition), r.Offset)
 			}
@@ -150,9 +155,7 @@ func workersHistory(t *testing.T, seed uint64, assignors []group.Assignor) {
 				defer d.mu.Unlock()
 				for _, tp := range tps {
 					d.owner[tp] = name
-					for _, key := range []string{"a", "b", "c", "d", "e"} { // it begins at the last commit
-						delete(d.last, fmt.Sprint(name, tp, key))
-					}
+					d.tenure[tp]++ // it begins at the last commit
 				}
 			},
 			Revoked: func(tps []partition.TopicPartition) {
