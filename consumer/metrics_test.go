@@ -112,7 +112,7 @@ func TestEveryMetricOfAConsumerMovesWithWhatItCounts(t *testing.T) {
 			r := &consumerRig{store: newStore(t, "t", 1), clock: clock.NewManual(timeZero)}
 			r.backend = &spy{Store: r.store}
 			write(t, r.store, "t", 0, 10, 40)
-			r.group = r.backend.group(t, group.Config{})
+			r.group = r.backend.group(t, group.Config{RebalanceTimeout: 20 * 24 * time.Hour})
 			r.Consumer = join(t, r.group, consumer.Config{Clock: r.clock, MaxPollRecords: 10, CommitInterval: consumer.NoInterval, PrefetchBytes: consumer.NoPrefetch})
 			if v.metric == "records-lag" || v.metric == "records-lead" { // which are known from the first fetch on
 				poll(t, r.Consumer)

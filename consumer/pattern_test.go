@@ -28,7 +28,7 @@ func TestPatternMatchesWholeNamesOfTopicsThatAreNotInternal(t *testing.T) {
 func TestTopicsThatComeAndGoChangeAPatternsSubscription(t *testing.T) {
 	store := newStore(t, "a", 1)
 	time := clock.NewManual(timeZero)
-	g := openGroup(t, store, group.Config{})
+	g := openGroup(t, store, group.Config{RebalanceTimeout: 20 * 24 * 3600e9}) // the clock runs, and nobody reads
 	c := join(t, g, consumer.Config{Topics: []string{}, Pattern: "[ab]", Clock: time})
 	require.Len(t, c.Assignment(), 1)
 	_, err := store.CreateTopic(t.Context(), "b", partition.TopicConfig{Partitions: 2})
