@@ -166,7 +166,7 @@ func (n *nextgen) sync(e syncEvent) {
 	}
 	n.m.stopTimer(timerClassicSync, member.id)
 	n.alive(member)
-	n.synced[member.id] = true
+	n.synced[member.id], n.dirty = true, true
 	a := Assignment{Partitions: n.topics.byTopicName(member.assigned)}
 	n.reply(answerEffect{call: e.call, sync: &SyncResult{ProtocolType: ProtocolTypeConsumer, Protocol: member.classic.protocol(), Assignment: a.Append(nil)}})
 }

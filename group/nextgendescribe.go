@@ -24,6 +24,9 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 		}
 		return names, w.regex != nil && *w.regex != "", true
 	}
+	if w.names == nil && w.regex == nil && !w.joins && now.Sub(n.looked) < min(n.config.MetadataInterval, regexInterval) {
+		return nil, false, false
+	}
 	regexes := w.regex != nil && *w.regex != ""
 	unresolved := regexes && n.live.regexes[*w.regex] == nil
 	for _, member := range n.live.members {

@@ -208,19 +208,21 @@ func (n *nextgen) replace(old, by *consumerMember) {
 // subscribe takes a member's new subscription, and lets the group have another epoch and another target if that
 // changes anything, or if its topics have changed.
 func (n *nextgen) subscribe(before, updated *consumerMember, bump bool, reason string) {
-	if n.live.members[updated.id] == nil || !before.sameSubscription(updated) {
+	changed := n.live.members[updated.id] == nil || !before.sameSubscription(updated)
+	if changed {
 		n.change(subscriptionChange(updated))
 		bump = bump || !slices.Equal(before.topics, updated.topics)
 	}
-	if n.resolve(before.regex, updated.regex) && !bump {
+	if (changed || n.unseen) && n.resolve(before.regex, updated.regex) && !bump {
 		bump = true
 		if before.regex == updated.regex {
 			reason = "regular expressions stand for other topics"
 		}
 	}
-	if !bump && n.hash() != n.live.hash {
+	if (changed || n.unseen) && !bump && n.hash() != n.live.hash {
 		bump, reason = true, "its topics have changed"
 	}
+	n.unseen = false
 	if bump {
 		n.bump(reason)
 	}

@@ -23,9 +23,11 @@ type nextgen struct {
 
 	topics   *topicImage // of the topics subscribed to, at least
 	looked   time.Time   // when that was
+	unseen   bool        // nobody has looked what is new in it
 	lookedAt time.Time   // when all topics were looked at for the last time
 	assigned time.Time   // when the target assignment was computed
 
+	dirty     bool // the phase of the group, and what classic members must know, may have changed
 	assigning bool // the target assignment is to be computed when timerAssign fires
 
 	revoking map[string]MemberEpoch // by member id: the epoch that its revocation timer is for
@@ -148,7 +150,8 @@ func (m *machine) settle() {
 		return
 	}
 	n.flush()
-	if m.next == n {
+	if n.dirty {
+		n.dirty = false
 		m.state = n.live.phase()
 		n.tellLocals()
 	}
@@ -228,6 +231,7 @@ func callOf(e event) callID {
 
 // change makes changes: they hold from here on, and are written with the next batch.
 func (n *nextgen) change(all ...change) {
+	n.dirty = true
 	for _, c := range all {
 		n.live.apply(c)
 	}
@@ -276,6 +280,7 @@ func (m *machine) sendChanges(b *changeBatch) {
 // that is only in memory would give partitions away which the next open takes back.
 func (m *machine) changesAppended(b *changeBatch, err error) {
 	n := b.of
+	n.dirty = true
 	if b == n.sent {
 		n.sent = nil
 	}
@@ -460,6 +465,7 @@ func (n *nextgen) withdraw(call callID) {
 // loaded takes on what was read from the log. Classic members that lived in a process which has ended are removed at
 // once, but for static ones, who may come back within their session.
 func (n *nextgen) loaded() {
+	n.dirty = true
 	// A log that is being compacted may name an owner whose giving up is not there any more, because it has a later
 	// record: only at the end is it known who has what.
 	n.live = n.live.clone()
@@ -510,7 +516,7 @@ func (n *nextgen) see(i *topicImage) {
 			}
 		}
 	}
-	n.topics, n.looked = i, n.m.now
+	n.topics, n.looked, n.unseen = i, n.m.now, true
 	if i.all {
 		n.lookedAt = n.m.now
 	}
