@@ -55,7 +55,7 @@
 //
 // # Reading the source
 //
-// The machine: State has its picture, machine.go its events and effects; join.go, static.go, sync.go, leave.go,
+// The machine: State has its picture, steps.go its events and effects; join.go, static.go, sync.go, leave.go,
 // commit.go, offsets.go (which commit counts, transactions), delete.go, expire.go and replay.go are its steps,
 // testdata/machine its rules as stories. The shell: coordinator.go (calls, timers, effects), requests.go,
 // offsetrequests.go and grouprequests.go (the Coordinator's methods), writer.go, load.go and tail.go (the log), expiry.go,

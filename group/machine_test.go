@@ -1,7 +1,6 @@
 package group
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,75 +65,6 @@ type story struct {
 	log         []entry
 	end         partition.Offset
 	now         time.Time
-}
-
-// entry is a record of the log, or a marker of a producer.
-type entry struct {
-	record
-	at       partition.Offset
-	producer int64 // of a transaction, or 0
-	marker   *markerEvent
-}
-
-// write puts records into the log and returns where the first one is.
-func (s *story) write(e appendEffect) partition.Offset {
-	base := s.end
-	for _, r := range e.records {
-		at := entry{record: r, at: s.end}
-		if e.txn != nil {
-			at.producer = e.txn.Producer.ID
-		}
-		s.log = append(s.log, at)
-		s.end++
-	}
-	return base
-}
-
-// replay reads the log into a machine.
-func (s *story) replay(m *machine) {
-	for _, e := range s.log {
-		if e.marker != nil {
-			m.stepMarker(*e.marker)
-			continue
-		}
-		v, ok, err := decodeRecord(e.key, e.value)
-		require.NoError(s.t, err)
-		require.True(s.t, ok)
-		if e.producer != 0 {
-			m.replayTransactional(e.producer, &v, e.at)
-		} else {
-			m.replay(&v, e.at)
-		}
-	}
-}
-
-// compact leaves the last record of each key below the first transaction that is open, as the cleaner does; aborted ones
-// go, markers stay.
-func (s *story) compact() {
-	outcome := make(map[partition.Offset]bool) // of records in transactions that have ended
-	next := make(map[int64]*markerEvent)
-	for _, e := range slices.Backward(s.log) {
-		if e.marker != nil {
-			next[e.marker.producer] = e.marker
-		} else if m := next[e.producer]; m != nil {
-			outcome[e.at] = m.commit
-		}
-	}
-	bound := s.end
-	for _, e := range s.log {
-		if _, ended := outcome[e.at]; e.producer != 0 && !ended {
-			bound = min(bound, e.at)
-		}
-	}
-	last := make(map[string]partition.Offset)
-	for _, e := range s.log {
-		if e.marker == nil && e.at < bound && (e.producer == 0 || outcome[e.at]) {
-			last[string(e.key)] = e.at
-		}
-	}
-	s.log = slices.DeleteFunc(s.log, func(e entry) bool {
-		return e.marker == nil && e.at < bound && last[string(e.key)] != e.at
-	})
 }
 
 func (s *story) call(what string) callID {
@@ -408,105 +338,6 @@ func (s *story) step(e event) {
 			}
 		}
 	}
-}
-
-func (k timerKey) String() string {
-	name := map[timerKind]string{timerJoin: "join", timerSync: "sync", timerSession: "session", timerPending: "pending", timerRetry: "retry",
-		timerRevoke: "revoke", timerClassicJoin: "classic-join", timerClassicSync: "classic-sync", timerAssign: "assign"}[k.kind]
-	return strings.TrimSpace(name + " " + k.memberID)
-}
-
-func (s *story) answer(e answerEffect) string {
-	var out []string
-	if e.err != nil {
-		if several, ok := errors.AsType[*LeaveError](e.err); ok {
-			for _, err := range several.Members {
-				out = append(out, nameOf(err))
-			}
-			return strings.Join(out, ", ")
-		}
-		if refused, ok := errors.AsType[*OffsetsError](e.err); ok {
-			for _, tp := range sortedKeys(refused.Partitions) {
-				out = append(out, tp.String()+" "+nameOf(refused.Partitions[tp]))
-			}
-			return strings.Join(out, ", ")
-		}
-		out = append(out, nameOf(e.err))
-		if errors.Is(e.err, ErrMemberIDRequired) {
-			out = append(out, e.join.MemberID)
-		}
-		return strings.Join(out, " ")
-	}
-	switch {
-	case e.join != nil:
-		out = append(out, fmt.Sprintf("generation %d, protocol %s, leader %s", e.join.Generation, e.join.Protocol, e.join.LeaderID))
-		for _, m := range e.join.Members {
-			out = append(out, strings.TrimSpace(m.MemberID+" "+printable(m.Metadata)))
-		}
-		if e.join.SkipAssignment {
-			out = append(out, "skip the assignment")
-		}
-		return strings.Join(out, ", ")
-	case e.sync != nil:
-		return "assigned [" + printableAssignment(e.sync.Assignment) + "]"
-	case e.consumer != nil:
-		return printableHeartbeat(e.consumer)
-	}
-	return "ok"
-}
-
-// printable is what scripts say of metadata; a subscription is its topics.
-func printable(metadata []byte) string {
-	if s, err := DecodeSubscription(metadata); err == nil {
-		return strings.Join(s.Topics, "+")
-	}
-	return string(metadata)
-}
-
-// nameOf is Kafka's name of an error.
-func nameOf(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	err = sentinelOf(err)
-	for n, sentinel := range map[string]error{
-		"ILLEGAL_GENERATION": ErrIllegalGeneration, "UNKNOWN_MEMBER_ID": ErrUnknownMemberID, "REBALANCE_IN_PROGRESS": ErrRebalanceInProgress,
-		"MEMBER_ID_REQUIRED": ErrMemberIDRequired, "INCONSISTENT_GROUP_PROTOCOL": ErrInconsistentGroupProtocol,
-		"INVALID_SESSION_TIMEOUT": ErrInvalidSessionTimeout, "GROUP_MAX_SIZE_REACHED": ErrGroupMaxSizeReached,
-		"FENCED_INSTANCE_ID": ErrFencedInstanceID, "NON_EMPTY_GROUP": ErrGroupNotEmpty, "GROUP_SUBSCRIBED_TO_TOPIC": ErrGroupSubscribedToTopic, "GROUP_ID_NOT_FOUND": ErrGroupIDNotFound,
-		"COORDINATOR_NOT_AVAILABLE": ErrCoordinatorNotAvailable, "KAFKA_STORAGE_ERROR": partition.ErrStorage, "CLOSED": partition.ErrClosed,
-		"FENCED_MEMBER_EPOCH": ErrFencedMemberEpoch, "STALE_MEMBER_EPOCH": ErrStaleMemberEpoch, "UNRELEASED_INSTANCE_ID": ErrUnreleasedInstanceID,
-		"UNSUPPORTED_ASSIGNOR": ErrUnsupportedAssignor, "INVALID_REGULAR_EXPRESSION": ErrInvalidRegularExpression, "INVALID_REQUEST": ErrInvalidRequest,
-	} {
-		if err == sentinel { //nolint:errorlint // the name is for the sentinel itself
-			return n
-		}
-	}
-	return err.Error()
-}
-
-func describe(t require.TestingT, r record) string {
-	v, ok, err := decodeRecord(r.key, r.value)
-	require.NoError(t, err)
-	require.True(t, ok)
-	switch {
-	case v.isOffset && v.offset == nil:
-		return fmt.Sprintf("offset of %s deleted", v.tp)
-	case v.isOffset:
-		return fmt.Sprintf("offset %d of %s", v.offset.Offset, v.tp)
-	}
-	if v.change != nil {
-		return describeChange(v.change)
-	}
-	if v.metadata == nil {
-		return "the group deleted"
-	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "generation %d protocol=%q leader=%q", v.metadata.generation, v.metadata.protocol, v.metadata.leader)
-	for _, m := range v.metadata.members {
-		fmt.Fprintf(&out, " %s=[%s]", m.id, printableAssignment(m.assignment))
-	}
-	return out.String()
 }
 
 // check holds the machine to its invariants after every step.
