@@ -15,7 +15,7 @@ import (
 type CleanOptions struct {
 	Now time.Time // decides about compaction lags, tombstones and markers; zero: the log's clock
 
-	// MapBytes bounds the memory of the map from keys to offsets: 24 bytes for each of its slots, of which 85 in 100 are used; it is
+	// MapBytes bounds the memory of the map from keys to offsets: 16 bytes for each of its slots, of which 85 in 100 are used; it is
 	// made no larger than the dirty records can fill. Default 128 MiB. When the keys do not fit, the cleaning ends before the
 	// first that does not, and another goes on from there.
 	MapBytes int64
@@ -172,7 +172,7 @@ func (l *Log) BeginClean(o CleanOptions) (*Cleaning, error) {
 	if setBytes > o.MapBytes/16 {
 		setBytes = 0
 	}
-	c.keys = newOffsetMap(o.MapBytes-setBytes, int64(limit-first))
+	c.keys = newOffsetMap(o.MapBytes-setBytes, int64(limit-first), first)
 	if setBytes > 0 {
 		c.set = []uint64{}
 	}
@@ -210,7 +210,7 @@ func (l *Log) prepareClean() error {
 func (c *Cleaning) Result() CleanResult {
 	r := c.result
 	if c.keys != nil {
-		r.Keys, r.MapUse = c.keys.use()
+		r.Keys, r.MapUse = c.keys.usage()
 	}
 	r.Took = c.log.clock.Now().Sub(c.begun)
 	return r
@@ -288,7 +288,7 @@ func (c *Cleaning) drop() {
 	c.reader.close()
 	c.dropOut()
 	if c.keys != nil {
-		c.result.Keys, c.result.MapUse = c.keys.use()
+		c.result.Keys, c.result.MapUse = c.keys.usage()
 		c.keys.release()
 	}
 	c.set, c.keys = nil, nil
@@ -409,7 +409,9 @@ func (c *Cleaning) copyNext() error {
 			return c.endGroup()
 		}
 		c.result.Segments++
-		return c.reader.open(c.list[c.at], c.list[c.at].base)
+		s := c.list[c.at]
+		c.reader.checked = s.base >= c.result.First && c.boundOf(c.at) <= c.end // while it was mapped
+		return c.reader.open(s, s.base)
 	}
 	b, err := c.reader.next()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 func TestOffsetMapKnowsTheLastOffsetOfEachKeyThatFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := newOffsetMap(rapid.Int64Range(1, 24*400).Draw(t, "bytes"), rapid.Int64Range(0, 300).Draw(t, "keys"))
+		m := newOffsetMap(rapid.Int64Range(1, 16*400).Draw(t, "bytes"), rapid.Int64Range(0, 300).Draw(t, "keys"), 0)
 		records := rapid.SliceOfN(rapid.Byte(), 0, 600).Draw(t, "records")
 		end := Offset(len(records))
 		for i, key := range records {
@@ -40,7 +40,7 @@ func TestOffsetMapKnowsTheLastOffsetOfEachKeyThatFits(t *testing.T) {
 }
 
 func TestOffsetMapStopsAtTheFirstKeyThatDoesNotFit(t *testing.T) {
-	m := newOffsetMap(24*1000, 1<<40)
+	m := newOffsetMap(16*1000, 1<<40, 0)
 	require.Len(t, m.slots, 1000)
 	var key [8]byte
 	put := func(k, offset int) (Offset, bool) {
@@ -67,7 +67,7 @@ func TestOffsetMapStopsAtTheFirstKeyThatDoesNotFit(t *testing.T) {
 }
 
 func BenchmarkOffsetMap(b *testing.B) {
-	m := newOffsetMap(128<<20, 1<<40)
+	m := newOffsetMap(128<<20, 1<<40, 0)
 	var key [16]byte
 	i := uint64(0)
 	b.ReportAllocs()
@@ -78,4 +78,39 @@ func BenchmarkOffsetMap(b *testing.B) {
 			b.Fatal("full")
 		}
 	}
+}
+
+// Beyond a fifth of its memory the map grows once, and never holds more than was asked for.
+func TestOffsetMapGrowsWithinItsMemory(t *testing.T) {
+	const bytes = 16 * 500_000
+	m := newOffsetMap(bytes, 1<<40, 1000)
+	small := len(m.slots)
+	require.Equal(t, bytes/5, small*mapSlotBytes)
+	var key [8]byte
+	put := func(k uint64, offset Offset) (Offset, bool) {
+		binary.BigEndian.PutUint64(key[:], k)
+		return m.put(key[:], offset)
+	}
+	n := uint64(0)
+	var full Offset
+	for ok := true; ok; n++ {
+		full, ok = put(n, 1000+Offset(n))
+	}
+	require.LessOrEqual(t, (small+len(m.slots))*mapSlotBytes, bytes)
+	require.Equal(t, m.limit, m.keys)
+	require.Equal(t, Offset(1000+m.limit), full)
+	for k := range uint64(m.limit) {
+		binary.BigEndian.PutUint64(key[:], k)
+		require.Equal(t, Offset(1000+k), m.get(key[:]))
+	}
+}
+
+func TestOffsetTooFarForTheMapHasNoPlace(t *testing.T) {
+	m := newOffsetMap(1<<20, 100, 7)
+	_, ok := m.put([]byte("a"), 7)
+	require.True(t, ok)
+	full, ok := m.put([]byte("b"), 7+mapOffsetMask)
+	require.False(t, ok)
+	require.Equal(t, Offset(7+mapOffsetMask), full)
+	require.Equal(t, Offset(7), m.get([]byte("a")))
 }

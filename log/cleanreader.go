@@ -18,6 +18,8 @@ type cleanReader struct {
 	position int64 // of the next batch
 	end      int64
 	chain    chain
+	bound    int64 // no offset is there or above
+	checked  bool  // all of it has just been
 
 	window *[]byte
 	from   int64 // position of the window
@@ -38,7 +40,8 @@ func (r *cleanReader) open(s *logSegment, from Offset) error {
 		}
 		r.file = file
 	}
-	r.segment = s
+	_, bound := r.log.boundOf(s)
+	r.segment, r.bound = s, int64(bound)
 	_, r.position = s.index.Load().Offsets.Lookup(int64(from))
 	r.chain = chain{next: int64(s.base), epoch: batch.None, compacted: true}
 	r.filled = 0
@@ -70,7 +73,10 @@ func (r *cleanReader) next() (batch.Batch, error) {
 	}
 	b, err := r.take()
 	if err == nil {
-		if err = r.chain.follow(b); err == nil {
+		if err = r.chain.follow(b); err == nil && r.chain.next > r.bound {
+			err = errBaseOffset
+		}
+		if err == nil && !r.checked {
 			err = b.CheckCRC()
 		}
 		if err != nil {
