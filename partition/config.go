@@ -38,7 +38,7 @@ type Config struct {
 
 	CleanerThreads        int           // log.cleaner.threads, partitions compacted at the same time; default 1
 	CleanerBackoff        time.Duration // log.cleaner.backoff.ms, between two looks at what has become dirty; default 15 s, Unlimited: only Compact compacts
-	CleanerMapBytes       int64         // log.cleaner.dedupe.buffer.size of all threads, held only while they compact; default 128 MiB, for 4 million keys at a time
+	CleanerMapBytes       int64         // log.cleaner.dedupe.buffer.size of all threads, held only while they compact; default 128 MiB, for 5 million keys at a time
 	CleanerBytesPerSecond int64         // log.cleaner.io.max.bytes.per.second, read and written, of each thread; default Unlimited
 
 	// Clock is where all time comes from; default the system's.
