@@ -164,7 +164,7 @@ func (m *member) commitSettled(ctx context.Context, offsets map[partition.TopicP
 	for {
 		c := m.consumer
 		c.mu.Lock()
-		before := c.membership
+		before, had := c.membership, c.assigned
 		c.mu.Unlock()
 		entering := m.entering()
 		err := m.commit(ctx, offsets)
@@ -182,10 +182,14 @@ func (m *member) commitSettled(ctx context.Context, offsets map[partition.TopicP
 			}
 		}
 		c.mu.Lock()
-		same := c.membership == before
+		over := c.membership == before // the group has moved on without us
+		for tp := range offsets {
+			// A partition that has been away and is back may have been read further by another member.
+			over = over || findCursor(c.assigned, tp) != findCursor(had, tp)
+		}
 		c.mu.Unlock()
-		if same {
-			return err // the group has moved on without us
+		if over {
+			return err
 		}
 	}
 }

@@ -5,9 +5,10 @@ import "github.com/partlog/partlog/partition"
 // Listener is told which partitions a member of a group gets and gives up (ConsumerRebalanceListener). Each function may
 // be nil.
 //
-// They are called one at a time: by Join on its goroutine, later on the member's own, at Close on one of Close's. While one
-// runs, no record of the consumer is yielded and the rebalance waits. So it must not read the consumer, nor wait for a
-// loop body or for another member. It may Seek, Pause, Resume, Commit and Close (which then only begins).
+// They are called one at a time: by Join on its goroutine, later on the member's own. While one runs, the rebalance waits,
+// and no record of the consumer is yielded, except while Assigned is told that nothing is new. So it must not read the
+// consumer, nor wait for a loop body or for another member. It may Seek, Pause, Resume, Commit and Close (which then only
+// begins).
 //
 // The order is Kafka's. If all assignors of the group are cooperative, which is the default: after each completed
 // rebalance Revoked with what the member has to give up, if there is any, then Assigned with what is new, also if that is
