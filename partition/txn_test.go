@@ -81,11 +81,13 @@ func settled(t testing.TB, s *Store) {
 		c.mu.Lock()
 		c.m.Each(func(m txn.Meta) {
 			if wait == nil && (m.State.Prepared() || slices.Contains(c.m.Doomed(), m.ID)) {
-				wait = c.waitLocked(m.ID)
+				wait, err = c.waitLocked(m.ID)
+				require.NoError(t, err)
 			}
 		})
 		if wait == nil && len(c.m.Unwritten()) > 0 {
-			wait = c.waitLocked("") // what no id has
+			wait, err = c.waitLocked("") // what no id has
+			require.NoError(t, err)
 		}
 		c.mu.Unlock()
 		if wait == nil {

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type txnCoordinator struct {
 	ticking  bool                   // a Tick is on its way
 	expiring bool                   // an Expire is
 	attempts map[retryKey]int       // of what could not be written
+	stuck    map[string]error       // by id: why its transaction cannot end before the next open
 	closing  bool                   // no new requests
 	stopped  bool                   // nothing more is written
 	stats    TransactionStats
@@ -86,7 +88,7 @@ func (s *Store) startTransactions() (*txnCoordinator, error) {
 	if s.closed.Load() || s.txnClosed {
 		return nil, ErrClosed
 	}
-	c := &txnCoordinator{s: s, ready: make(chan struct{}), waiting: map[string]*txnWaiters{}, attempts: map[retryKey]int{}}
+	c := &txnCoordinator{s: s, ready: make(chan struct{}), waiting: map[string]*txnWaiters{}, attempts: map[retryKey]int{}, stuck: map[string]error{}}
 	c.m.MaxTimeout = int32(min(s.config.MaxTransactionTimeout.Milliseconds(), 1<<31-1))
 	c.work.Go(c.load)
 	s.txns.Store(c)
@@ -132,7 +134,8 @@ func (c *txnCoordinator) enter() error {
 }
 
 // request makes one request of an id and waits for its answer; event is called with mu held. As long as the id is busy with something else it waits for that:
-// until ctx ends, and then the answer is ErrConcurrentTransactions and the context's error.
+// until ctx ends, and then the answer is ErrConcurrentTransactions and the context's error; or until it is known that only the next
+// open can help, and then it is ErrStorage.
 func (c *txnCoordinator) request(ctx context.Context, id string, event func(fresh int64) txn.Event) (ProducerID, error) {
 	if err := c.enter(); err != nil {
 		return NoProducerID, err
@@ -180,9 +183,9 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 				c.mu.Unlock()
 				return &e, nil, nil
 			}
-			w := c.waitLocked(id)
+			w, err := c.waitLocked(id)
 			c.mu.Unlock()
-			return nil, w, nil
+			return nil, w, err
 		}
 	}
 	c.mu.Unlock()
@@ -194,7 +197,8 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if m, ok := c.m.Describe(id); ok && (m.State == txn.PrepareAbort || m.State == txn.PrepareCommit) {
-			return nil, c.waitLocked(id), nil
+			w, err := c.waitLocked(id)
+			return nil, w, err
 		}
 		again := &txnWaiters{free: make(chan struct{})}
 		close(again.free)
@@ -203,15 +207,29 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 	return answer, nil, nil
 }
 
-// waitLocked joins those who wait for an id.
-func (c *txnCoordinator) waitLocked(id string) *txnWaiters {
+// waitLocked joins those who wait for an id, unless that is in vain.
+func (c *txnCoordinator) waitLocked(id string) (*txnWaiters, error) {
+	if err := c.stuck[id]; err != nil {
+		return nil, fmt.Errorf("its last transaction is decided and will end with the next open: %w", err)
+	}
 	w := c.waiting[id]
 	if w == nil {
 		w = &txnWaiters{free: make(chan struct{})}
 		c.waiting[id] = w
 	}
 	w.n++
-	return w
+	return w, nil
+}
+
+// failed counts an attempt at ending an id's transaction that failed, and notes if it has met a partition that takes nothing more.
+func (c *txnCoordinator) failed(id string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.FailedMarkers++
+	if id != "" && errors.Is(err, ErrStorage) {
+		c.stuck[id] = err
+		c.freeLocked(id)
+	}
 }
 
 // leave gives up waiting.
@@ -271,6 +289,9 @@ func (c *txnCoordinator) carryOut(effects []txn.Effect) (answer *txn.Answer) {
 		switch e := effect.(type) {
 		case txn.Write:
 			err := c.write(&e.Meta, e.Durable)
+			if err != nil && (e.Meta.State == txn.CompleteCommit || e.Meta.State == txn.CompleteAbort) {
+				c.failed(e.Meta.ID, err)
+			}
 			effects = append(effects, c.step(txn.Written{ID: e.Meta.ID, Err: err})...)
 		case txn.Answer:
 			answer = &e

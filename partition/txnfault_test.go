@@ -68,13 +68,9 @@ func TestPoisonedPartitionGetsItsMarkerFromTheNextOpen(t *testing.T) {
 	requireCommitted(t, s, t1, "2")
 	now.Advance(time.Hour)
 	require.Equal(t, TransactionPrepareCommit, stateOf(t, s, "a").State)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := c.request(ctx, "a", func(int64) txn.Event {
-		return txn.Add{Call: 1, ID: "a", ProducerID: a.pid.ID, Epoch: a.pid.Epoch, Partitions: []txn.Partition{{Topic: "t", Index: 1}}, Version: 2}
-	})
-	require.ErrorIs(t, err, ErrConcurrentTransactions, "the next transaction waits as long as its caller does")
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, a.trySend(t1, "3"), ErrStorage, "nobody waits for the next open")
+	_, err := s.InitProducerID(t.Context(), "a", time.Minute, NoProducerID)
+	require.ErrorIs(t, err, ErrStorage)
 	require.Error(t, s.Close())
 
 	s = openTxnStore(t, disk, Config{Clock: now})

@@ -18,7 +18,7 @@ type TransactionStats struct {
 	ByRestart int64 // were open or prepared when the store was opened; committed ones are in Committed as well
 
 	Fenced        int64 // requests answered with ErrProducerFenced
-	FailedMarkers int64 // attempts that will be repeated
+	FailedMarkers int64 // writes of a marker or of a transaction's end that failed; they are repeated
 
 	// MarkerTime is from the moment at which an outcome was decided to that at which all of it was written, summed over
 	// Committed and Aborted; MaxMarkerTime the longest.

@@ -187,9 +187,13 @@ func (c *txnCoordinator) markOne(e *txn.Mark, tp txn.Partition) (done bool) {
 		c.s.warn(p.dir(), fmt.Sprintf("transaction of producer %d epoch %d: marker refused: %v", e.ProducerID, e.Epoch, err))
 		return true
 	case !errors.Is(err, ErrClosed):
-		c.mu.Lock()
-		c.stats.FailedMarkers++
-		c.mu.Unlock()
+		id := ""
+		if !e.Orphan {
+			c.mu.Lock()
+			id = c.m.Owner(e.ProducerID)
+			c.mu.Unlock()
+		}
+		c.failed(id, err)
 	}
 	return false
 }

@@ -124,6 +124,14 @@ func (m *Machine) Open() int { return len(m.open) }
 // Len returns how many ids there are.
 func (m *Machine) Len() int { return len(m.byID) }
 
+// Owner returns the id that has a producer id, "" if there is none.
+func (m *Machine) Owner(producerID int64) string {
+	if e := m.byProducer[producerID]; e != nil {
+		return e.meta.ID
+	}
+	return ""
+}
+
 // Knows reports whether a producer's transaction is one that the coordinator will end by itself.
 func (m *Machine) Knows(producerID int64, p Partition) bool {
 	e := m.byProducer[producerID]
