@@ -51,10 +51,18 @@ func (m *machine) beginConsumerGroup(e consumerHeartbeatEvent) error {
 		if err == nil {
 			m.resetClassic()
 		} else {
-			m.metadataUnwritten = unwritten
+			m.restoreUnwritten(unwritten)
 		}
 	}
 	return nil
+}
+
+// restoreUnwritten says again that the classic group's record is missing in the log.
+func (m *machine) restoreUnwritten(unwritten bool) {
+	if unwritten {
+		m.metadataUnwritten = true
+		m.setTimer(timerRetry, "", m.config.retry)
+	}
 }
 
 // upgrade makes a classic group with members a consumer group, for the first member of the new protocol
@@ -86,7 +94,7 @@ func (m *machine) upgrade(e consumerHeartbeatEvent) error {
 	m.metadataUnwritten = false
 	b.done = func(err error) {
 		if err != nil { // the classic group goes on with its rebalance
-			m.metadataUnwritten = unwritten
+			m.restoreUnwritten(unwritten)
 			for id := range n.live.members {
 				if m.byID[id] == nil {
 					n.forget(id)
@@ -99,6 +107,11 @@ func (m *machine) upgrade(e consumerHeartbeatEvent) error {
 			m.answer(member.sync, ErrRebalanceInProgress)
 			n.synced[member.id] = true
 			n.away[member.id] = member.detached
+		}
+		for _, member := range n.live.sorted() {
+			if member.classic != nil && m.byID[member.id] == nil { // it has cancelled its join meanwhile
+				m.hold(leaveEvent{members: []LeavingMember{{MemberID: member.id, Reason: "join was cancelled"}}})
+			}
 		}
 		m.resetClassic()
 		m.next = n

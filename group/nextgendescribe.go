@@ -19,6 +19,14 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 			for _, p := range member.protocols {
 				if s, err := DecodeSubscription(p.Metadata); err == nil {
 					names = append(names, s.Topics...)
+					for _, tp := range s.Owned {
+						names = append(names, tp.Topic)
+					}
+				}
+			}
+			if a, err := DecodeAssignment(member.assignment); err == nil {
+				for _, tp := range a.Partitions {
+					names = append(names, tp.Topic)
 				}
 			}
 		}
