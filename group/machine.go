@@ -38,7 +38,10 @@ type machine struct {
 	offsets map[partition.TopicPartition]storedOffset
 	// awaited are the offsets of transactions that have not ended, by producer id.
 	awaited map[int64]map[partition.TopicPartition]storedOffset
-	lastAt  partition.Offset // of what is known of the log
+	// overtaken are those of them with a later one of the same producer and partition. That may be of its next transaction: a
+	// producer goes on when its commit is decided, and the marker is read later. Invariant: each has its later one in awaited.
+	overtaken map[int64][]offsetRecord
+	lastAt    partition.Offset // of what is known of the log
 	// unwritten are offsets in memory that the log has not taken for want of space; metadataUnwritten says so of the
 	// group's own record. Invariant: if there is any, timerRetry is set or a retry is in flight.
 	unwritten         map[partition.TopicPartition]bool

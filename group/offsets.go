@@ -1,6 +1,10 @@
 package group
 
-import "github.com/partlog/partlog/partition"
+import (
+	"slices"
+
+	"github.com/partlog/partlog/partition"
+)
 
 // storedOffset is a committed offset as the machine holds it.
 type storedOffset struct {
@@ -32,10 +36,13 @@ func (m *machine) put(tp partition.TopicPartition, o storedOffset) bool {
 // place of the log. It reports whether a committed offset was there.
 func (m *machine) drop(tp partition.TopicPartition, at partition.Offset) bool {
 	for producer, offsets := range m.awaited {
+		if old := m.overtaken[producer]; old != nil {
+			m.overtaken[producer] = slices.DeleteFunc(old, func(o offsetRecord) bool { return o.TopicPartition == tp && o.at <= at })
+		}
 		if o, ok := offsets[tp]; ok && o.at <= at {
 			delete(offsets, tp)
-			m.awaitedBy(producer)
 		}
+		m.awaitedBy(producer)
 	}
 	if o, ok := m.offsets[tp]; !ok || o.at > at {
 		return false
@@ -53,11 +60,20 @@ func (m *machine) await(producer int64, o offsetRecord) {
 	if m.awaited[producer] == nil {
 		m.awaited[producer] = make(map[partition.TopicPartition]storedOffset)
 	}
+	if before, ok := m.awaited[producer][o.TopicPartition]; ok {
+		if m.overtaken == nil {
+			m.overtaken = make(map[int64][]offsetRecord)
+		}
+		m.overtaken[producer] = append(m.overtaken[producer], offsetRecord{o.TopicPartition, before})
+	}
 	m.awaited[producer][o.TopicPartition] = o.storedOffset
 }
 
 // awaitedBy reports whether a producer's transaction still has offsets here, and forgets it if not.
 func (m *machine) awaitedBy(producer int64) bool {
+	if len(m.overtaken[producer]) == 0 {
+		delete(m.overtaken, producer)
+	}
 	if len(m.awaited[producer]) > 0 {
 		return true
 	}
@@ -68,6 +84,18 @@ func (m *machine) awaitedBy(producer int64) bool {
 // stepMarker ends a producer's transaction: its offsets before the marker count from here on, or never did. A marker may
 // come more than once.
 func (m *machine) stepMarker(e markerEvent) {
+	var later []offsetRecord
+	for _, o := range m.overtaken[e.producer] {
+		switch {
+		case o.at > e.at:
+			later = append(later, o)
+		case e.commit && m.put(o.TopicPartition, o.storedOffset):
+			delete(m.unwritten, o.TopicPartition)
+		}
+	}
+	if m.overtaken[e.producer] != nil {
+		m.overtaken[e.producer] = later
+	}
 	for tp, o := range m.awaited[e.producer] {
 		if o.at > e.at {
 			continue // of the producer's next transaction
@@ -81,8 +109,14 @@ func (m *machine) stepMarker(e markerEvent) {
 	m.lastAt = max(m.lastAt, e.at)
 }
 
-// unstable reports whether an open transaction has an offset of the partition.
+// unstable reports whether an open transaction has an offset of the partition, or is being given one: whoever takes the partition
+// over now would begin before it.
 func (m *machine) unstable(tp partition.TopicPartition) bool {
+	for _, p := range m.appends {
+		if p.txn != nil && slices.ContainsFunc(p.offsets, func(o offsetRecord) bool { return o.TopicPartition == tp }) {
+			return true
+		}
+	}
 	for _, offsets := range m.awaited {
 		if _, ok := offsets[tp]; ok {
 			return true
@@ -93,7 +127,7 @@ func (m *machine) unstable(tp partition.TopicPartition) bool {
 
 // allUnstable is unstable for these partitions, or for all if none is named, as the errors of an answer.
 func (m *machine) allUnstable(tps []partition.TopicPartition) map[partition.TopicPartition]error {
-	if len(m.awaited) == 0 {
+	if len(m.awaited) == 0 && len(m.appends) == 0 {
 		return nil
 	}
 	if tps == nil {
