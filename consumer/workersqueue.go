@@ -169,7 +169,7 @@ func (w *workers) settle(r *run) {
 	w.counters.tally(r)
 	switch took := time.Duration(r.took); {
 	case took >= slow:
-		w.stride = 1
+		w.stride = max(1, w.stride/2)
 	case took < slow/4 && begun == w.stride:
 		w.stride = min(2*w.stride, maxRun)
 	}
