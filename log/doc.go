@@ -32,10 +32,16 @@
 // which transactions before it were aborted. What is open, what was aborted and where the last stable offset is follows from the batches;
 // snapshots and .txnindex files only save reading them again.
 //
+// # Compaction
+//
+// Clean writes the finished segments anew, without the records that have a newer one of their key, those of aborted transactions, and
+// tombstones and markers whose time has come (KIP-58, KIP-534); offsets stay. Dirty says whether that is worth it. BeginClean and
+// Step do the same in pieces. Reads, appends, retention go on meanwhile, and views stay as they are.
+//
 // # What it leaves to its owner
 //
 // It starts no goroutine and keeps no catalogue. Its owner calls Sync as often as SyncInterval says, Seal until there is nothing left to do,
-// and Retain now and then; it persists RecoveryPoint, Start and whether Close returned nil, and gives them back in Config: they may lag,
+// and Retain now and then; it persists RecoveryPoint, Start, Cleaned and whether Close returned nil, and gives them back in Config: they may lag,
 // but must never be ahead. One process at a time may open a directory for writing; any number may read beside it (Config.ReadOnly).
 //
 // # Reading the source

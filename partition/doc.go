@@ -53,6 +53,17 @@
 // id waits for them. In the weaker modes a loss of power takes what it takes elsewhere, and may take parts of a committed
 // transaction; what was aborted is never shown as committed, and no partition stays behind an open transaction.
 //
+// # Compaction
+//
+// A topic whose CleanupPolicy is CleanupCompact keeps at least the last record of each key (KIP-58); a record without a value, a
+// tombstone, deletes its key, and goes itself after DeleteRetention. The store compacts by itself: each CleanerBackoff it looks at what
+// has been appended to, and cleans the partitions that are dirty enough, the dirtiest first; Compact does it now. Offsets and order
+// never change; whoever reads from the beginning sees the last committed record of every key, whoever stays within DeleteRetention of the
+// end every tombstone. The active segment, what is not stable, and what is younger than MinCompactionLag stays. Each dirty byte is read
+// twice, what stays is written once; memory is bounded by CleanerMapBytes, and more keys than fit take more passes. A crash at
+// any moment loses no last value and brings no older one back. A partition in which something cannot be read is left alone, and
+// told to Events.Uncleanable.
+//
 // # Files
 //
 // A store's directory holds lock, journal (the catalogue) and data, which is a Kafka log directory as it stands:
@@ -67,5 +78,5 @@
 //
 // Locks are taken in this order: Store.admin, Store.txnStart, Store.marking, part.mu, Store.mu, txnCoordinator.mu, shell.mu,
 // part.waitMu; the coordinator's is held for one step of its machine, never during I/O. The log's own locks are
-// innermost; the log calls notify with none of them held.
+// innermost; the log calls notify with none of them held. The cleaner's lock comes before shell.mu, and is held for its lists only.
 package partition
