@@ -6,16 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/partlog/partlog/partition"
 )
-
-// classicTombstone is the record after which the log knows nothing of the classic group.
-func (m *machine) classicTombstone() record {
-	k := kmsg.GroupMetadataKey{Version: keyGroupMetadata, Group: m.id}
-	return record{key: k.AppendTo(nil)}
-}
 
 // resetClassic makes the machine know nothing of a classic group.
 func (m *machine) resetClassic() {

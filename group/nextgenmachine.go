@@ -521,6 +521,3 @@ func (n *nextgen) see(i *topicImage) {
 		n.lookedAt = n.m.now
 	}
 }
-
-// subscribedTo reports whether a member of the group is subscribed to a topic.
-func (n *nextgen) subscribedTo(topic string) bool { return n.live.subscribed()[topic] }

@@ -218,7 +218,7 @@ func TestUniformAssignmentIsStable(t *testing.T) {
 			unchanged := true
 			for i, m := range s.Members {
 				had := m.Target
-				if had == nil || len(had) == 0 {
+				if len(had) == 0 {
 					had = nil
 				}
 				if fmt.Sprint(a[m.ID]) != fmt.Sprint(had) {
