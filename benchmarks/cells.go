@@ -66,6 +66,7 @@ func cells() []cell {
 		commitCell("commit-1-nosync", 1, false),
 		commitCell("commit-64-sync", 64, true),
 		loadCell("coordinator-load-1M-commits"),
+		workersCell("workers-16-keys-1M"),
 		openTailCell("open-1GB-tail"),
 		openPartitionsCell("open-10000-partitions"),
 		keyReadCell("key-read-100-events-of-10M"),
