@@ -9,7 +9,7 @@ import (
 // it again, or beginning a loop, acknowledges the records of the call before; until then a rebalance waits, as it does
 // for a loop body, and if that takes longer than max.poll.interval the member is expelled. io.EOF says that every bound
 // is reached; other errors are those of Records. With Config.OnCorruption Skip, a call after a *log.CorruptionError goes
-// on. If an interceptor panics, nothing counts as returned.
+// on, and unless Reset is ResetNone one after a *TruncationError. If an interceptor panics, nothing counts as returned.
 func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	stop, err := c.begin(ctx)
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 //
 // A non-nil error comes with a zero Record; unless documented as per-record it is the last pair. An endless sequence
 // always ends with its reason: ctx's error, ErrClosed, *ExpelledError, ErrConcurrentUse, partition.ErrOffsetOutOfRange
-// (ResetNone), *log.CorruptionError (Stop; per-record with Skip, as far as it is known where the damage ends), or the
-// source's. One with bounds ends without an error when they are reached.
+// (ResetNone), *log.CorruptionError (Stop; per-record with Skip, as far as it is known where the damage ends),
+// *TruncationError (ResetNone; per-record else), ErrNoOffset, Config.Start's, group.ErrFencedInstanceID, or the source's.
+// One with bounds ends without an error when they are reached.
 func (c *Consumer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		stop, err := c.begin(ctx)
