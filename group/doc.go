@@ -68,7 +68,7 @@
 // partition by partition.
 //
 // Consumer groups are a machine within the machine, nextgen: nextgenstate.go is what the log says of a group,
-// nextgenchange.go and nextgenrecord.go how it changes, nextgenmachine.go how changes are written and taken back,
+// nextgenchange.go and nextgenrecord.go how it changes, nextgenlog.go how changes are written and taken back,
 // nextgenheartbeat.go and nextgentarget.go the protocol, nextgenclassic.go and nextgenconvert.go its dealings with the
 // classic one; testdata/nextgen has the rules as stories. Server assignors are serverassign.go, serveruniform.go and
 // serverbalance.go.
