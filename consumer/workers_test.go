@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -321,7 +322,7 @@ func TestHandlerThatEndsItsGoroutineStopsTheWork(t *testing.T) {
 	c := whole(t, store, "t", 1, consumer.Config{})
 	err := consumer.Work(t.Context(), c, func(_ context.Context, r consumer.Record) error {
 		if r.Offset == 100 {
-			goexit()
+			runtime.Goexit()
 		}
 		return nil
 	}, consumer.WorkConfig{Workers: 2})
@@ -417,4 +418,45 @@ func TestErrorsThatAreNotRetriableAreNotTriedAgain(t *testing.T) {
 		require.ErrorIs(t, got, err)
 		require.Equal(t, 1, n)
 	}
+}
+
+// A Seek under work: what is in flight says nothing of the new place, and what was done there is committed.
+func TestSeekUnderWorkBeginsAtTheNewPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t, "t", 1)
+		keyed(t, store, "t", 0, 100, "a", "b", "c")
+		g := openGroup(t, store, group.Config{})
+		c, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t"}})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		seen := map[partition.Offset]int{}
+		ended := make(chan error)
+		go func() {
+			ended <- consumer.Work(ctx, c, func(_ context.Context, r consumer.Record) error {
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				seen[r.Offset]++
+				return nil
+			}, consumer.WorkConfig{})
+		}()
+		time.Sleep(5*time.Second + time.Millisecond)
+		require.NoError(t, c.Seek(at("t", 0), consumer.AtOffset(90)))
+		time.Sleep(time.Minute)
+		require.Equal(t, partition.Offset(100), committedOf(t, g, 0))
+		mu.Lock()
+		for o := range partition.Offset(100) {
+			require.Equal(t, o < 18 || o >= 90, seen[o] == 1, "offset %d: %d times", o, seen[o])
+		}
+		mu.Unlock()
+		require.NoError(t, c.Seek(at("t", 0), consumer.Earliest()))
+		time.Sleep(500 * time.Millisecond)
+		require.NoError(t, c.Pause(at("t", 0)))
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		position, _ := c.Position(at("t", 0))
+		require.Equal(t, partition.Offset(3), position, "the three that were running")
+		require.NoError(t, c.Close())
+	})
 }

@@ -1,5 +1,0 @@
-package consumer_test
-
-import "runtime"
-
-func goexit() { runtime.Goexit() }
