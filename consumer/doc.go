@@ -49,6 +49,16 @@
 // offset behind a tail that was lost, as SyncNever topics lose it with the power, is told by *TruncationError, and what
 // has taken the place of the lost records is read (KIP-320).
 //
+// # Workers
+//
+// Work handles a consumer's records in parallel, those of one key one after the other, and commits only the prefix of a
+// partition that is done. A record that fails is tried again in place or through retry topics, and buried in a dead-letter
+// topic at last (Retry, DeadLetter), before its source is committed; with WorkBatch, in the transaction of its source.
+//
+//	err := consumer.Work(ctx, c, consumer.Typed(consumer.String, consumer.JSON[Order], charge), consumer.WorkConfig{
+//		Retry: consumer.Retry{Attempts: 3}, DeadLetter: "orders-dead", Forwarder: p, // a *producer.Producer
+//	})
+//
 // # Bytes
 //
 // Records, Poll and the typed views give copies, one buffer a fetch and partition. PollBorrowed gives the mapped bytes
@@ -56,7 +66,7 @@
 //
 // # Goroutines
 //
-// A consumer is read by one goroutine at a time (ErrConcurrentUse); for parallel reading make one consumer a goroutine.
+// A consumer is read by one goroutine at a time (ErrConcurrentUse); for parallel reading make one consumer a goroutine, or Work.
 // Pause, Resume, Seek, the commits and queries, Stats and Close may be called from any, also inside the loop and in the
 // functions of Config.Events and Config.Listener, where Close only begins. One goroutine belongs to each member of a
 // group; entering a generation without giving up its partitions takes another, and so do reading ahead and CommitAsync
