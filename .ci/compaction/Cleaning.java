@@ -35,10 +35,15 @@ public class Cleaning {
             Cleaner cleaner = new Cleaner(0, new SkimpyOffsetMap(1 << 20), 1 << 16, 1 << 20, 0.9,
                 new Throttler(Double.MAX_VALUE, Long.MAX_VALUE, "cleaner", "bytes", Time.SYSTEM), Time.SYSTEM, tp -> { });
             try (PrintStream out = new PrintStream(name + ".kafka", StandardCharsets.UTF_8)) {
-                for (String now : times) {
+                for (int pass = 0; pass < times.length; pass++) {
+                    String now = times[pass];
                     long limit = Math.min(log.lastStableOffset(), log.activeSegment().baseOffset());
-                    // Each pass takes all of the log as dirty: with nothing dirty Kafka's cleaner does nothing.
-                    long cleaned = cleaner.doClean(new LogToClean(log, 0, limit, false), Long.parseLong(now)).getKey();
+                    // The first and the last pass take all of the log as dirty, the others a part: with nothing dirty Kafka's cleaner does nothing.
+                    long base = 0;
+                    for (LogSegment s : log.logSegments())
+                        base = s.baseOffset() <= limit ? s.baseOffset() : base;
+                    long dirty = pass % 3 == 0 ? 0 : Math.min(log.logEndOffset() * pass / 4, base - 1);
+                    long cleaned = cleaner.doClean(new LogToClean(log, Math.max(dirty, 0), limit, false), Long.parseLong(now)).getKey();
                     out.println("pass " + now + " cleaned " + cleaned);
                     for (LogSegment s : log.logSegments())
                         for (RecordBatch b : s.log().batches())
