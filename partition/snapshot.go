@@ -125,6 +125,12 @@ func (b *Store) takeCatalogue(state []byte) error {
 		return err
 	}
 	b.cat.directoryID = directory
+	b.refreshLocked(true, nil)
+	for _, t := range b.cat.topics { // now that all are known to be empty: until Close tells the end, as in any open store
+		for i := range t.parts {
+			t.parts[i].end = -1
+		}
+	}
 	// An entry first: a snapshot of the journal is one after its last entry, and must be newer than what it replaces.
 	var e encoder
 	e.int(b.cat.nextID)
@@ -134,7 +140,6 @@ func (b *Store) takeCatalogue(state []byte) error {
 	if err := b.journal.Compact(b.cat.encode()); err != nil {
 		return err
 	}
-	b.refreshLocked(true, nil)
 	for _, t := range b.index.Load().byName {
 		st := *t.settings.Load()
 		st.log.Sync = SyncNever // whatever the topic's mode is: the backup is synced once, by its Close

@@ -169,3 +169,30 @@ func TestNewerRecordOfAnIDInTwoPartitionsCounts(t *testing.T) {
 	defer s.Close()
 	require.EqualValues(t, 90, stateOf(t, s, "a").Producer.Epoch)
 }
+
+// A partition of a backup with a transaction open in it counts as one after a crash. Its records are there for whoever reads it first, and the
+// transaction is found and aborted.
+func TestBackupWithAnOpenTransactionIsWholeAtItsFirstRead(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openTxnStore(t, fs, Config{}, "t")
+	defer s.Close()
+	c, tp := newTxnClient(t, s, "a"), TopicPartition{"t", 0}
+	c.send(tp, "x")
+	c.end(true)
+	settled(t, s)
+	c.send(tp, "y")
+	end, err := s.ListOffsets(context.Background(), tp, TimestampLatest)
+	require.NoError(t, err)
+	require.NoError(t, s.Snapshot(context.Background(), "/b"))
+	b, err := Open("/b", Config{FS: fs})
+	require.NoError(t, err)
+	defer b.Close()
+	rs, err := b.Fetch(context.Background(), FetchRequest{Partitions: []FetchPosition{{TopicPartition: tp, LeaderEpoch: -1}}})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, rs[0].HighWatermark, end)
+	rs[0].Lease.Release()
+	settled(t, b)
+	values, next := committed(t, b, tp)
+	require.Equal(t, []string{"x"}, values)
+	require.Greater(t, next, end)
+}
