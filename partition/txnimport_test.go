@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"math/rand/v2"
 	"syscall"
 	"testing"
