@@ -114,6 +114,11 @@ func (m *machine) stepNextgen(e event) bool {
 	case withdrawEvent:
 		n.withdraw(e.call)
 		return false
+	case deleteGroupEvent:
+		if !n.busy() {
+			return false
+		}
+		m.hold(e) // its tombstones come behind what is not on its way yet
 	case loadedEvent:
 		n.loaded()
 	default:
