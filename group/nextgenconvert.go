@@ -69,6 +69,10 @@ func (m *machine) upgrade(e consumerHeartbeatEvent) error {
 	case full > 0 && len(m.members) > full:
 		return fmt.Errorf("%w: it is a classic group, and too large for an upgrade", ErrGroupIDNotFound)
 	}
+	// The request may have waited for the end of another consumer group, and the shell have looked for that one.
+	if names, _, _ := m.topicsNeeded(m.now, topicsWanted{names: e.Topics, joins: true}); !e.topics.covers(names) {
+		return errLookAgain
+	}
 	n, err := m.upgraded(e.topics)
 	if err == nil {
 		err = n.heartbeat(e)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -29,16 +30,22 @@ func (c *coordinator) consumerGroupHeartbeat(ctx context.Context, r ConsumerHear
 		}
 		e.newMemberID = uuid
 	}
-	topics, err := c.topicsFor(ctx, r.Group, topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: r.MemberEpoch >= JoinGroupEpoch, joins: r.MemberEpoch == JoinGroupEpoch})
-	if err != nil {
-		return ConsumerHeartbeatResult{}, err
+	w := topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: r.MemberEpoch >= JoinGroupEpoch, joins: r.MemberEpoch == JoinGroupEpoch}
+	for {
+		topics, err := c.topicsFor(ctx, r.Group, w)
+		if err != nil {
+			return ConsumerHeartbeatResult{}, err
+		}
+		e.topics = topics
+		a, err := c.request(ctx, r.Group, func(call callID) event { e.call = call; return e })
+		switch {
+		case errors.Is(err, errLookAgain):
+		case err != nil:
+			return ConsumerHeartbeatResult{}, err
+		default:
+			return *a.consumer, nil
+		}
 	}
-	e.topics = topics
-	a, err := c.request(ctx, r.Group, func(call callID) event { e.call = call; return e })
-	if err != nil {
-		return ConsumerHeartbeatResult{}, err
-	}
-	return *a.consumer, nil
 }
 
 // topicsWanted says for what a group needs to know of topics.

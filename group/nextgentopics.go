@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -38,6 +39,14 @@ func newTopicImage(metadata []partition.Metadata, all bool) *topicImage {
 		}
 	}
 	return i
+}
+
+// errLookAgain: the group has become another one since the shell looked at topics.
+var errLookAgain = fmt.Errorf("%w: its topics are to be looked at again", ErrCoordinatorNotAvailable)
+
+// covers reports whether all of these topics are in the image, unless they do not exist.
+func (i *topicImage) covers(names []string) bool {
+	return len(names) == 0 || i != nil && (i.all || !slices.ContainsFunc(names, func(name string) bool { return !i.asked[name] }))
 }
 
 // with returns an image with one topic more.
