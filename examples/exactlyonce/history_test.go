@@ -45,6 +45,9 @@ type history struct {
 	seed   int
 	synced bool
 	disk   *partitiontest.Disk
+	// weather, if set, runs beside the workers until ctx ends. They have to live with whatever it causes.
+	weather func(ctx context.Context, h *history, store *partition.Store, rng *rand.Rand)
+	topics  partition.TopicConfig
 }
 
 func (h *history) open() *partition.Store {
@@ -61,7 +64,14 @@ func (h *history) run() (records int) {
 	records = 200 + h.rng.IntN(400)
 	store := h.open()
 	for _, topic := range []string{"in", "out"} {
-		_, err := store.CreateTopic(h.t.Context(), topic, partition.TopicConfig{Partitions: historyPartitions})
+		config := h.topics
+		config.Partitions = historyPartitions
+		_, err := store.CreateTopic(h.t.Context(), topic, config)
+		require.NoError(h.t, err)
+	}
+	if h.weather != nil {
+		_, err := store.CreateTopic(h.t.Context(), "table", partition.TopicConfig{CleanupPolicy: partition.CleanupCompact, MinCleanableDirtyRatio: partition.Zero,
+			DeleteRetention: partition.Zero, Extra: map[string]string{"internal.segment.bytes": "1024"}})
 		require.NoError(h.t, err)
 	}
 	p, err := producer.New(store, producer.Config{})
@@ -78,6 +88,9 @@ func (h *history) run() (records int) {
 	store = h.open()
 	defer store.Close()
 	h.check(store, records)
+	if h.weather != nil {
+		h.consistent(h.t.Context(), store)
+	}
 	return records
 }
 
@@ -102,6 +115,14 @@ func (h *history) work(store *partition.Store, enough int) {
 	if enough == 0 {
 		close(reached)
 	}
+	calm := func() {}
+	if h.weather != nil {
+		rng := rand.New(rand.NewPCG(h.rng.Uint64(), 17))
+		sky, end := context.WithCancel(ctx)
+		var bad sync.WaitGroup
+		bad.Go(func() { h.weather(sky, h, store, rng) })
+		calm = func() { end(); bad.Wait() }
+	}
 	for i := range 3 {
 		rng := rand.New(rand.NewPCG(h.rng.Uint64(), uint64(i)))
 		wg.Go(func() {
@@ -121,13 +142,16 @@ func (h *history) work(store *partition.Store, enough int) {
 			after = h.disk.Crash(h.rng.Uint64())
 		}
 		stop()
+		calm()
 		wg.Wait()
 		_ = g.Close()
 		_ = store.Close()
 		h.disk = after
+		h.disk.SetFree(-1)
 		return
 	}
 	wg.Wait()
+	calm()
 	require.NoError(h.t, g.Close())
 	require.NoError(h.t, store.Close())
 }
@@ -135,7 +159,7 @@ func (h *history) work(store *partition.Store, enough int) {
 // worker processes as one member with one instance of its transactional id, and reports whether there is nothing left.
 func (h *history) worker(ctx context.Context, store *partition.Store, g *group.ConsumerGroup, id int, rng *rand.Rand, done func(int)) (finished bool) {
 	fails := func(err error) bool {
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && h.weather == nil {
 			require.ErrorIs(h.t, err, producer.ErrProducerFenced, "seed %d", h.seed)
 		}
 		return err != nil
@@ -165,6 +189,11 @@ func (h *history) worker(ctx context.Context, store *partition.Store, g *group.C
 			for _, r := range records {
 				tx.SendAsync(ctx, producer.Record{Topic: "out", Key: r.Key, Value: r.Value}, nil)
 			}
+			if h.weather != nil { // how far each partition has come, in a table
+				for _, r := range records {
+					tx.SendAsync(ctx, producer.Record{Topic: "table", Key: strconv.AppendInt(nil, int64(r.Partition), 10), Value: strconv.AppendInt(nil, int64(r.Offset), 10)}, nil)
+				}
+			}
 			if rng.IntN(4) == 0 {
 				return errAgain
 			}
@@ -177,7 +206,7 @@ func (h *history) worker(ctx context.Context, store *partition.Store, g *group.C
 		case errors.Is(err, producer.ErrProducerFenced):
 			return false
 		default:
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && h.weather == nil {
 				require.NoError(h.t, err, "seed %d", h.seed)
 			}
 			return false
