@@ -182,6 +182,9 @@ func (m *machine) upgraded(topics *topicImage) (*nextgen, error) {
 // becomesClassic reports whether the group is to be a classic one when these members leave it, the last of the new
 // protocol among them, while some come instead (validateOnlineDowngradeWithFencedMembers, WithReplacedMember).
 func (n *nextgen) becomesClassic(leaving []*consumerMember, instead int) bool {
+	if n.looked.IsZero() {
+		return false // nobody has looked at topics since the log was read: what members have cannot be named
+	}
 	rest, last := instead, false
 	for id, member := range n.live.members {
 		switch {

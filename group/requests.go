@@ -59,6 +59,9 @@ func (c *coordinator) Sync(ctx context.Context, r SyncRequest) (SyncResult, erro
 
 // Heartbeat implements Coordinator.
 func (c *coordinator) Heartbeat(ctx context.Context, m Membership) error {
+	if err := c.lookAtTopics(ctx, m.Group, nil); err != nil {
+		return fmt.Errorf("heartbeat in group %q: %w", m.Group, err)
+	}
 	if _, err := c.request(ctx, m.Group, func(call callID) event { return heartbeatEvent{call, m} }); err != nil {
 		return fmt.Errorf("heartbeat in group %q: %w", m.Group, err)
 	}
