@@ -3,6 +3,8 @@ package partition
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -220,4 +224,36 @@ func TestStrangersTransactionalBatchesAreRefused(t *testing.T) {
 	settled(t, s)
 	requireCommitted(t, s, t0, "1")
 	requireCommitted(t, s, t1)
+}
+
+// A fence that is decided while the store is being closed, and whose marker cannot be written, does not keep Close waiting.
+func TestCloseEndsAFenceWhoseMarkersWaitForTheNextOpen(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	now := clock.NewManual(time.UnixMilli(1_700_000_000_000)) // nothing times out
+	s := openTxnStore(t, disk, Config{Clock: now}, "t")
+	c := newTxnClient(t, s, "a")
+	c.send(TopicPartition{"t", 0}, "x")
+	coordinator := s.txns.Load()
+	closing := make(chan struct{})
+	var once sync.Once
+	disk.OnOp(func(op vfs.Op) {
+		if op.Kind == vfs.OpSync && strings.Contains(op.Path, txn.Topic) { // the fence's record
+			once.Do(func() {
+				go func() { _ = s.Close(); close(closing) }()
+				for {
+					coordinator.mu.Lock()
+					begun := coordinator.closing
+					coordinator.mu.Unlock()
+					if begun {
+						return
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+	})
+	disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "/s/data/t-0/*.log", Forever: true})
+	_, err := s.InitProducerID(context.Background(), "a", time.Minute, NoProducerID)
+	require.ErrorIs(t, err, ErrClosed)
+	<-closing
 }

@@ -196,6 +196,9 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 	if answer.Err == txn.ErrConcurrentTransactions { // a fence: what it fenced must end first
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.closing { // nobody would wake it, if a marker has to wait for the next open
+			return nil, nil, ErrClosed
+		}
 		if m, ok := c.m.Describe(id); ok && (m.State == txn.PrepareAbort || m.State == txn.PrepareCommit) {
 			w, err := c.waitLocked(id)
 			return nil, w, err
