@@ -163,3 +163,41 @@ func TestKeyIndexIsRightWhileItIsBuiltUnderAppends(t *testing.T) {
 	appends.Wait()
 	require.Len(t, offsetsOf(t, l, "k", 0), 420)
 }
+
+// Retention takes segments from under a lookup that is on its way back to the log's beginning.
+func TestKeyIsLookedUpWhileSegmentsGo(t *testing.T) {
+	l, _, err := Open(keyConfig(vfs.NewMem()))
+	require.NoError(t, err)
+	defer l.Abandon()
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			last, err := l.LastOfKey([]byte("nobody's"))
+			if err != nil || last != -1 {
+				t.Errorf("last %d, %v", last, err)
+				return
+			}
+			if _, err := l.KeyOffsets(nil, []byte("k1"), 0); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range 3000 {
+		_, err := l.Append(makeOfKeys(compress.None, fmt.Sprint("k", i%7), "some more"), AppendOptions{})
+		require.NoError(t, err)
+		if i%40 == 39 {
+			sealAll(t, l)
+			_, err := l.DeleteRecords(l.Visible() - 5)
+			require.NoError(t, err)
+		}
+	}
+	close(over)
+	wg.Wait()
+}

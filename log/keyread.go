@@ -61,7 +61,11 @@ func (l *Log) lastOfKey(key []byte) (Offset, error) {
 			return -1, l.keyError(list[i], err)
 		}
 		for j := len(offsets) - 1; j >= 0 && offsets[j] >= l.Start(); j-- {
-			if has, err := l.hasKey(offsets[j], key); err != nil || has {
+			has, err := l.hasKey(offsets[j], key)
+			if err != nil && list[i].removed.Load() {
+				return -1, errReplaced
+			}
+			if err != nil || has {
 				return offsets[j], err
 			}
 		}
@@ -71,8 +75,8 @@ func (l *Log) lastOfKey(key []byte) (Offset, error) {
 
 // keyError is an error of a lookup in s: one of a segment that was taken out meanwhile says nothing about the log.
 func (l *Log) keyError(s *logSegment, err error) error {
-	if err == errReplaced {
-		return err
+	if err == errReplaced || s.removed.Load() {
+		return errReplaced // or retention has
 	}
 	if e, ok := errors.AsType[*suspicion](err); ok {
 		return l.corruptNow(e)
