@@ -20,6 +20,9 @@ func (l *Log) offsetForTimestamp(ts int64) (Offset, int64, error) {
 	}
 	for _, s := range l.segmentList() {
 		offset, found, err := l.timestampIn(s, ts)
+		if err != nil && s.removed.Load() {
+			return 0, -1, errReplaced // or retention has taken it
+		}
 		if err != nil {
 			return 0, -1, err
 		}
@@ -47,6 +50,9 @@ func (l *Log) offsetForMaxTimestamp() (Offset, int64, error) {
 	newest := int64(-1)
 	for _, s := range l.segmentList() {
 		largest, err := l.largestTimestamp(s)
+		if err != nil && s.removed.Load() {
+			return 0, -1, errReplaced
+		}
 		if err != nil {
 			return 0, -1, err
 		}
