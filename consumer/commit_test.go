@@ -188,7 +188,7 @@ func TestTopicThatWasGoneForAMomentIsReadAgain(t *testing.T) {
 			}
 		}
 	}
-	g := backend.group(t, group.Config{})
+	g := backend.group(t, group.Config{RebalanceTimeout: 20 * 24 * 3600e9}) // the clock runs
 	c := join(t, g, consumer.Config{Clock: time})
 	got := make(chan []consumer.Record, 1)
 	go func() {
