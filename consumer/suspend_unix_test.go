@@ -24,7 +24,7 @@ import (
 
 const (
 	suspendEnv = "PARTLOG_TEST_SUSPENDED" // the store's directory: this process is the one to be suspended
-	pollLimit  = 5 * time.Second // long enough for an answer of the parent on a busy machine
+	pollLimit  = 5 * time.Second          // long enough for an answer of the parent on a busy machine
 	suspension = 6 * time.Second
 )
 
