@@ -68,13 +68,13 @@ func (s *Store) copyTo(ctx context.Context, b *Store) (damage, err error) {
 	s.admin.Lock()
 	state := s.copyCatalogue()
 	topics := s.index.Load()
+	names := sortedKeys(topics.byName)
+	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(snapshotRank(x), snapshotRank(y)) })
+	ends := s.cut(topics, names) // before a topic is made that would be missing: a transaction may be in it, committed offsets even
 	s.admin.Unlock()
 	if err := b.takeCatalogue(state); err != nil {
 		return nil, err
 	}
-	names := sortedKeys(topics.byName)
-	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(snapshotRank(x), snapshotRank(y)) })
-	ends := s.cut(topics, names)
 	var bad []error
 	for _, name := range names {
 		for i, p := range *topics.byName[name].parts.Load() {
