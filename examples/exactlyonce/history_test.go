@@ -137,6 +137,15 @@ func (h *history) work(store *partition.Store, enough int) {
 		case <-reached:
 		case <-finished:
 		}
+		if h.weather != nil && h.rng.IntN(3) == 0 { // closed in the middle of it all instead
+			_ = store.Close()
+			stop()
+			calm()
+			wg.Wait()
+			_ = g.Close()
+			h.disk.SetFree(-1)
+			return
+		}
 		after := h.disk.Kill()
 		if h.synced && h.rng.IntN(2) == 0 {
 			after = h.disk.Crash(h.rng.Uint64())
