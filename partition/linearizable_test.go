@@ -126,18 +126,15 @@ func operate(t *testing.T, s *Store, tp TopicPartition, in listInput) listOutput
 	if !in.append {
 		r, err := s.Fetch(context.Background(), FetchRequest{Partitions: []FetchPosition{{TopicPartition: tp, Offset: in.offset, LeaderEpoch: LeaderEpochUnknown}}, MaxBytes: 1})
 		require.NoError(t, err)
-		for i := range r {
-			defer r[i].Lease.Release()
-			if errors.Is(r[i].Err, ErrOffsetOutOfRange) || len(r[i].Batches) == 0 {
-				return listOutput{}
-			}
-			require.NoError(t, r[i].Err)
-			var it batch.Iterator
-			batch.Batch(r[i].Batches).Iterate(&it, batch.DefaultMaxBytes)
-			require.True(t, it.Next())
-			return listOutput{value: string(it.Record().Value)}
+		defer r[0].Lease.Release()
+		if errors.Is(r[0].Err, ErrOffsetOutOfRange) || len(r[0].Batches) == 0 {
+			return listOutput{}
 		}
-		return listOutput{}
+		require.NoError(t, r[0].Err)
+		var it batch.Iterator
+		batch.Batch(r[0].Batches).Iterate(&it, batch.DefaultMaxBytes)
+		require.True(t, it.Next())
+		return listOutput{value: string(it.Record().Value)}
 	}
 	request := AppendRequest{TopicPartition: tp, Batch: keyed(batch.Options{}, in.key, in.value)}
 	if in.expect != nil {

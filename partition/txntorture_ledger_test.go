@@ -35,7 +35,6 @@ type mixLedger struct {
 	records []mixRecord
 	last    map[TopicPartition][]byte // the last idempotent batch that was acknowledged
 	lastAt  map[TopicPartition]Offset
-	deleted bool // topic d is being deleted, or is
 }
 
 func (l *mixLedger) clone() *mixLedger {
