@@ -2,7 +2,10 @@ package partition
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -196,4 +199,41 @@ func TestBackupWithAnOpenTransactionIsWholeAtItsFirstRead(t *testing.T) {
 	values, next := committed(t, b, tp)
 	require.Equal(t, []string{"x"}, values)
 	require.Greater(t, next, end)
+}
+
+// Topics that are made, and written to in transactions, while a backup begins are in it with their transactions, or neither is.
+func TestBackupHasNoTransactionWithoutOneOfItsTopics(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	s := openTxnStore(t, disk, Config{}, "t")
+	defer s.Close()
+	c, tp := newTxnClient(t, s, "a"), TopicPartition{"t", 0}
+	n := 0
+	var once sync.Mutex
+	disk.OnOp(func(op vfs.Op) {
+		if !strings.HasPrefix(op.Path, "/b/") || n >= 60 || !once.TryLock() {
+			return
+		}
+		defer once.Unlock()
+		name := fmt.Sprint("n", n)
+		n++
+		_, err := s.CreateTopic(context.Background(), name, TopicConfig{})
+		require.NoError(t, err)
+		c.send(tp, name)
+		c.send(TopicPartition{name, 0}, name)
+		c.end(true)
+		settled(t, s)
+	})
+	require.NoError(t, s.Snapshot(context.Background(), "/b"))
+	disk.OnOp(nil)
+	require.Positive(t, n)
+	b, err := Open("/b", Config{FS: disk})
+	require.NoError(t, err)
+	defer b.Close()
+	settled(t, b)
+	values, _ := committed(t, b, tp)
+	require.NotEmpty(t, values)
+	for _, name := range values {
+		also, _ := committed(t, b, TopicPartition{name, 0})
+		require.Equal(t, []string{name}, also)
+	}
 }
