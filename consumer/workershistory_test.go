@@ -62,11 +62,14 @@ func (d *deeds) committed(offsets map[partition.TopicPartition]group.CommittedOf
 }
 
 // begins checks that a member handles what it owns, and each key's records in order. It returns what ends is to be given:
-// a handler may come to its end when its partition has gone, and come back.
-func (d *deeds) begins(member string, r consumer.Record) string {
+// a handler may come to its end when its partition has gone, and come back. One that was told to end may also begin late.
+func (d *deeds) begins(ctx context.Context, member string, r consumer.Record) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	tp := at(r.Topic, r.Partition)
+	if ctx.Err() != nil {
+		return ""
+	}
 	if d.owner[tp] != member {
 		d.t.Errorf("seed %d: %s handles a record of %s, which %q has", d.seed, member, tp, d.owner[tp])
 	}
@@ -124,7 +127,7 @@ func workersHistory(t *testing.T, seed uint64, assignors []group.Assignor) {
 	}
 	handle := func(member string, rng *rand.Rand, mu *sync.Mutex) consumer.Handler {
 		return func(ctx context.Context, r consumer.Record) error {
-			key := d.begins(member, r)
+			key := d.begins(ctx, member, r)
 			mu.Lock()
 			wait, luck := time.Duration(rng.IntN(40))*time.Millisecond, rng.IntN(100)
 			mu.Unlock()

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -65,6 +66,7 @@ func TestPoisonedPartitionGetsItsMarkerFromTheNextOpen(t *testing.T) {
 	c := s.txns.Load()
 	waitFor(t, c, func() bool { return rule.Hits() == 1 && c.stats.FailedMarkers > 0 })
 	require.Equal(t, TransactionPrepareCommit, stateOf(t, s, "a").State)
+	waitStable(t, s, t1, 2) // its marker is written beside the one that fails
 	requireCommitted(t, s, t1, "2")
 	now.Advance(time.Hour)
 	require.Equal(t, TransactionPrepareCommit, stateOf(t, s, "a").State)
@@ -93,6 +95,20 @@ func waitFor(t testing.TB, c *txnCoordinator, ready func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen")
 		}
+		runtime.Gosched()
+	}
+}
+
+// waitStable waits until the last stable offset of a partition is where a marker, which is under way, will bring it.
+func waitStable(t testing.TB, s *Store, tp TopicPartition, want Offset) {
+	t.Helper()
+	for {
+		stable, err := s.ListOffsets(t.Context(), tp, TimestampLastStable)
+		require.NoError(t, err)
+		if stable >= want {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -194,6 +210,7 @@ func TestDataThatCannotBeSyncedIsNotCommitted(t *testing.T) {
 	require.Equal(t, TransactionOngoing, stateOf(t, s, "a").State)
 	a.end(false)
 	waitFor(t, s.txns.Load(), func() bool { return s.txns.Load().stats.FailedMarkers > 0 })
+	waitStable(t, s, t1, 2)
 	requireCommitted(t, s, t1)
 }
 

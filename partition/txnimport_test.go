@@ -71,6 +71,7 @@ func TestImportEndsTransactions(t *testing.T) {
 	rule := disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "/s/data/u-0/*.log", Err: syscall.ENOSPC, Forever: true})
 	a.end(true)
 	waitFor(t, s.txns.Load(), func() bool { return s.txns.Load().stats.FailedMarkers > 0 })
+	waitStable(t, s, t0, 1) // it has its marker
 	killed := mem.KillClone()
 	rule.Lift()
 	require.NoError(t, s.Close())
