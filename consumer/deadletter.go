@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -130,13 +131,13 @@ func letterOf(r *Record) (l DeadLetter, retry retryHeaders, ok bool) {
 		case HeaderTopic:
 			l.Topic = text
 		case HeaderPartition:
-			l.Partition = int32(number(text))
+			l.Partition = smallNumber(text)
 		case HeaderOffset:
 			l.Offset = partition.Offset(number(text))
 		case HeaderTimestamp:
 			l.Timestamp = moment(text)
 		case HeaderAttempts:
-			l.Attempts = int(number(text))
+			l.Attempts = int(max(smallNumber(text), 0))
 		case HeaderFailed:
 			l.Failed = moment(text)
 		case HeaderError:
@@ -154,11 +155,13 @@ func letterOf(r *Record) (l DeadLetter, retry retryHeaders, ok bool) {
 		case HeaderRetryTopic:
 			retry.topic = text
 		case HeaderRetryLevel:
-			retry.level = int(number(text))
+			retry.level = int(max(smallNumber(text), 0)) // one that nobody wrote begins at the first topic
 		case HeaderRetryDue:
 			retry.due = moment(text)
 		case HeaderRetryDelay:
-			retry.delay = time.Duration(number(text)) * time.Millisecond
+			if ms := number(text); ms > 0 && ms < math.MaxInt64/int64(time.Millisecond) {
+				retry.delay = time.Duration(ms) * time.Millisecond
+			}
 		default:
 			l.Headers = append(l.Headers, h)
 		}
@@ -168,11 +171,19 @@ func letterOf(r *Record) (l DeadLetter, retry retryHeaders, ok bool) {
 
 // number is a decimal number that is not negative, −1 if the text is none.
 func number(text string) int64 {
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return -1
 	}
-	return n
+	return int64(n)
+}
+
+// smallNumber is number for what has 31 bits.
+func smallNumber(text string) int32 {
+	if n := number(text); n <= math.MaxInt32 {
+		return int32(n)
+	}
+	return -1
 }
 
 func moment(text string) time.Time {

@@ -22,7 +22,7 @@
 //
 // With CommitManual only the caller commits: Commit, CommitRecord (with metadata), CommitOffsets, CommitAsync (told in
 // order), or producer.Tx.CommitOffsets, which makes the offsets part of a transaction: then what the transaction wrote and
-// what it read count together or not at all. At most once is CommitManual and a Commit before the work; exactly once is a
+// what it read count together or not at all. At most once is CommitManual and a CommitRecord before the work; exactly once is a
 // transaction whose readers are ReadCommitted, or Config.Start: offsets in the host's own database, in one transaction
 // with the results.
 //

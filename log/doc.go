@@ -50,5 +50,6 @@
 // The way out: read.go, check.go (what may be believed), examine.go (what may not), mapped.go, lease.go. Across time: open.go,
 // load.go (after a clean close), recovery.go and torn.go (after any other end), seal.go, close.go, retention.go. Producers (KIP-98):
 // producerstate.go. Transactions: txnstate.go (the state machine), txn.go (guards, the last stable offset), txnindex.go and abortedload.go
-// (what was aborted). Checking: verify.go.
+// (what was aborted). Compaction: clean.go (when), cleaning.go, cleanphase.go and cleanbatch.go (how), cleanswap.go and cleanrecovery.go
+// (the exchange). Keys: keyindex.go, keyread.go. Checking: verify.go, imprint.go.
 package log

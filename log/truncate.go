@@ -106,7 +106,7 @@ func (l *Log) batchAt(s *logSegment, offset Offset) (position int64, base Offset
 // backwards and synced before anything is written there, see repairGarbage.
 func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	base := int64(s.base)
-	for _, name := range []string{segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base)} {
+	for _, name := range []string{segment.SumName(base), segment.IndexName(base), segment.TimeIndexName(base), segment.KeyIndexName(base)} {
 		if err := l.removeIfThere(name); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@
 //
 // The store's transaction coordinator keeps its state in __transaction_state, with Kafka's records. Open starts it when that topic holds
 // anything: it finishes what was decided and aborts what was not, also for a program that only reads. A transaction that
-// is open for longer than its timeout is aborted, and its producer fenced.
+// is open for longer than its timeout is aborted, under an epoch above its producer's: what that still sends to it is refused.
 //
 // In SyncAlways a commit waits for two syncs, one after the other: of the data of all its partitions at once, and of the decision. Sends
 // with AcksLeader inside of the transaction wait for none. Markers are written after the answer; the next transaction of the same

@@ -66,9 +66,9 @@ type Config struct {
 	// idempotent, and Acks are not looked at: what a transaction wrote is made durable by its commit.
 	TransactionalID string
 
-	// TransactionTimeout is how long a transaction may be open before the coordinator aborts it and fences the
-	// producer (transaction.timeout.ms), because readers of committed records wait for it; default 60 s. More than
-	// the store's MaxTransactionTimeout is partition.ErrInvalidTransactionTimeout at New.
+	// TransactionTimeout is how long a transaction may be open before the coordinator aborts it
+	// (transaction.timeout.ms), because readers of committed records wait for it; default 60 s. Transact then returns an
+	// *AbortedError, and the producer goes on. More than the store's MaxTransactionTimeout is partition.ErrInvalidTransactionTimeout at New.
 	TransactionTimeout time.Duration
 
 	// DeliveryTimeout bounds the time from accepting a record to its result, retries included, and the time that
