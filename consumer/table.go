@@ -254,7 +254,8 @@ func (t *Table[K, V]) Stats() TableStats {
 	return s
 }
 
-// Close ends the table's reading and its watches, and waits for them. What is in it can still be looked at. It may be called twice.
+// Close ends the table's reading and its watches, and waits for them. What is in it can still be looked at. It may be
+// called twice. An error is why the table had ended before.
 func (t *Table[K, V]) Close() error {
 	t.end()
 	<-t.done

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -50,7 +51,7 @@ func (m *machine) stepCommit(e commitEvent) {
 		case o.Offset < 0:
 			err = ErrInvalidCommitOffset
 		case len(o.Metadata) > m.config.maxMetadata:
-			err = ErrOffsetMetadataTooLarge
+			err = fmt.Errorf("%w: %d bytes, at most %d", ErrOffsetMetadataTooLarge, len(o.Metadata), m.config.maxMetadata)
 		case e.txn != nil && m.unwritten[o.TopicPartition]:
 			// The offset in memory is to be written yet, and would then be later than this one.
 			err = partition.ErrNoSpace

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -163,7 +164,11 @@ func (g *ConsumerGroup) Commit(ctx context.Context, offsets map[partition.TopicP
 		return err
 	}
 	m := Membership{Group: g.id, Generation: NoGeneration}
-	return c.Commit(ctx, CommitRequest{Membership: m, Offsets: offsets})
+	err = c.Commit(ctx, CommitRequest{Membership: m, Offsets: offsets})
+	if errors.Is(err, ErrUnknownMemberID) {
+		return fmt.Errorf("commit from outside the group, which has members: %w", err)
+	}
+	return err
 }
 
 // Describe returns a snapshot of the group: state, generation, members, committed offsets.

@@ -117,7 +117,7 @@ func TestZombieCannotCommitInATransaction(t *testing.T) {
 
 	fenced := &transaction{t, store, "tx", x.p}
 	newTransaction(t, store, "tx")
-	require.ErrorIs(t, fenced.commit(c, a.joined.Membership, offsets), partition.ErrProducerFenced)
+	require.ErrorIs(t, fenced.commit(c, a.joined.Membership, offsets), partition.ErrInvalidProducerEpoch)
 	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{"", x.p}}), ErrInvalidRequest)
 	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{"tx", partition.NoProducerID}}), ErrInvalidRequest)
 }

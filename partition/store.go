@@ -138,8 +138,9 @@ func (t *topic) part(i int32) (*part, error) {
 // Errors, all of which have changed nothing: ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrInvalidTopic (an
 // internal topic), ErrMessageTooLarge, ErrInvalidRecord, ErrInvalidTimestamp, ErrCorruptMessage,
 // ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrNoSpace, ErrReadOnly, ErrClosed; of a transactional batch also
-// ErrProducerFenced, ErrInvalidProducerIDMapping, ErrInvalidTxnState, and ErrConcurrentTransactions if ctx ends while the end of the
-// id's previous transaction is still going on. After ErrStorage the batch may
+// ErrInvalidProducerIDMapping, ErrInvalidTxnState, and ErrConcurrentTransactions if ctx ends while the end of the
+// id's previous transaction is still going on. (Of ErrInvalidProducerEpoch, EndTxn with an abort tells whether it is a timeout,
+// after which the producer may go on, or a newer instance: ErrProducerFenced.) After ErrStorage the batch may
 // have been written, but was not acknowledged and will not be readable before a reopen.
 func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, error) {
 	p, err := s.part(r.TopicPartition, r.TopicID)

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -33,6 +34,9 @@ func (s *Store) initTransactional(ctx context.Context, txnID string, timeout tim
 	id, err := c.request(ctx, txnID, func(fresh int64) txn.Event {
 		return txn.Init{Call: 1, ID: txnID, Timeout: int32(ms), Last: last.ID, LastEpoch: last.Epoch, Fresh: fresh}
 	})
+	if errors.Is(err, ErrInvalidTransactionTimeout) {
+		err = fmt.Errorf("%w: %v; want 1ms to %v", err, timeout, s.config.MaxTransactionTimeout)
+	}
 	if err != nil {
 		return NoProducerID, fmt.Errorf("transactional id %q: %w", txnID, err)
 	}
@@ -96,6 +100,11 @@ func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID stri
 	_, err = c.request(ctx, txnID, func(int64) txn.Event {
 		return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: txnVersion}
 	})
+	if errors.Is(err, ErrProducerFenced) {
+		// All partitions say the same of an old epoch, also one without a part in the transaction: it may come of a timeout,
+		// after which the producer goes on, or of a newer instance, and EndTxn tells which (Kafka's AddPartitionsToTxnManager).
+		err = fmt.Errorf("%w: transactional id %q has a newer one", ErrInvalidProducerEpoch, txnID)
+	}
 	return guard, err
 }
 

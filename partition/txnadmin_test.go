@@ -87,7 +87,7 @@ func TestAbortTransactionEndsItAndFencesItsProducer(t *testing.T) {
 	a.send(t0, "1")
 	require.NoError(t, s.AbortTransaction(t.Context(), "a"))
 	requireCommitted(t, s, t0)
-	require.ErrorIs(t, a.trySend(t1, "2"), ErrProducerFenced)
+	require.ErrorIs(t, a.trySend(t1, "2"), ErrInvalidProducerEpoch)
 	require.ErrorIs(t, a.trySend(t0, "2"), ErrInvalidProducerEpoch)
 	require.ErrorIs(t, a.tryEnd(true), ErrProducerFenced)
 	require.ErrorIs(t, a.tryEnd(false), ErrProducerFenced)

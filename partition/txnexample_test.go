@@ -54,10 +54,13 @@ func ExampleStore_EndTxn() {
 		Batch:           partitiontest.TransactionalBatch(next, 0, partitiontest.Record{Timestamp: time.Now().UnixMilli(), Value: []byte("-1")}),
 		TransactionalID: id,
 	})
+	fmt.Println("old epoch:", errors.Is(err, partition.ErrInvalidProducerEpoch))
+	_, err = store.EndTxn(ctx, id, next, false)
 	fmt.Println("fenced:", errors.Is(err, partition.ErrProducerFenced))
 	// Output:
 	// committed: true epoch 0 then 1
 	// again: true
 	// another: true
+	// old epoch: true
 	// fenced: true
 }

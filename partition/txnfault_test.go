@@ -226,8 +226,11 @@ func TestTransactionTimesOut(t *testing.T) {
 	now.Advance(11 * time.Second)
 	settled(t, s)
 	requireCommitted(t, s, t0)
-	require.Error(t, a.trySend(t0, "3"))
-	require.ErrorIs(t, a.trySend(t1, "3"), ErrProducerFenced)
+	for _, tp := range []TopicPartition{t0, t1} { // in the transaction or not
+		err := a.trySend(tp, "3")
+		require.ErrorIs(t, err, ErrInvalidProducerEpoch)
+		require.NotErrorIs(t, err, ErrProducerFenced)
+	}
 	require.ErrorIs(t, a.tryEnd(true), ErrInvalidTxnState)
 	st := s.Stats().Transactions
 	require.EqualValues(t, 1, st.TimedOut)

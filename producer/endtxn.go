@@ -64,7 +64,10 @@ func (p *Producer) endTxn(ctx context.Context, tx *Tx, limit time.Duration) erro
 		p.txn.id = next
 		p.txn.bumps.Store(next != tx.id)
 	case tx.commit && (errors.Is(err, partition.ErrTransactionAbortable) || errors.Is(err, partition.ErrInvalidTxnState)):
-		// The latter says that it has been aborted already, as by its timeout. The abort brings the next epoch.
+		// The latter says that it has been aborted already. The abort brings the next epoch.
+		if errors.Is(err, partition.ErrInvalidTxnState) {
+			err = fmt.Errorf("%w: it was aborted before, as by its timeout (%s)", err, p.cfg.TransactionTimeout)
+		}
 		tx.doom(err)
 		tx.commit = false
 		return p.endTxn(ctx, tx, limit)

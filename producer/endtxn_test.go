@@ -170,7 +170,7 @@ func TestTransactionThatTimedOutIsAbortedAndTheNextOneGoesOn(t *testing.T) {
 	store, err := partition.OpenMemory(partition.Config{Clock: c})
 	require.NoError(t, err)
 	defer store.Close()
-	create(t, store, "t", 1)
+	create(t, store, "t", 2)
 	p, err := producer.New(store, producer.Config{TransactionalID: "tx", TransactionTimeout: time.Second, Clock: c})
 	require.NoError(t, err)
 	defer p.Close()
@@ -184,13 +184,13 @@ func TestTransactionThatTimedOutIsAbortedAndTheNextOneGoesOn(t *testing.T) {
 			open = len(all)
 		}
 	}
-	for _, late := range []bool{false, true} {
+	for _, late := range []int32{-1, 0, 1} { // no record, one to a partition of the transaction, one to another
 		err = p.Transact(t.Context(), func(tx *producer.Tx) error {
 			_, err := tx.Send(t.Context(), to(0, "slow"))
 			require.NoError(t, err)
 			expire()
-			if late {
-				_, err := tx.Send(t.Context(), to(0, "too late"))
+			if late >= 0 {
+				_, err := tx.Send(t.Context(), to(late, "too late"))
 				require.ErrorIs(t, err, partition.ErrInvalidProducerEpoch)
 			}
 			return nil
@@ -198,9 +198,13 @@ func TestTransactionThatTimedOutIsAbortedAndTheNextOneGoesOn(t *testing.T) {
 		_, aborted := errors.AsType[*producer.AbortedError](err)
 		require.True(t, aborted, err)
 		require.NotErrorIs(t, err, producer.ErrProducerFenced)
+		if late < 0 {
+			require.ErrorContains(t, err, "timeout (1s)")
+		}
 		require.NoError(t, p.Transact(t.Context(), send("in time")))
 	}
-	require.Equal(t, []string{"in time", "in time"}, committed(t, store, 0))
+	require.Equal(t, []string{"in time", "in time", "in time"}, committed(t, store, 0))
+	require.Empty(t, committed(t, store, 1))
 }
 
 func TestCancelBeforeTheCommitAborts(t *testing.T) {

@@ -334,6 +334,28 @@ func TestEachTransactionHasItsEpochAndSequencesFromZero(t *testing.T) {
 	require.Equal(t, []partition.ProducerID{partition.NoProducerID}, k.initialized())
 }
 
+// A partition that had no part in the transaction says that the epoch is old; the abort says that this is for good.
+func TestSendOfAFencedInstanceIsFinal(t *testing.T) {
+	p, _, store := transactional(t, 2, producer.Config{})
+	err := p.Transact(t.Context(), func(tx *producer.Tx) error {
+		_, err := tx.Send(t.Context(), to(0, "half done"))
+		require.NoError(t, err)
+		younger, err := producer.New(store, producer.Config{TransactionalID: "tx"})
+		require.NoError(t, err)
+		defer younger.Close()
+		_, err = tx.Send(t.Context(), to(1, "too late"))
+		require.ErrorIs(t, err, partition.ErrInvalidProducerEpoch)
+		return err
+	})
+	_, aborted := errors.AsType[*producer.AbortedError](err)
+	require.True(t, aborted, err)
+	require.ErrorIs(t, err, producer.ErrProducerFenced)
+	require.ErrorContains(t, err, "the producer cannot go on")
+	require.ErrorIs(t, p.Transact(t.Context(), send("x")), producer.ErrProducerFenced)
+	require.Empty(t, committed(t, store, 0))
+	require.Empty(t, committed(t, store, 1))
+}
+
 func TestNewFencesTheOlderInstance(t *testing.T) {
 	p, _, store := transactional(t, 1, producer.Config{})
 	require.NoError(t, p.Transact(t.Context(), send("of the older")))
@@ -370,6 +392,7 @@ func TestTransactionalConfigIsChecked(t *testing.T) {
 	require.ErrorIs(t, err, partition.ErrInvalidConfig)
 	_, err = producer.New(store, producer.Config{TransactionalID: "tx", TransactionTimeout: time.Hour})
 	require.ErrorIs(t, err, partition.ErrInvalidTransactionTimeout)
+	require.ErrorContains(t, err, "1h0m0s; want 1ms to 15m0s")
 	p, err := producer.New(store, producer.Config{TransactionalID: "tx", Acks: partition.AcksNone})
 	require.NoError(t, err, "acks are not looked at")
 	require.NoError(t, p.Close())

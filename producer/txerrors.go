@@ -30,14 +30,19 @@ type AbortedError struct {
 	TransactionalID string
 	Err             error // why
 	// Pending is why the coordinator has not confirmed the abort, nil if it has. It is certain all the same: the
-	// producer's next Transact or Close, or the transaction's timeout, or the next open of the store, completes it.
+	// producer's next Transact or Close, or the transaction's timeout, or the next open of the store, completes it. If it
+	// is ErrProducerFenced, whoever has fenced the producer has done so.
 	Pending error
 }
 
 // Error says why, and what is still to be done.
 func (e *AbortedError) Error() string {
 	s := fmt.Sprintf("transaction of %q aborted: %v", e.TransactionalID, e.Err)
-	if e.Pending != nil {
+	switch {
+	case e.Pending == nil:
+	case fatal(e.Pending):
+		s += fmt.Sprintf(" (the producer cannot go on: %v)", e.Pending)
+	default:
 		s += fmt.Sprintf(" (to be completed: %v)", e.Pending)
 	}
 	return s
