@@ -83,8 +83,9 @@ func (l DeadLetter) SendBack(ctx context.Context, to Forwarder) error {
 	return nil
 }
 
-// SendBack sends those of letters back that want says, all if it is nil, and returns how many. It stops at the first
-// error; with a group's letters, the one at which it stopped is not acknowledged.
+// SendBack sends those of letters back that want says, all if it is nil, and returns how many. Records that are no dead
+// letters are passed over. It stops at the first other error; with a group's letters, the one at which it stopped is not
+// acknowledged.
 func SendBack(ctx context.Context, letters iter.Seq2[DeadLetter, error], want func(DeadLetter) bool, to Forwarder) (n int, err error) {
 	for l, err := range letters {
 		if errors.Is(err, ErrNotDeadLetter) {

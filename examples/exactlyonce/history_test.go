@@ -214,6 +214,7 @@ func (h *history) worker(ctx context.Context, store *partition.Store, g *group.C
 		case errors.Is(err, errAgain), errors.Is(err, group.ErrIllegalGeneration), errors.Is(err, group.ErrRebalanceInProgress), errors.Is(err, group.ErrUnknownMemberID):
 		case errors.Is(err, producer.ErrProducerFenced):
 			return false
+		case errors.Is(err, partition.ErrInvalidProducerEpoch): // a newer instance is about to fence this one
 		default:
 			if ctx.Err() == nil && h.weather == nil {
 				require.NoError(h.t, err, "seed %d", h.seed)
