@@ -21,7 +21,7 @@ import (
 //	group [delay=3s] [max-size=2]             a new group
 //	join A [new] [local] [require-id] [instance=I] [reason=R] [protocols=(range,sticky)] [meta=M] [topics=(t,u)] [session=D] [rebalance=D]
 //	withdraw join A                           whoever waits for that answer gives up
-//	sync A gen=1 [instance=I] [assign=(A:t-0,B:t-1)]
+//	sync A gen=1 [instance=I] [type=consumer] [protocol=range] [assign=(A:t-0,B:t-1)]
 //	heartbeat A gen=1 [instance=I]
 //	leave A B :I C:J [temporary] [reason=R]   by member id, by instance id, by both
 //	commit A gen=1 [instance=I] t-0=5 t-1=7   commit - is from outside the group
@@ -151,6 +151,9 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		}
 	case "sync":
 		r := SyncRequest{Membership: Membership{Group: "g", MemberID: name(0), Generation: gen(), InstanceID: instance()}}
+		if d.HasArg("type") {
+			d.ScanArgs(t, "type", &r.ProtocolType)
+		}
 		if d.HasArg("protocol") {
 			d.ScanArgs(t, "protocol", &r.Protocol)
 		}
