@@ -107,6 +107,9 @@ func (l *Log) sumNext() (done bool, err error) {
 		if s.hasSum.Load() || s.noSum.Load() || s.removed.Load() {
 			continue
 		}
+		if l.unsealed(s) {
+			return false, nil // rolled a moment ago: a sum says of its records, which have not been synced, that they are there
+		}
 		if err := l.ensure(s); err != nil {
 			return false, err
 		}
@@ -119,6 +122,13 @@ func (l *Log) sumNext() (done bool, err error) {
 		return false, nil
 	}
 	return true, nil
+}
+
+// unsealed reports whether sealNext has not come to s, or to one before it.
+func (l *Log) unsealed(s *logSegment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending) > 0 && l.pending[0].segment.base <= s.base
 }
 
 func (l *Log) sumSegment(s *logSegment) error {
