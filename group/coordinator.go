@@ -187,7 +187,8 @@ func (c *coordinator) hostLocked(p *offsetsPartition, id string) *hosted {
 
 // stepLocked steps a group and carries out the effects.
 func (c *coordinator) stepLocked(g *hosted, e event) {
-	for _, e := range g.Step(c.config.Clock.Now(), e) {
+	now := c.config.Clock.Now()
+	for _, e := range g.Step(now, e) {
 		switch e := e.(type) {
 		case answerEffect:
 			if answer := c.calls[e.call]; answer != nil {
@@ -207,7 +208,7 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 			if e.txn != nil {
 				c.wg.Go(func() { c.appendTxn(g, e) })
 			} else {
-				c.enqueueLocked(queued{g, e.id, e.records, e.whole})
+				c.enqueueLocked(queued{g, e.id, e.records, e.whole, now})
 			}
 		case watchEffect:
 			c.watchLocked(g, e.producer, e.from)

@@ -2,7 +2,12 @@ package group
 
 import "time"
 
-// Stats is a snapshot of a coordinator's counters since it started, and of what it holds.
+// Stats is a snapshot of a coordinator's counters since it started, and of what it holds. Kafka's names of the figures
+// that tell of its health are in brackets.
+//
+// Kafka's coordinator has a queue of requests and threads that empty it. This one has neither: a request is stepped on its
+// caller's goroutine, as soon as its partition is loaded. So nothing stands for thread-idle-ratio-avg, and what can make a
+// request wait is a load (LoadTime), a writer that is busy with the batch before (Queued, QueueTime) and the log (AppendTime).
 type Stats struct {
 	Groups       map[State]int     // of the loaded groups
 	Types        map[GroupType]int // of the loaded groups
@@ -12,7 +17,9 @@ type Stats struct {
 	Unwritten    int // of these, waiting for space on the disk
 	Pending      int // offsets in transactions that have not ended
 	Waiting      int // requests without an answer yet, such as joins in a rebalance
-	Queued       int // pieces of work that wait for a writer of the offsets topic
+	Queued       int // pieces of work that wait for a writer of the offsets topic (event-queue-size)
+	Loading      int // partitions of the offsets topic that are being read (num-partitions, state=loading)
+	Active       int // partitions of the offsets topic that have been (num-partitions, state=active)
 
 	Rebalances       uint64        // begun
 	Generations      uint64        // completed
@@ -33,14 +40,16 @@ type Stats struct {
 	Appends       uint64 // batches written to the offsets topic
 	Records       uint64 // records in them
 	FailedAppends uint64
-	AppendTime    time.Duration // spent in them, failed ones included
+	AppendTime    time.Duration // spent in them, failed ones included (most of event-processing-time-ms)
+	QueueTime     time.Duration // in Queued, of all pieces of work (event-queue-time-ms)
+	MaxQueueTime  time.Duration // of one
 
 	LoadedPartitions uint64
 	LoadedRecords    uint64
 	SkippedRecords   uint64        // of unknown types, and unreadable ones
 	CorruptRanges    uint64        // of the log, which were passed over
-	LoadTime         time.Duration // of all loads
-	MaxLoadTime      time.Duration
+	LoadTime         time.Duration // of all loads (partition-load-time-avg)
+	MaxLoadTime      time.Duration // of one (partition-load-time-max)
 }
 
 func (s *Stats) count(info any) {
@@ -90,6 +99,12 @@ func (c *coordinator) Stats() Stats {
 	s.Waiting = len(c.calls)
 	for _, p := range c.partitions {
 		s.Queued += len(p.queue)
+		select {
+		case <-p.ready:
+			s.Active++
+		default:
+			s.Loading++
+		}
 	}
 	for g := range c.groupsLocked() {
 		s.Groups[g.state]++

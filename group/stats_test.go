@@ -1,7 +1,9 @@
 package group
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	require.Equal(t, 3*time.Second, s.MaxCommitTime)
 	require.Equal(t, 6*time.Second, s.CommitTime)
 	require.GreaterOrEqual(t, s.AppendTime, 3*time.Second)
+	require.Equal(t, []time.Duration{3 * time.Second, 3 * time.Second}, []time.Duration{s.QueueTime, s.MaxQueueTime}, "the second waited for the writer")
 	b.setGate(nil)
 
 	x := newTransaction(t, store, "tx")
@@ -89,6 +92,54 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	s = g.Stats()
 	require.EqualValues(t, 2, s.RemovedMembers)
 	require.Equal(t, 1, s.Groups[Empty])
+}
+
+// slowLoads is a backend on which the load of an offsets partition begins when the gate lets it, and takes so long.
+type slowLoads struct {
+	*backend
+	clock *clock.Manual
+	gate  chan time.Duration
+}
+
+func (b *slowLoads) ListOffsets(ctx context.Context, at partition.TopicPartition, timestamp int64) (partition.Offset, error) {
+	if at.Topic == OffsetsTopic {
+		b.clock.Advance(<-b.gate)
+	}
+	return b.Store.ListOffsets(ctx, at, timestamp)
+}
+
+// partition-load-time-avg and -max, num-partitions by state.
+func TestLoadsOfTheOffsetsTopicAreCounted(t *testing.T) {
+	manual := clock.NewManual(time.Unix(1e9, 0))
+	b := &slowLoads{newBackend(newStore(t, "orders")), manual, make(chan time.Duration)}
+	c := Config{Coordinator: CoordinatorConfig{Clock: manual}}
+	var total, longest time.Duration
+	seen := map[int32]bool{}
+	for i := 0; len(seen) < 3; i++ {
+		id := fmt.Sprint("group-", i)
+		if at := PartitionFor(id, OffsetsPartitions); seen[at] {
+			continue
+		} else {
+			seen[at] = true
+		}
+		took := []time.Duration{time.Second, 3 * time.Second, 2 * time.Second}[len(seen)-1]
+		total, longest = total+took, max(longest, took)
+		g, _ := openGroup(t, b, id, c)
+		done := make(chan error, 1)
+		go func() {
+			_, err := g.Describe(t.Context())
+			done <- err
+		}()
+		for g.Stats().Loading == 0 {
+		}
+		s := g.Stats()
+		require.Equal(t, []int{1, len(seen) - 1}, []int{s.Loading, s.Active})
+		b.gate <- took
+		require.NoError(t, within(t, done))
+		s = g.Stats()
+		require.Equal(t, []int{0, len(seen)}, []int{s.Loading, s.Active})
+		require.Equal(t, []time.Duration{total, longest}, []time.Duration{s.LoadTime, s.MaxLoadTime})
+	}
 }
 
 // A static member that comes back is counted, and told with both of its ids.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
@@ -16,6 +17,7 @@ type queued struct {
 	id      appendID
 	records []record
 	whole   bool // in one batch, or not at all
+	since   time.Time
 }
 
 // maxBatchBytes is where a batch of the offsets topic is closed. It is half of the topic's max.message.bytes: a record
@@ -55,9 +57,15 @@ func (c *coordinator) write(p *offsetsPartition, once bool) {
 			c.unlock()
 			return
 		}
+		now := c.config.Clock.Now()
+		for _, q := range work {
+			waited := max(0, now.Sub(q.since))
+			c.stats.QueueTime += waited
+			c.stats.MaxQueueTime = max(c.stats.MaxQueueTime, waited)
+		}
 		c.mu.Unlock()
 
-		results := c.appendAll(p, &p.builder, work)
+		results := c.appendAll(p, &p.builder, work, now.UnixMilli())
 
 		c.mu.Lock()
 		for i, q := range work {
@@ -85,10 +93,9 @@ func (a appended) event(id appendID) appendedEvent {
 
 // appendAll writes records in as few batches as they fit, and returns an answer for each piece of work; the error is
 // the first of the batches that it is in. A piece is only divided if it does not fit into one batch and
-// may be.
-func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued) []appended {
+// may be. now is the records' timestamp, in milliseconds.
+func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued, now int64) []appended {
 	out := make([]appended, len(work))
-	now := c.config.Clock.Now().UnixMilli()
 	first, at := 0, make([]int, len(work)) // the piece of work with the first record of the open batch; places in it
 	flush := func(end int) {
 		if b.Count() == 0 {
