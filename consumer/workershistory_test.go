@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -100,14 +101,16 @@ func (d *deeds) Forward(_ context.Context, _ string, key, value []byte, headers 
 
 // Members join, close, and are cancelled without a grace, at random, while handlers take random times, fail, panic and bury.
 // Whatever happens: nothing is committed that is not done, a member handles only what it owns, each key's records in order,
-// and in the end everything has been done.
+// and in the end everything has been done. PARTLOG_SOAK=<duration> goes on for so long.
 func TestWorkersLoseNothingWhateverComesAndGoes(t *testing.T) {
 	seeds := uint64(12)
 	if testing.Short() {
 		seeds = 4
 	}
-	for _, assignors := range [][]group.Assignor{cooperative, eager} {
-		for seed := range seeds {
+	soak, _ := time.ParseDuration(os.Getenv("PARTLOG_SOAK"))
+	began := time.Now()
+	for seed := uint64(0); seed < seeds || time.Since(began) < soak; seed++ {
+		for _, assignors := range [][]group.Assignor{cooperative, eager} {
 			synctest.Test(t, func(t *testing.T) { workersHistory(t, seed, assignors) })
 		}
 	}

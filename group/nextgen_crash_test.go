@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -109,14 +110,16 @@ func (m *scripted) leave(ctx context.Context, epoch MemberEpoch) error {
 // TestConsumerGroupsChangeWhollyOrNotAtAllInAnyCrash changes a consumer group in all ways, also into a classic one and
 // back, on a disk that remembers what has been synced. Before every operation that changes the disk, it is taken as a kill
 // and as losses of power may leave it, and opened: the group is as it was before the change, or as it is after it, never in
-// between; and what was acknowledged is there.
+// between; and what was acknowledged is there. PARTLOG_SOAK=<duration> goes on for so long.
 func TestConsumerGroupsChangeWhollyOrNotAtAllInAnyCrash(t *testing.T) {
 	seeds, steps, each := uint64(8), 60, 3
 	if testing.Short() {
 		seeds, steps, each = 2, 20, 2
 	}
 	distinct := make(map[uint64]bool)
-	for seed := range seeds {
+	soak, _ := time.ParseDuration(os.Getenv("PARTLOG_SOAK"))
+	began := time.Now()
+	for seed := uint64(0); seed < seeds || time.Since(began) < soak; seed++ {
 		mem := vfs.NewCrashMem([]vfs.Profile{vfs.Strict, vfs.Ext4Like}[seed%2])
 		disk := vfs.NewFault(mem)
 		store, err := partition.Open("/s", partition.Config{FS: disk})

@@ -62,9 +62,11 @@ var listModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
+// PARTLOG_SOAK=duration goes on for that long.
 func TestAppendsAndReadsOfAPartitionAreLinearizable(t *testing.T) {
 	histories, operations := 0, 0
-	for seed := range uint64(30) {
+	limit, began := soakTime(t), time.Now()
+	for seed := uint64(0); seed < 30 || time.Since(began) < limit; seed++ {
 		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
 			n := checkHistory(t, seed, mode)
 			histories++
@@ -119,6 +121,7 @@ func checkHistory(t *testing.T, seed uint64, mode SyncMode) int {
 		_ = porcupine.VisualizePath(listModel, info, path)
 		t.Fatalf("seed %d, sync %s: %s", seed, mode, result)
 	}
+	require.NoError(t, s.Close())
 	return len(history)
 }
 
