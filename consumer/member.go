@@ -58,7 +58,7 @@ type end struct {
 // Join makes a member of the group and waits for its first assignment, which may be empty while others still have to give
 // partitions up. From then on a goroutine takes part in rebalances, also while nobody reads. What has to be given up is
 // given up after the record that a loop body has in hand, or those that a Poll has returned. Topics may not exist yet.
-// After an error the group has no member of it.
+// After an error, or a panic of Config.Start or Listener.Assigned, the group has no member of it.
 // Errors: *partition.ConfigError, partition.ErrInvalidTopic, ErrNoOffset, partition.ErrClosed, Config.Start's, ctx's, and
 // those of group.Coordinator's Join.
 func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, error) {
@@ -81,19 +81,23 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 	}
 	m.pattern, _ = compilePattern(c.Pattern)
 	consumer.member = m
+	in := false
+	defer func() {
+		if !in { // for an error, or a panic of Config.Start or the Listener
+			_ = m.leave() // whatever ctx says: a member that nobody speaks for would keep its partitions
+			consumer.end()
+		}
+	}()
 	if err = m.learn(ctx); err == nil {
 		m.ends, err = m.findEnds(ctx)
 	}
 	if err == nil {
-		consumer.turn <- struct{}{}
-		err = m.rejoin(ctx)
-		consumer.returnTurn()
+		err = m.first(ctx)
 	}
 	if err != nil {
-		_ = m.leave() // whatever ctx says: a member that nobody speaks for would keep its partitions
-		consumer.end()
 		return nil, fmt.Errorf("join group %q: %w", g.ID(), err)
 	}
+	in = true
 	m.stopped, m.stop = context.WithCancel(consumer.life)
 	m.committing = newTicker(consumer.clock, c.commitEvery())
 	m.refreshing = newTicker(consumer.clock, c.MetadataMaxAge)
@@ -101,6 +105,13 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 	m.held = newWatch(m)
 	go m.run(m.stopped)
 	return consumer, nil
+}
+
+// first joins the group for the first time, in the place of a loop.
+func (m *member) first(ctx context.Context) error {
+	m.consumer.turn <- struct{}{}
+	defer m.consumer.returnTurn()
+	return m.rejoin(ctx)
 }
 
 // commitEvery is how often a member commits by itself, 0 for never.

@@ -144,3 +144,29 @@ func TestStartThatFailsEndsTheIterationAndWhatItLeavesOutIsReset(t *testing.T) {
 	_, err = consumer.Assign(t.Context(), store, nil, consumer.Config{Start: config.Start})
 	require.ErrorIs(t, err, partition.ErrInvalidConfig)
 }
+
+// A panic of the host's goes through Join. The member that was being made goes with it: nobody would speak for it, and the
+// next Join would wait for it as long as a rebalance may take.
+func TestPanicInJoinLeavesNoMemberBehind(t *testing.T) {
+	for _, assignors := range [][]group.Assignor{eager, cooperative} {
+		t.Run(assignors[0].Name(), func(t *testing.T) {
+			store := newStore(t, "t", 2)
+			g := openGroup(t, store, group.Config{Assignors: assignors})
+			for _, config := range []consumer.Config{
+				{Topics: []string{"t"}, Start: func(context.Context, group.Membership, []partition.TopicPartition) (map[partition.TopicPartition]consumer.Position, error) {
+					panic("of the host")
+				}},
+				{Topics: []string{"t"}, Listener: consumer.Listener{Assigned: func([]partition.TopicPartition) { panic("of the host") }}},
+			} {
+				require.PanicsWithValue(t, "of the host", func() { _, _ = consumer.Join(t.Context(), g, config) })
+				d, err := g.Describe(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, d.Members)
+			}
+			c, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t"}})
+			require.NoError(t, err)
+			require.Len(t, c.Assignment(), 2)
+			require.NoError(t, c.Close())
+		})
+	}
+}
