@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/mmap"
 	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
@@ -35,12 +36,15 @@ type Borrowed struct {
 // is one; it reads nothing ahead, and shows interceptors nothing. Until the run is released, the consumer gives nothing
 // else. Errors are those of Poll.
 func (c *Consumer) PollBorrowed(ctx context.Context) (*Borrowed, error) {
+	called := clock.Elapsed(c.clock)
 	stop, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c.pollBegins(called)
 	lent := false
 	defer func() {
+		c.pollEnds()
 		if lent {
 			c.pause(stop)
 		} else {

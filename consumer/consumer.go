@@ -53,8 +53,9 @@ type Consumer struct {
 	handFrom, handNext partition.Offset
 	handEpoch          partition.LeaderEpoch
 
-	lent     []*cursor // of which the last Poll has returned records
-	polled   []Record  // of the Poll under way
+	lent     []*cursor     // of which the last Poll has returned records
+	polled   []Record      // of the Poll under way
+	calledAt time.Duration // when the last Poll was called, by clock.Elapsed
 	borrowed *Borrowed
 	late     error // of a Poll that had records to return first
 	passed   bool  // the last damage, or lost tail, was gone behind

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -70,6 +71,38 @@ func TestEveryMetricOfAConsumerMovesWithWhatItCounts(t *testing.T) {
 		require.NoError(t, r.Seek(at("t", 0), consumer.AtOffset(1000)))
 		poll(t, r.Consumer)
 	}
+	pollsSlowly := func(t *testing.T, r *consumerRig) { // the time passes between calls
+		for _, d := range []time.Duration{1, 3, 2, 0} {
+			poll(t, r.Consumer)
+			r.clock.Advance(d * time.Millisecond)
+		}
+	}
+	borrows := func(t *testing.T, r *consumerRig) {
+		b, err := r.PollBorrowed(t.Context())
+		require.NoError(t, err)
+		b.Release()
+	}
+	works := func(t *testing.T, r *consumerRig) { // handlers take so long
+		ctx, cancel := context.WithCancel(t.Context())
+		times := []time.Duration{1, 3, 2}
+		require.ErrorIs(t, consumer.Work(ctx, r.Consumer, func(context.Context, consumer.Record) error {
+			if len(times) > 0 {
+				r.clock.Advance(times[0] * time.Millisecond)
+				times = times[1:]
+			} else {
+				cancel()
+			}
+			return nil
+		}, consumer.WorkConfig{Workers: 1}), context.Canceled)
+	}
+	stopsWork := func(t *testing.T, r *consumerRig) { // in the middle of a record
+		ctx, cancel := context.WithCancel(t.Context())
+		require.ErrorIs(t, consumer.Work(ctx, r.Consumer, func(ctx context.Context, _ consumer.Record) error {
+			cancel()
+			<-ctx.Done()
+			return nil
+		}, consumer.WorkConfig{Workers: 1, Grace: consumer.NoGrace}), context.Canceled)
+	}
 	one := func(f func(consumer.PartitionStats) int64) func(consumer.Stats) int64 {
 		return func(s consumer.Stats) int64 { return f(s.Partitions[0]) }
 	}
@@ -85,6 +118,16 @@ func TestEveryMetricOfAConsumerMovesWithWhatItCounts(t *testing.T) {
 		{"fetch-total", func(s consumer.Stats) int64 { return s.Fetches }, slowFetches, 3},
 		{"fetch-latency-avg", func(s consumer.Stats) int64 { return int64(s.FetchTime) }, slowFetches, int64(6 * time.Millisecond)},
 		{"fetch-latency-max", func(s consumer.Stats) int64 { return int64(s.MaxFetchTime) }, slowFetches, int64(3 * time.Millisecond)},
+		{"polls", func(s consumer.Stats) int64 { return s.Polls }, pollsSlowly, 4},
+		{"polls that borrow", func(s consumer.Stats) int64 { return s.Polls }, borrows, 1},
+		{"time-between-poll-avg", func(s consumer.Stats) int64 { return int64(s.PollInterval) }, pollsSlowly, int64(6 * time.Millisecond)},
+		{"time-between-poll-max", func(s consumer.Stats) int64 { return int64(s.MaxPollInterval) }, pollsSlowly, int64(3 * time.Millisecond)},
+		{"poll-idle-ratio-avg: between", func(s consumer.Stats) int64 { return int64(s.PollTime) }, pollsSlowly, 0},
+		{"poll-idle-ratio-avg: within", func(s consumer.Stats) int64 { return int64(s.PollTime) }, slowFetches, int64(6 * time.Millisecond)},
+		{"processing time: sum", func(s consumer.Stats) int64 { return int64(s.Work.ProcessTime) }, works, int64(6 * time.Millisecond)},
+		{"processing time: largest", func(s consumer.Stats) int64 { return int64(s.Work.MaxTime) }, works, int64(3 * time.Millisecond)},
+		{"timeout frequency", func(s consumer.Stats) int64 { return s.Work.Cancelled }, stopsWork, 1},
+		{"timeout frequency: none", func(s consumer.Stats) int64 { return s.Work.Cancelled }, works, 0},
 		{"records-lag", one(func(p consumer.PartitionStats) int64 { return -p.Lag }), reads(10), 10},
 		{"records-lead", one(func(p consumer.PartitionStats) int64 { return p.Lead }), reads(10), 10},
 		{"position", one(func(p consumer.PartitionStats) int64 { return int64(p.Position) }), reads(10), 10},

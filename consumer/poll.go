@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"slices"
+
+	"github.com/partlog/partlog/internal/clock"
 )
 
 // Poll returns the next records, at least one and at most Config.MaxPollRecords, and waits until there is one. Calling
@@ -11,12 +13,15 @@ import (
 // is reached; other errors are those of Records. With Config.OnCorruption Skip, a call after a *log.CorruptionError goes
 // on, and unless Reset is ResetNone one after a *TruncationError. If an interceptor panics, nothing counts as returned.
 func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
+	called := clock.Elapsed(c.clock)
 	stop, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c.pollBegins(called)
 	lent := false
 	defer func() {
+		c.pollEnds()
 		clear(c.polled)
 		c.polled = c.polled[:0]
 		if lent {

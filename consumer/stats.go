@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -11,6 +12,7 @@ import (
 type counters struct {
 	skipped, truncations, resets                           atomic.Int64
 	fetches, fetchTime, maxFetchTime                       atomic.Int64
+	polls, pollTime, pollInterval, maxPollInterval         atomic.Int64
 	commits, commitErrors, commitTime, maxCommitTime       atomic.Int64
 	rebalances, failedRebalances                           atomic.Int64
 	rebalanceTime, maxRebalanceTime, joinTime, syncingTime atomic.Int64
@@ -23,11 +25,34 @@ func (c *Consumer) tally(k *cursor) {
 	c.given, c.givenBytes = 0, 0
 }
 
+// pollBegins counts a Poll that was called at this time and has become the loop.
+func (c *Consumer) pollBegins(called time.Duration) {
+	if c.polls.Add(1) > 1 {
+		between := int64(called - c.calledAt)
+		c.pollInterval.Add(between)
+		if between > c.maxPollInterval.Load() { // one Poll at a time
+			c.maxPollInterval.Store(between)
+		}
+	}
+	c.calledAt = called
+}
+
+// pollEnds ends what pollBegins began; the caller is still the loop.
+func (c *Consumer) pollEnds() { c.pollTime.Add(int64(clock.Elapsed(c.clock) - c.calledAt)) }
+
 // Stats is a snapshot of a consumer's counters. Kafka's names of the figures are in brackets.
 type Stats struct {
-	Fetches       int64         // answered (fetch-total)
-	FetchTime     time.Duration // in all, waits for records included (fetch-latency-avg)
-	MaxFetchTime  time.Duration // of one (fetch-latency-max)
+	Fetches      int64         // answered (fetch-total)
+	FetchTime    time.Duration // in all, waits for records included (fetch-latency-avg)
+	MaxFetchTime time.Duration // of one (fetch-latency-max)
+
+	// Of Poll and PollBorrowed. A loop over Records has no such calls, and no clock is read for each of its records; what
+	// it has waited is in FetchTime.
+	Polls           int64         // calls
+	PollTime        time.Duration // in calls that have returned; its part of PollInterval is poll-idle-ratio-avg
+	PollInterval    time.Duration // in all, from one call to the next; over Polls − 1 it is time-between-poll-avg
+	MaxPollInterval time.Duration // of these (time-between-poll-max)
+
 	Skipped       int64         // damaged ranges that OnCorruption Skip went over
 	Truncations   int64         // lost tails that were told and left
 	Resets        int64         // positions that Config.Reset, or a lost tail, has moved
@@ -65,6 +90,8 @@ type PartitionStats struct {
 func (c *Consumer) Stats() Stats {
 	s := Stats{
 		Fetches: c.fetches.Load(), FetchTime: time.Duration(c.fetchTime.Load()), MaxFetchTime: time.Duration(c.maxFetchTime.Load()),
+		Polls: c.polls.Load(), PollTime: time.Duration(c.pollTime.Load()),
+		PollInterval: time.Duration(c.pollInterval.Load()), MaxPollInterval: time.Duration(c.maxPollInterval.Load()),
 		Skipped: c.skipped.Load(), Truncations: c.truncations.Load(), Resets: c.resets.Load(),
 		Commits: c.commits.Load(), CommitErrors: c.commitErrors.Load(),
 		CommitTime: time.Duration(c.commitTime.Load()), MaxCommitTime: time.Duration(c.maxCommitTime.Load()),

@@ -247,6 +247,7 @@ func TestWorkThatIsCancelledFinishesWhatRuns(t *testing.T) {
 		require.Equal(t, 5*time.Second, time.Since(begin))
 		require.EqualValues(t, 5, begun.Load())
 		require.EqualValues(t, 4, finished.Load())
+		require.EqualValues(t, 1, c.Stats().Work.Cancelled)
 		require.Equal(t, partition.Offset(3), committedOf(t, g, 0))
 		r, err := c.Poll(t.Context())
 		require.NoError(t, err)

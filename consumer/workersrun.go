@@ -134,6 +134,7 @@ func (w *workers) end(err error) error {
 	}
 	w.mu.Lock()
 	w.sweep()
+	w.tallyCut(func(*tracker) bool { return true })
 	for _, tr := range w.trackers {
 		tr.cursor = nil
 	}

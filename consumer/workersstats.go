@@ -65,6 +65,7 @@ type WorkStats struct {
 	Delayed       int64 // records written to retry topics
 	DeadLetters   int64 // records written to the dead-letter topic
 	ForwardErrors int64 // failures to write either
+	Cancelled     int64 // records whose handler was cut off because WorkConfig.Grace was over; with NoGrace, those that were being handled
 
 	InFlight, InFlightBytes int // read and not done
 	Running                 int // of InFlight, in workers' hands
@@ -76,7 +77,7 @@ type workCounters struct {
 	processed, processTime, maxTime     atomic.Int64
 	handlerErrors, decodeErrors, panics atomic.Int64
 	retries, delayed, deadLetters       atomic.Int64
-	forwardErrors                       atomic.Int64
+	forwardErrors, cancelled            atomic.Int64
 }
 
 // tally adds a run. The caller has mu of workers.
@@ -107,6 +108,15 @@ func (s *workCounters) forwarded(n Next) {
 	}
 }
 
+// tallyCut counts the records that workers are at and that will not count any more. The caller has mu, and has swept.
+func (w *workers) tallyCut(cut func(*tracker) bool) {
+	for _, r := range w.runs {
+		if at := int(r.begun.Load()); at < r.n && r.tasks[at].of.cursor != nil && cut(r.tasks[at].of) {
+			w.counters.cancelled.Add(1)
+		}
+	}
+}
+
 // workStats is a snapshot.
 func (c *Consumer) workStats() WorkStats {
 	s := &c.worked
@@ -114,7 +124,7 @@ func (c *Consumer) workStats() WorkStats {
 		Processed: s.processed.Load(), ProcessTime: time.Duration(s.processTime.Load()), MaxTime: time.Duration(s.maxTime.Load()),
 		HandlerErrors: s.handlerErrors.Load(), DecodeErrors: s.decodeErrors.Load(), Panics: s.panics.Load(),
 		Retries: s.retries.Load(), Delayed: s.delayed.Load(), DeadLetters: s.deadLetters.Load(),
-		ForwardErrors: s.forwardErrors.Load(),
+		ForwardErrors: s.forwardErrors.Load(), Cancelled: s.cancelled.Load(),
 	}
 	if w := c.workers.Load(); w != nil {
 		w.mu.Lock()

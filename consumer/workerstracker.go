@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 
 	"github.com/partlog/partlog/partition"
@@ -204,6 +205,7 @@ func (w *workers) cut(trackers []*tracker) {
 
 func (w *workers) cutLocked(trackers []*tracker) {
 	w.sweep()
+	w.tallyCut(func(tr *tracker) bool { return slices.Contains(trackers, tr) })
 	for _, tr := range trackers {
 		if tr.taken == 0 {
 			continue
