@@ -20,6 +20,7 @@ type coordinator struct {
 	*script
 	beforeEnd func(n int, commit bool) error // an error keeps the store from being asked
 	afterEnd  func(n int, commit bool, err error) error
+	afterInit func()
 	old       bool // the epoch stays from one transaction to the next (transaction.version 1)
 
 	mu    sync.Mutex
@@ -36,7 +37,11 @@ func (c *coordinator) InitProducerID(ctx context.Context, txnID string, timeout 
 	c.mu.Lock()
 	c.inits = append(c.inits, last)
 	c.mu.Unlock()
-	return c.script.InitProducerID(ctx, txnID, timeout, last)
+	id, err := c.script.InitProducerID(ctx, txnID, timeout, last)
+	if c.afterInit != nil {
+		c.afterInit()
+	}
+	return id, err
 }
 
 func (c *coordinator) EndTxn(ctx context.Context, txnID string, id partition.ProducerID, commit bool) (partition.ProducerID, error) {

@@ -198,6 +198,20 @@ func TestLeaderThatFencesTheProducerEndsIt(t *testing.T) {
 	}
 }
 
+// slowOffsets is a store whose offsets topic takes so long for a batch.
+type slowOffsets struct {
+	*partition.Store
+	clock *clock.Manual
+	takes time.Duration
+}
+
+func (s slowOffsets) Append(ctx context.Context, r partition.AppendRequest) (partition.AppendResult, error) {
+	if r.TopicPartition.Topic == group.OffsetsTopic {
+		s.clock.Advance(s.takes)
+	}
+	return s.Store.Append(ctx, r)
+}
+
 // Kafka's txn-init, -send-offsets, -commit and -abort-time-ns-total.
 func TestTransactionTimesAreCounted(t *testing.T) {
 	c := clock.NewManual(time.Unix(1e9, 0))
@@ -205,8 +219,11 @@ func TestTransactionTimesAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	defer store.Close()
 	create(t, store, "t", 1)
-	g := openGroup(t, store)
+	g, err := group.Open(slowOffsets{store, c, 4 * time.Millisecond}, "g", group.Config{})
+	require.NoError(t, err)
+	defer g.Close()
 	k := &coordinator{script: &script{Backend: store}}
+	k.afterInit = func() { c.Advance(8 * time.Millisecond) }
 	k.beforeEnd = func(int, bool) error {
 		c.Advance(time.Millisecond)
 		return nil
@@ -214,6 +231,7 @@ func TestTransactionTimesAreCounted(t *testing.T) {
 	p, err := producer.New(k, producer.Config{TransactionalID: "tx", Clock: c})
 	require.NoError(t, err)
 	defer p.Close()
+	require.Equal(t, producer.TransactionStats{InitTime: 8 * time.Millisecond}, p.Stats().Transactions)
 	require.NoError(t, p.TransactFrom(t.Context(), &source{group: g, offsets: at(1)}, send("x")))
 	for range 2 {
 		require.Error(t, p.Transact(t.Context(), func(tx *producer.Tx) error {
@@ -222,5 +240,8 @@ func TestTransactionTimesAreCounted(t *testing.T) {
 			return errStop
 		}))
 	}
-	require.Equal(t, producer.TransactionStats{Committed: 1, Aborted: 2, CommitTime: time.Millisecond, AbortTime: 2 * time.Millisecond}, p.Stats().Transactions)
+	require.Equal(t, producer.TransactionStats{
+		Committed: 1, Aborted: 2, InitTime: 8 * time.Millisecond, OffsetsTime: 4 * time.Millisecond,
+		CommitTime: time.Millisecond, AbortTime: 2 * time.Millisecond,
+	}, p.Stats().Transactions)
 }
