@@ -345,3 +345,16 @@ func TestAlterTopicConfigChangesAllOrNothing(t *testing.T) {
 	require.Equal(t, maxLong, d.Config[keyFlushMessages])
 	appendTo(t, s, "t", 0, strings.Repeat("x", 1000))
 }
+
+// A host may make a coordinator's topic before the coordinator does, as one with fewer partitions; it is compacted in any case.
+func TestCoordinatorsTopicsAreCompactedWhoeverMakesThem(t *testing.T) {
+	s := memory(t, Config{})
+	for name, partitions := range map[string]int32{"__consumer_offsets": 0, "__transaction_state": 3} {
+		_, err := s.CreateTopic(t.Context(), name, TopicConfig{Partitions: partitions})
+		require.NoError(t, err)
+		d, err := s.DescribeTopic(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, "compact", d.Config["cleanup.policy"])
+		require.Equal(t, map[int32]int32{0: 50, 3: 3}[partitions], d.Partitions)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/partlog/partlog/internal/segment"
+	"github.com/partlog/partlog/internal/txn"
 )
 
 // offsetsTopic is where consumer groups keep what they have committed (KIP-211 and before: __consumer_offsets).
@@ -37,6 +38,21 @@ func (s *Store) CreateTopic(ctx context.Context, name string, c TopicConfig) (*T
 	return &Topic{s: s, t: t}, nil
 }
 
+// forCoordinator gives a coordinator's topic, which a host may make before the coordinator does, what the coordinator relies on.
+func forCoordinator(name string, c TopicConfig) TopicConfig {
+	if name != offsetsTopic && name != txn.Topic {
+		return c
+	}
+	c.CleanupPolicy = CleanupCompact
+	if c.Partitions == 0 {
+		c.Partitions = offsetsTopicConfig.Partitions
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = offsetsTopicConfig.SegmentBytes
+	}
+	return c
+}
+
 func (s *Store) createTopic(name string, c TopicConfig) (*topic, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
@@ -50,6 +66,7 @@ func (s *Store) createTopic(name string, c TopicConfig) (*topic, error) {
 	if err := s.settle(); err != nil {
 		return nil, err
 	}
+	c = forCoordinator(name, c)
 	overrides, err := c.overrides()
 	if err != nil {
 		return nil, err
