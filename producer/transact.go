@@ -45,7 +45,8 @@ func (p *Producer) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 
 // TransactFrom is Transact for read, process, write: when fn has returned nil it commits the offsets of source in the
 // same transaction, and whatever happens it tells source the outcome, also where fn fails before it has done anything or
-// is not called. So the records that were meant for a transaction that is not are read again.
+// is not called. So the records that were meant for a transaction that is not are read again. The source is a
+// *consumer.Consumer, as in examples/exactlyonce, or the host's own.
 func (p *Producer) TransactFrom(ctx context.Context, source OffsetSource, fn func(tx *Tx) error) error {
 	return p.transact(ctx, source, fn)
 }
