@@ -14,6 +14,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	}
 	f.Add(fromHex(f, goldenGroupKey), fromHex(f, goldenGroup))
 	f.Add([]byte("\x00\x01\x00\x0200\x00\x02000000"), []byte("\x00\x04000000000000\x02000000000\x01\x00\x00")) // a topic id of no bytes
+	f.Add([]byte("\x00\x01\x00\x0200\x00\x02000000"), []byte("\x00\x0100000000\x00\x0100000000000000000"))     // one that expires
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		r, ok, err := decodeRecord(key, value)
 		switch {
@@ -26,7 +27,7 @@ func FuzzDecodeRecord(f *testing.F) {
 			require.NoError(t, k.ReadFrom(value))
 			require.EqualValues(t, k.Offset, r.offset.Offset)
 			require.Equal(t, k.Metadata, r.offset.Metadata)
-			again, _, err := decodeRecord(key, appendOffsetCommit(nil, r.offset, 4))
+			again, _, err := decodeRecord(key, offsetCommitRecord(r.group, r.tp, r.offset).value)
 			require.NoError(t, err)
 			require.Equal(t, r, again)
 		default:
