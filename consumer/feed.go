@@ -19,17 +19,13 @@ type feed struct {
 	config Config
 	apply  func(Record) error
 	places map[partition.TopicPartition]Position
-	epochs map[partition.TopicPartition]partition.LeaderEpoch // of the last record read
 }
 
 func newFeed(s Source, topics []string, c Config, apply func(Record) error) *feed {
 	if c.Clock == nil {
 		c.Clock = clock.System
 	}
-	return &feed{
-		source: s, topics: topics, config: c, apply: apply,
-		places: make(map[partition.TopicPartition]Position), epochs: make(map[partition.TopicPartition]partition.LeaderEpoch),
-	}
+	return &feed{source: s, topics: topics, config: c, apply: apply, places: make(map[partition.TopicPartition]Position)}
 }
 
 // partitions returns the partitions that there are now.
@@ -71,7 +67,6 @@ func (f *feed) round(ctx context.Context, until Bound) error {
 			if failed = f.apply(r); failed != nil {
 				break // not acknowledged: the place stays before it
 			}
-			f.epochs[partition.TopicPartition{Topic: r.Topic, Partition: r.Partition}] = r.LeaderEpoch
 			continue
 		}
 		if failed = err; !c.skippable(err) {
@@ -80,15 +75,14 @@ func (f *feed) round(ctx context.Context, until Bound) error {
 		failed = nil
 	}
 	for _, tp := range tps {
-		at, ok := c.Position(tp)
-		if !ok {
+		k := c.cursorOf(tp)
+		if k == nil {
 			continue
 		}
-		p := AtOffset(at)
-		if e, ok := f.epochs[tp]; ok {
-			p = p.Epoch(e)
+		// Offset and epoch belong together: behind the last record may lie batches of a later epoch that nobody sees.
+		if at, epoch, _ := k.ledger(); at >= 0 {
+			f.places[tp] = AtOffset(at).Epoch(epoch)
 		}
-		f.places[tp] = p
 	}
 	return errors.Join(failed, c.Close())
 }

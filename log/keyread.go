@@ -100,7 +100,11 @@ func (l *Log) hasKey(offset Offset, key []byte) (bool, error) {
 		if r.Key == nil || string(r.Key) != string(key) {
 			return false, nil
 		}
-		return !b.IsTransactional() || !l.abortedAt(b, offset), nil
+		if !b.IsTransactional() {
+			return true, nil
+		}
+		aborted, err := l.abortedAt(b, offset)
+		return !aborted, err
 	}
 	return false, it.Err()
 }
@@ -145,12 +149,12 @@ func (l *Log) readWritten(offset Offset) (b batch.Batch, err error) {
 }
 
 // abortedAt reports whether a transactional batch belongs to an aborted transaction.
-func (l *Log) abortedAt(b batch.Batch, offset Offset) bool {
+func (l *Log) abortedAt(b batch.Batch, offset Offset) (bool, error) {
 	if offset >= l.LastStable() {
-		return false // open, or not known yet
+		return false, nil // open, or not known yet
 	}
-	aborted, _ := l.Aborted(nil, offset, offset+1)
+	aborted, err := l.Aborted(nil, offset, offset+1)
 	return slices.ContainsFunc(aborted, func(a AbortedTxn) bool {
 		return a.ProducerID == b.ProducerID() && a.First <= offset && offset <= a.Last
-	})
+	}), err
 }
