@@ -100,6 +100,13 @@ func TestCancelledSendThatIsBeingAppendedSaysThatItMayArrive(t *testing.T) {
 func TestCancelOfALoneSendLeavesTheAppendToASender(t *testing.T) {
 	p, s, store := start(t, 1, producer.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
+	sent := make(chan struct{})
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n == 2 { // a sender's append of the same batch, whose answer would be Send's if it came first
+			<-sent
+		}
+		return nil
+	}
 	s.after = func(n int, _ partition.AppendRequest, _ error) error {
 		if n == 1 { // it has arrived, and the answer is not waited for
 			cancel()
@@ -108,8 +115,12 @@ func TestCancelOfALoneSendLeavesTheAppendToASender(t *testing.T) {
 		return nil
 	}
 	_, err := p.Send(ctx, value("a"))
+	close(sent)
 	require.ErrorIs(t, err, context.Canceled)
+	_, uncertain := errors.AsType[*producer.UncertainError](err)
+	require.True(t, uncertain, "%v", err)
 	require.NoError(t, p.Flush(t.Context()))
+	require.Len(t, s.seen(), 2)
 	_, err = p.Send(t.Context(), value("b"))
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, values(t, store, 0))
