@@ -79,6 +79,10 @@ func (m *memory) grantLocked() []*memoryWaiter {
 // The errors are ErrClosed, the context's, and errMaxBlock.
 func (m *memory) wait(ctx context.Context, n int, maxBlock time.Duration, pressed func()) error {
 	w := &memoryWaiter{need: n, ready: make(chan struct{})}
+	start := m.clock.Now()
+	timeout := make(chan struct{})
+	stop := m.clock.AfterFunc(maxBlock, func() { close(timeout) }) // before anybody sees that w waits
+	defer stop()
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -91,11 +95,7 @@ func (m *memory) wait(ctx context.Context, n int, maxBlock time.Duration, presse
 	for _, g := range granted {
 		close(g.ready)
 	}
-	start := m.clock.Now()
 	pressed()
-	timeout := make(chan struct{})
-	stop := m.clock.AfterFunc(maxBlock, func() { close(timeout) })
-	defer stop()
 	var err error
 	select {
 	case <-w.ready:
