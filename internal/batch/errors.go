@@ -22,6 +22,12 @@ var (
 	// ErrInvalidTimestamp is what an *InvalidError is, for errors.Is, when a
 	// timestamp is outside the bounds: Kafka's INVALID_TIMESTAMP.
 	ErrInvalidTimestamp = errors.New("invalid timestamp")
+
+	// ErrOffsets says of a client's compressed batch that its records say
+	// other offsets than 0, 1, 2 and so on, and that nothing else is wrong.
+	// Kafka's leader encodes such a batch again, as old clients send them;
+	// IterateRenumbered reads it.
+	ErrOffsets = errors.New("offsets of records are not consecutive")
 )
 
 // Field names the part of a batch that an error is about.

@@ -21,6 +21,7 @@ type Iterator struct {
 	maxTimestamp  int64
 	last, limit   int32 // last offset delta seen, largest allowed
 	logAppendTime bool
+	renumber      bool // offsets count from baseOffset on, whatever the records say
 
 	record  Record
 	headers []Header
@@ -51,7 +52,7 @@ func (b Batch) Iterate(it *Iterator, max int) {
 		return
 	}
 	it.baseOffset, it.baseTimestamp, it.maxTimestamp = b.BaseOffset(), b.BaseTimestamp(), b.MaxTimestamp()
-	it.last, it.limit, it.logAppendTime = -1, b.LastOffsetDelta(), b.IsLogAppendTime()
+	it.last, it.limit, it.logAppendTime, it.renumber = -1, b.LastOffsetDelta(), b.IsLogAppendTime(), false
 	it.count = int(b.Count())
 	if it.count < 0 {
 		it.fail(FieldCount, nil)
@@ -68,6 +69,13 @@ func (b Batch) Iterate(it *Iterator, max int) {
 		}
 		it.decompress(b[HeaderSize:], codec, max)
 	}
+}
+
+// IterateRenumbered is Iterate for a batch that is to be encoded again: what its records say of their offsets is not
+// looked at, and they count from the base offset on. It is for batches of clients, where none is missing.
+func (b Batch) IterateRenumbered(it *Iterator, max int) {
+	b.Iterate(it, max)
+	it.renumber = true
 }
 
 func (it *Iterator) decompress(src []byte, codec compress.Codec, max int) {
@@ -102,6 +110,9 @@ func (it *Iterator) Next() bool {
 	// A position below zero passes through varint and varlong.
 	timestamp, i := varlong(body, 1)
 	delta, i := varint(body, i)
+	if it.renumber {
+		delta = int32(it.number)
+	}
 	if i < 0 || delta <= it.last || delta > it.limit {
 		return it.fail(FieldOffset, nil)
 	}

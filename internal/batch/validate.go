@@ -12,7 +12,9 @@ import (
 type ValidateOptions struct {
 	// Client demands what a produce request demands: base offset 0, dense
 	// offsets, at least one record, no control batch, no delete horizon, no
-	// LogAppendTime, a sequence number if there is a producer id.
+	// LogAppendTime, a sequence number if there is a producer id. Where a
+	// compressed batch keeps all of that, and only its records say other
+	// offsets, the error is ErrOffsets.
 	Client bool
 	// KeyRequired refuses records with a null key (compacted topics).
 	KeyRequired bool
@@ -118,6 +120,12 @@ func (b Batch) Validate(o ValidateOptions) error {
 	}()
 	b.Iterate(it, o.MaxBytes)
 	largest, invalid := b.validateRecords(it, o)
+	if o.Client && b.Codec() != 0 && misnumbered(it.Err()) {
+		b.IterateRenumbered(it, o.MaxBytes)
+		if _, invalid = b.validateRecords(it, o); it.Err() == nil && invalid == nil {
+			return ErrOffsets
+		}
+	}
 	if err := it.Err(); err != nil {
 		if o.Client {
 			return unreadable(err)
@@ -128,6 +136,12 @@ func (b Batch) Validate(o ValidateOptions) error {
 		return invalid
 	}
 	return b.validateTimestamp(largest, o)
+}
+
+// misnumbered reports whether a walk has ended at a record's offset.
+func misnumbered(err error) bool {
+	e, ok := errors.AsType[*CorruptError](err)
+	return ok && e.Field == FieldOffset
 }
 
 // validateRecords reads all records and applies the options' rules to each.

@@ -152,6 +152,52 @@ func TestAGapBetweenOffsetsIsLegalOnlyInALog(t *testing.T) {
 	require.ErrorIs(t, b.Validate(ValidateOptions{Client: true}), ErrInvalidRecord)
 }
 
+// What some old clients send: Kafka encodes it again, but only if it is compressed, and only if that is all.
+func TestACompressedBatchWithWrongOffsetsIsToldFromABadOne(t *testing.T) {
+	for _, codec := range codecs {
+		for name, c := range map[string]struct {
+			records []byte
+			want    error
+		}{
+			"the same twice":  {[]byte{12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0}, ErrOffsets},
+			"a gap":           {[]byte{12, 0, 0, 2, 1, 1, 0, 12, 0, 0, 6, 1, 1, 0}, ErrOffsets},
+			"backwards":       {[]byte{12, 0, 0, 2, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0}, ErrOffsets},
+			"negative":        {[]byte{12, 0, 0, 1, 1, 1, 0, 12, 0, 0, 2, 1, 1, 0}, ErrOffsets},
+			"and a bad key":   {[]byte{12, 0, 0, 2, 1, 1, 0, 12, 0, 0, 2, 8, 1, 0}, ErrInvalidRecord},
+			"and one missing": {[]byte{12, 0, 0, 2, 1, 1, 0}, ErrInvalidRecord},
+			"and one more":    {[]byte{12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 4, 1, 1, 0}, ErrInvalidRecord},
+			"no offset":       {[]byte{14, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 12, 0, 0, 2, 1, 1, 0}, ErrInvalidRecord},
+		} {
+			packed, err := compress.Compress(nil, c.records, codec, compress.DefaultLevel)
+			require.NoError(t, err)
+			b := body(2, 1, packed...)
+			b[posAttributes+1] = byte(codec)
+			b.UpdateCRC()
+			want := c.want
+			if codec == compress.None {
+				want = ErrInvalidRecord
+			}
+			require.ErrorIs(t, b.Validate(ValidateOptions{Client: true, Repair: true}), want, "%s %s", codec, name)
+			require.ErrorIs(t, b.Validate(ValidateOptions{}), ErrCorrupt, "in a log it is damage")
+			if want != ErrOffsets {
+				continue
+			}
+			require.ErrorIs(t, b.Validate(ValidateOptions{Client: true, KeyRequired: true}), ErrInvalidRecord)
+			var it Iterator
+			n := int64(0)
+			for b.IterateRenumbered(&it, 0); it.Next(); n++ {
+				require.Equal(t, n, it.Record().Offset)
+			}
+			require.NoError(t, it.Err())
+			require.Equal(t, int64(2), n)
+			b.Iterate(&it, 0) // the next batch is not renumbered
+			for it.Next() {
+			}
+			require.ErrorIs(t, it.Err(), ErrCorrupt)
+		}
+	}
+}
+
 func TestAWrongMaxTimestampIsRepairedOrRefused(t *testing.T) {
 	for _, wrong := range []int64{0, None, goldenTime, goldenTime + 3, math.MaxInt64} {
 		b := build(t, 3, Options{})
