@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/compress"
 	"github.com/partlog/partlog/log"
 )
 
@@ -14,6 +16,7 @@ type appendOptions struct {
 	internal bool // a coordinator's own write
 	foreign  bool // not from this process's builder
 	txnID    string
+	txnAdded bool // the producer has added the partition to its transaction
 	expect   *Expect
 	lazy     bool // what is written later will be durable, and this with it
 }
@@ -43,7 +46,7 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 	opts := log.AppendOptions{Durable: o.acks == AcksAll, Lazy: o.lazy}
 	if o.txnID != "" {
 		opts.Lazy = true // EndTxn makes it durable
-		if opts.Guard, err = p.enlist(ctx, l, b, o.txnID); err != nil {
+		if opts.Guard, err = p.enlist(ctx, l, b, o.txnID, o.txnAdded); err != nil {
 			p.counters.failedAppends.Add(1)
 			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
 		}
@@ -92,11 +95,20 @@ func (p *part) inspect(b []byte, st *settings, o appendOptions) ([]byte, error) 
 		return b, fmt.Errorf("%w: topic %q is internal and closed to ordinary producers", ErrInvalidTopic, p.tp.Topic)
 	}
 	whole, err := batch.Peek(b)
+	if o.foreign {
+		if b, err = oneBatch(b, whole, err); err != nil {
+			return b, err
+		}
+	}
 	if err != nil || len(whole) != len(b) {
 		return b, fmt.Errorf("%w: want exactly one whole batch: %v", ErrInvalidRecord, err)
 	}
 	if o.foreign {
-		if err := p.inspectForeign(whole, st); err != nil {
+		err := p.inspectForeign(whole, st)
+		if errors.Is(err, batch.ErrOffsets) {
+			return p.encode(whole, st)
+		}
+		if err != nil {
 			return b, err
 		}
 	}
@@ -104,23 +116,52 @@ func (p *part) inspect(b []byte, st *settings, o appendOptions) ([]byte, error) 
 		return b, fmt.Errorf("%w: a last record is expected, and topic %q has no key index (%s)", ErrPolicyViolation, p.tp.Topic, keyKeyIndex)
 	}
 	if o.internal {
+		// A group's coordinator is held to the topic's limit and can be told; a transaction's state must get through.
+		if p.tp.Topic == offsetsTopic {
+			return b, p.checkSize(b, st)
+		}
 		return b, nil
 	}
-	if st.compacted {
-		if err := requireKeys(whole); err != nil {
+	if !o.foreign && (st.compacted || st.boundsPast()) {
+		if err := p.inspectRecords(whole, st); err != nil {
 			return b, err
 		}
 	}
 	if st.codec != CodecProducer && st.codec != whole.Codec() {
-		return p.recompress(whole, st)
+		return p.encode(whole, st)
 	}
 	return b, nil
 }
 
-// inspectForeign checks what a client in another process sent: its checksum, and that every record decodes.
-func (p *part) inspectForeign(b batch.Batch, st *settings) error {
+// oneBatch returns what a client's bytes have of their first batch, as peeked: what follows it and is no whole batch is left out. Bytes
+// that are no batch at all are damage; what is of a format before v2, or is not all there, is refused.
+func oneBatch(b []byte, first batch.Batch, err error) ([]byte, error) {
+	if err == nil {
+		if _, err := batch.Peek(b[len(first):]); errors.Is(err, batch.ErrShort) {
+			return first, nil
+		}
+		return b, nil
+	}
+	e, corrupt := errors.AsType[*batch.CorruptError](err)
+	if corrupt && !(e.Field == batch.FieldMagic && e.Got >= 0 && e.Got < batch.Magic) {
+		return b, fmt.Errorf("%w: %w", ErrCorruptMessage, err)
+	}
+	return b, fmt.Errorf("%w: want exactly one whole batch of format 2: %v", ErrInvalidRecord, err)
+}
+
+// checkSize refuses a batch that is larger than the topic takes.
+func (p *part) checkSize(b []byte, st *settings) error {
 	if len(b) > st.log.MaxMessageBytes {
 		return fmt.Errorf("%w: batch of %d bytes, max.message.bytes of topic %q is %d", ErrMessageTooLarge, len(b), p.tp.Topic, st.log.MaxMessageBytes)
+	}
+	return nil
+}
+
+// inspectForeign checks what a client in another process sent: its checksum, and that every record decodes. batch.ErrOffsets says that
+// it is good, but for the offsets that its records say.
+func (p *part) inspectForeign(b batch.Batch, st *settings) error {
+	if err := p.checkSize(b, st); err != nil {
+		return err
 	}
 	if err := b.CheckCRC(); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorruptMessage, err)
@@ -142,6 +183,8 @@ func (p *part) inspectForeign(b batch.Batch, st *settings) error {
 		return fmt.Errorf("%w: %w", ErrInvalidTimestamp, err)
 	case errors.Is(err, batch.ErrInvalidRecord):
 		return fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+	case errors.Is(err, batch.ErrOffsets):
+		return err
 	default:
 		return fmt.Errorf("%w: %w", ErrCorruptMessage, err)
 	}
@@ -150,31 +193,45 @@ func (p *part) inspectForeign(b batch.Batch, st *settings) error {
 // maxDecompressed bounds what one compressed batch may become in memory.
 const maxDecompressed = 256 << 20
 
-func requireKeys(b batch.Batch) error {
+// inspectRecords applies the topic's rules for single records to a batch of this process's builder, of which the log looks at the header:
+// that has the largest timestamp, not the smallest.
+func (p *part) inspectRecords(b batch.Batch, st *settings) error {
+	oldest := int64(math.MinInt64)
+	if st.boundsPast() {
+		oldest = p.s.config.Clock.Now().UnixMilli() - st.log.TimestampBefore.Milliseconds()
+	}
 	var it batch.Iterator
+	var keyless error
 	b.Iterate(&it, maxDecompressed)
 	for i := 0; it.Next(); i++ {
-		if it.Record().Key == nil {
-			return fmt.Errorf("%w: record %d has no key, and the topic is compacted", ErrInvalidRecord, i)
+		r := it.Record()
+		if r.Timestamp < oldest && r.Timestamp != batch.None {
+			return fmt.Errorf("%w: record %d: %d is more than %v ago", ErrInvalidTimestamp, i, r.Timestamp, st.log.TimestampBefore)
+		}
+		if st.compacted && r.Key == nil && keyless == nil {
+			keyless = fmt.Errorf("%w: record %d has no key, and the topic is compacted", ErrInvalidRecord, i)
 		}
 	}
 	if err := it.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	return nil
+	return keyless
 }
 
-// recompress encodes a batch again with the topic's codec (compression.type).
-func (p *part) recompress(b batch.Batch, st *settings) ([]byte, error) {
+// encode encodes a batch again: with the topic's codec (compression.type), if that is not the producer's, and with consecutive offsets.
+func (p *part) encode(b batch.Batch, st *settings) ([]byte, error) {
 	var it batch.Iterator
 	var w batch.Builder
 	o := batch.Options{Codec: st.codec, Level: st.level}
+	if st.codec == CodecProducer {
+		o.Codec, o.Level = b.Codec(), compress.DefaultLevel
+	}
 	if b.HasProducer() {
 		o.Transactional = b.IsTransactional()
 		o.Idempotent, o.ProducerID, o.Epoch, o.BaseSequence = true, b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()
 	}
 	w.Reset(nil, o)
-	b.Iterate(&it, maxDecompressed)
+	b.IterateRenumbered(&it, maxDecompressed)
 	for it.Next() {
 		r := it.Record()
 		w.Append(r.Timestamp, r.Key, r.Value, r.Headers)

@@ -26,6 +26,10 @@ type catalogue struct {
 	nextID      int64 // first producer id that no block has
 	topics      map[string]*catTopic
 	deleted     map[TopicID]catDeleted // until their directories are gone
+	settings    map[string]string      // of front ends
+
+	stamp  int64            // changes of settings so far; of this open, not encoded
+	stamps map[string]int64 // of each area: the last change
 }
 
 // catTopic is one topic of the catalogue.
@@ -67,6 +71,7 @@ const (
 	eventRecoveryPoints  uint8 = 10
 	eventClosed          uint8 = 11 // with the ends of all partitions
 	eventCleaned         uint8 = 12 // first dirty offsets
+	eventSettings        uint8 = 13 // changes
 )
 
 // mark is one offset of one partition, in events about many.
@@ -139,6 +144,11 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 		c.clean = true
 	case eventCleaned:
 		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.cleaned = m.offset })
+	case eventSettings:
+		changes := d.changes()
+		if d.err == nil {
+			c.put(changes)
+		}
 	default:
 		return fmt.Errorf("%w: journal entry of kind %d", ErrNewerFormat, kind)
 	}
@@ -211,7 +221,11 @@ func (c *catalogue) names() []string { return slices.Sorted(maps.Keys(c.topics))
 // encode returns the whole state, for a snapshot of the journal.
 func (c *catalogue) encode() []byte {
 	var e encoder
-	e.int(catalogueFormat)
+	format := int64(catalogueFormat)
+	if len(c.settings) > 0 {
+		format = catalogueWithSettings
+	}
+	e.int(format)
 	e.id(c.clusterID)
 	e.id(c.directoryID)
 	e.int(c.incarnation)
@@ -227,18 +241,26 @@ func (c *catalogue) encode() []byte {
 		e.string(t.name)
 		e.int(int64(t.parts))
 	}
-	c.encodeCleaned(&e)
+	c.encodeCleaned(&e, format)
+	if format == catalogueWithSettings {
+		c.encodeSettings(&e)
+	}
 	return e.buf
 }
 
-// catalogueFormat is the version of the snapshot's layout.
-const catalogueFormat = 1
+// The versions of a snapshot's layout. One with settings has a version of its own, for a program that knew nothing of them
+// would open the store without its access rules.
+const (
+	catalogueFormat       = 1
+	catalogueWithSettings = 2
+)
 
 // restore replaces the state by what encode returned.
 func (c *catalogue) restore(state []byte) error {
 	d := decoder{buf: state}
-	if v := d.int(); v != catalogueFormat && d.err == nil {
-		return fmt.Errorf("%w: catalogue format %d, this program reads %d", ErrNewerFormat, v, catalogueFormat)
+	format := d.int()
+	if (format < catalogueFormat || format > catalogueWithSettings) && d.err == nil {
+		return fmt.Errorf("%w: catalogue format %d, this program reads %d", ErrNewerFormat, format, catalogueWithSettings)
 	}
 	n := newCatalogue()
 	n.clusterID, n.directoryID = d.id(), d.id()
@@ -260,6 +282,10 @@ func (c *catalogue) restore(state []byte) error {
 		}
 	}
 	n.restoreCleaned(&d)
+	n.stamp = c.stamp // goes on, for those who have seen it
+	if format == catalogueWithSettings {
+		n.restoreSettings(&d)
+	}
 	if d.err == nil {
 		*c = *n
 	}

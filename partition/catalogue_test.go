@@ -27,6 +27,15 @@ func TestCatalogueSurvivesSnapshotAtAnyPoint(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "events") {
 			name := rapid.SampledFrom(names).Draw(t, "topic")
 			ct := c.topics[name]
+			if rapid.IntRange(0, 4).Draw(t, "settings") == 0 {
+				apply(eventSettings, func(e *encoder) {
+					changes := []Setting{{Key: rapid.StringN(1, 3, 8).Draw(t, "key"), Value: rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "value")}, {Key: "a/b/" + name}}
+					if rapid.Bool().Draw(t, "put") {
+						changes[1].Value = []byte{}
+					}
+					e.changes(changes)
+				})
+			}
 			if ct == nil {
 				apply(eventTopicCreated, func(e *encoder) {
 					e.topic(&catTopic{name: name, id: newUUID(), overrides: map[string]string{"k": "v"}, parts: make([]catPart, rapid.IntRange(1, 5).Draw(t, "n"))})
@@ -69,6 +78,10 @@ func TestCatalogueSurvivesSnapshotAtAnyPoint(t *testing.T) {
 // canonical is the state in a form that can be compared.
 func (c *catalogue) canonical() catalogue {
 	d := *c
+	d.stamp, d.stamps = 0, nil
+	if len(d.settings) == 0 {
+		d.settings = nil
+	}
 	d.topics = map[string]*catTopic{}
 	for name, t := range c.topics {
 		u := *t
@@ -97,7 +110,7 @@ func TestCatalogueRefusesAnImpossibleEventUnchanged(t *testing.T) {
 	shrink.int(1)
 	require.Error(t, c.apply(eventTopicGrown, shrink.buf))
 	require.Equal(t, before, c.canonical())
-	require.ErrorIs(t, c.restore([]byte{4}), ErrNewerFormat)
+	require.ErrorIs(t, c.restore([]byte{6}), ErrNewerFormat)
 }
 
 func FuzzCatalogueEvent(f *testing.F) {
@@ -105,6 +118,9 @@ func FuzzCatalogueEvent(f *testing.F) {
 	e.topic(&catTopic{name: "orders", id: TopicID{1}, overrides: map[string]string{"a": "b"}, parts: make([]catPart, 3)})
 	f.Add(eventTopicCreated, e.buf)
 	f.Add(eventRecoveryPoints, []byte{2, 1, 2, 3})
+	var settings encoder
+	settings.changes([]Setting{{Key: "kafka/acl/1", Value: []byte("x")}, {Key: "gone"}})
+	f.Add(eventSettings, settings.buf)
 	f.Add(eventClosed, []byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		c := newCatalogue()

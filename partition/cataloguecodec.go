@@ -57,7 +57,7 @@ func (e *encoder) imprint(i log.Imprint) {
 }
 
 // encodeCleaned writes the first dirty offsets, behind all else: a snapshot of a program that knew of none ends before.
-func (c *catalogue) encodeCleaned(e *encoder) {
+func (c *catalogue) encodeCleaned(e *encoder, format int64) {
 	var marks []mark
 	for _, name := range c.names() {
 		t := c.topics[name]
@@ -67,7 +67,7 @@ func (c *catalogue) encodeCleaned(e *encoder) {
 			}
 		}
 	}
-	if len(marks) == 0 {
+	if len(marks) == 0 && format == catalogueFormat {
 		return // as such a program wrote it
 	}
 	e.int(int64(len(marks)))

@@ -38,6 +38,7 @@ func (s *Store) commitLocked(kind uint8, payload []byte) error {
 	if err := s.cat.apply(kind, payload); err != nil {
 		panic("BUG: the catalogue refuses its own event: " + err.Error())
 	}
+	s.settingsStamp.Store(s.cat.stamp)
 	if s.journal.Size() > compactJournal {
 		if err := s.journal.Compact(s.cat.encode()); err != nil {
 			s.counters.failedCheckpoints.Add(1) // it grows on, and the next commit tries again
@@ -53,6 +54,7 @@ func (s *Store) reviveLocked() error {
 	if err != nil {
 		return fmt.Errorf("write catalogue: %w", noSpace(err))
 	}
+	s.settingsStamp.Store(s.cat.stamp)
 	s.orphans = append(s.orphans, s.refreshLocked(false, nil)...)
 	return nil
 }

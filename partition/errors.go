@@ -15,6 +15,7 @@ import (
 var (
 	ErrClosed               = log.ErrClosed               // the store, or what belonged to it, has been closed
 	ErrMessageTooLarge      = log.ErrMessageTooLarge      // a batch larger than max.message.bytes
+	ErrRecordListTooLarge   = log.ErrRecordListTooLarge   // a batch larger than segment.bytes; it is ErrMessageTooLarge too
 	ErrInvalidTimestamp     = log.ErrInvalidTimestamp     // a record outside message.timestamp.before/after.max.ms
 	ErrInvalidRecord        = log.ErrInvalidRecord        // a batch that breaks a rule for clients' batches
 	ErrOffsetOutOfRange     = log.ErrOffsetOutOfRange     // below the log start offset or above the end

@@ -17,7 +17,7 @@ func TestRetriableIsWhatAnotherTryMayCure(t *testing.T) {
 	for err, want := range map[error]bool{
 		ErrTimeout: true, ErrUnknownTopicOrPartition: true, ErrUnknownTopicID: true, ErrFencedLeaderEpoch: true,
 		ErrUnknownLeaderEpoch: true, ErrCorruptMessage: true,
-		ErrClosed: false, ErrMessageTooLarge: false, ErrInvalidTimestamp: false, ErrInvalidRecord: false, ErrOffsetOutOfRange: false,
+		ErrClosed: false, ErrMessageTooLarge: false, ErrRecordListTooLarge: false, ErrInvalidTimestamp: false, ErrInvalidRecord: false, ErrOffsetOutOfRange: false,
 		ErrNoSpace: false, ErrOutOfOrderSequence: false, ErrInvalidProducerEpoch: false, ErrStorage: false, ErrReadOnly: false,
 		ErrTopicAlreadyExists: false, ErrInvalidTopic: false, ErrInvalidPartitions: false, ErrInvalidConfig: false,
 		ErrInvalidRequiredAcks: false, ErrPolicyViolation: false, ErrUnsupported: false, ErrStoreInUse: false, ErrNotStore: false,

@@ -19,8 +19,11 @@ type AppendRequest struct {
 	// producer id that InitProducerID returned for it; the partition joins the transaction by its first batch. What
 	// Acks promises such a batch may be less than AcksAll: EndTxn makes everything durable before it commits.
 	TransactionalID string
+	// TxnAdded says that the producer adds partitions to its transaction by itself, with AddPartitionsToTxnV1, as clients
+	// before transaction.version 2 do: a partition that it has not added is ErrTransactionAbortable.
+	TxnAdded bool
 	// Internal marks a write of a coordinator to its own topic: internal topics are closed to all others, and
-	// the rules for clients' batches do not apply.
+	// the rules for clients' batches do not apply, but for the offsets topic's max.message.bytes.
 	Internal bool
 	// Foreign marks a batch that did not come from this process's own builder, as off a socket: its checksum and
 	// every record are checked before it is believed.

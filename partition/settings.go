@@ -100,8 +100,13 @@ func (s *Store) resolve(overrides map[string]string) *settings {
 			st.level = int(settingInt(m, key))
 		}
 	}
-	st.inspects = st.compacted || st.codec != CodecProducer
+	st.inspects = st.compacted || st.codec != CodecProducer || st.boundsPast()
 	return st
+}
+
+// boundsPast says whether records may be too old (message.timestamp.before.max.ms).
+func (st *settings) boundsPast() bool {
+	return !st.log.LogAppendTime && st.log.TimestampBefore != log.Unlimited
 }
 
 // syncMode reads Kafka's two keys: flush.messages=1 syncs each append, flush.ms=d in the background, and either of

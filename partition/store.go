@@ -48,6 +48,8 @@ type Store struct {
 	recovery      *RecoveryReport
 	orphans       []*topic // deleted by an event that had seemed to fail; their files are still there
 
+	settingsStamp atomic.Int64 // cat.stamp, changed under mu
+
 	closeOnce sync.Once
 	closeErr  error
 	opened    time.Time
@@ -152,7 +154,7 @@ func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, erro
 	if err != nil {
 		return AppendResult{}, s.closedOr(err)
 	}
-	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID, expect: r.Expect})
+	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID, txnAdded: r.TxnAdded, expect: r.Expect})
 }
 
 // closedOr returns ErrClosed for any error of a store that has been closed.

@@ -52,7 +52,7 @@ func (s *Store) initTransactional(ctx context.Context, txnID string, timeout tim
 func (s *Store) AddPartitionsToTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition) error {
 	err := ctx.Err()
 	if err == nil {
-		err = s.addToTxn(ctx, txnID, p, tps)
+		err = s.addToTxn(ctx, txnID, p, tps, txnVersion)
 	}
 	if err != nil {
 		return fmt.Errorf("add partitions to transaction of %q: %w", txnID, err)
@@ -60,7 +60,7 @@ func (s *Store) AddPartitionsToTxn(ctx context.Context, txnID string, p Producer
 	return nil
 }
 
-func (s *Store) addToTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition) error {
+func (s *Store) addToTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition, version int16) error {
 	if s.readOnly {
 		return ErrReadOnly
 	}
@@ -76,19 +76,23 @@ func (s *Store) addToTxn(ctx context.Context, txnID string, p ProducerID, tps []
 		return err
 	}
 	_, err = c.request(ctx, txnID, func(int64) txn.Event {
-		return txn.Add{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Partitions: ps, Version: txnVersion}
+		return txn.Add{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Partitions: ps, Version: version}
 	})
 	return err
 }
 
 // enlist makes the partition part of the transaction that b belongs to, unless it is already, and returns what the log
 // wants to see with the first batch of a transaction: that no marker has come since the coordinator was asked (KIP-890). The guard
-// comes first: a transaction that ends between the two steps invalidates it.
-func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID string) (log.TxnGuard, error) {
+// comes first: a transaction that ends between the two steps invalidates it. With added it only asks whether the partition is part of it.
+func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID string, added bool) (log.TxnGuard, error) {
 	if len(b) < batch.HeaderSize || !b.IsTransactional() || b.ProducerID() < 0 {
 		return 0, fmt.Errorf("%w: a batch of transactional id %q that is not transactional", ErrInvalidRecord, txnID)
 	}
-	guard, ongoing, err := l.TxnGuard(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
+	verify, version := l.TxnGuard, int16(txnVersion)
+	if added {
+		verify, version = l.TxnGuardV1, 1
+	}
+	guard, ongoing, err := verify(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
 	if err != nil || ongoing {
 		return 0, p.gone(err)
 	}
@@ -98,7 +102,7 @@ func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID stri
 	}
 	tp := []txn.Partition{{Topic: p.tp.Topic, Index: p.tp.Partition}}
 	_, err = c.request(ctx, txnID, func(int64) txn.Event {
-		return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: txnVersion}
+		return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: version, VerifyOnly: added}
 	})
 	if errors.Is(err, ErrProducerFenced) {
 		// All partitions say the same of an old epoch, also one without a part in the transaction: it may come of a timeout,
@@ -119,19 +123,22 @@ func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID stri
 // nothing was decided; ErrStorage: the next open decides; ErrReadOnly, ErrClosed.
 func (s *Store) EndTxn(ctx context.Context, txnID string, p ProducerID, commit bool) (next ProducerID, err error) {
 	if err = ctx.Err(); err == nil {
-		next, err = s.endTxn(ctx, txnID, p, commit)
+		next, err = s.endTxn(ctx, txnID, p, commit, txnVersion)
 	}
 	if err != nil {
-		what := "abort"
-		if commit {
-			what = "commit"
-		}
-		return NoProducerID, fmt.Errorf("%s transaction of %q: %w", what, txnID, err)
+		return NoProducerID, fmt.Errorf("%s transaction of %q: %w", endName(commit), txnID, err)
 	}
 	return next, nil
 }
 
-func (s *Store) endTxn(ctx context.Context, txnID string, p ProducerID, commit bool) (ProducerID, error) {
+func endName(commit bool) string {
+	if commit {
+		return "commit"
+	}
+	return "abort"
+}
+
+func (s *Store) endTxn(ctx context.Context, txnID string, p ProducerID, commit bool, version int16) (ProducerID, error) {
 	if s.readOnly {
 		return NoProducerID, ErrReadOnly
 	}
@@ -145,7 +152,7 @@ func (s *Store) endTxn(ctx context.Context, txnID string, p ProducerID, commit b
 		}
 	}
 	return c.request(ctx, txnID, func(fresh int64) txn.Event {
-		return txn.End{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Commit: commit, Version: txnVersion, Fresh: fresh}
+		return txn.End{Call: 1, ID: txnID, ProducerID: p.ID, Epoch: p.Epoch, Commit: commit, Version: version, Fresh: fresh}
 	})
 }
 
