@@ -68,7 +68,8 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 		cat:      newCatalogue(),
 		opened:   c.Clock.Now(),
 	}
-	s.defaults, _ = c.Topics.overrides() // validated
+	defaults, _ := c.Topics.overrides() // validated
+	s.defaults.Store(&defaults)
 	s.index.Store(&topicIndex{byName: map[string]*topic{}})
 	s.shell.init(s)
 	exists, err := claim(s.fs, root)

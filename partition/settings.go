@@ -25,7 +25,7 @@ type settings struct {
 
 // resolve computes a topic's settings from its overrides over the store's defaults; both are validated.
 func (s *Store) resolve(overrides map[string]string) *settings {
-	m := merge(s.defaults, overrides)
+	m := merge(*s.defaults.Load(), overrides)
 	policy := strings.Split(settingText(m, keyCleanupPolicy), ",")
 	for i := range policy {
 		policy[i] = strings.TrimSpace(policy[i])
@@ -152,7 +152,7 @@ func merge(defaults, overrides map[string]string) map[string]string {
 
 // effective returns every setting by Kafka's key, as DescribeTopic shows it.
 func (s *Store) effective(overrides map[string]string) map[string]string {
-	merged := merge(s.defaults, overrides)
+	merged := merge(*s.defaults.Load(), overrides)
 	m := map[string]string{}
 	for name := range configKeys {
 		if name != keyInternalSegment && name != keyKeyIndex || merged[name] != "" {

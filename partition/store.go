@@ -16,7 +16,7 @@ import (
 // ErrClosed.
 type Store struct {
 	config   Config
-	defaults map[string]string // Config.Topics by Kafka's key
+	defaults atomic.Pointer[map[string]string] // of topics, by Kafka's key: Config.Topics, and what AlterTopicDefaults has changed
 	fs       vfs.FS
 	root     string // absolute; what Dir returns
 	readOnly bool
