@@ -109,6 +109,7 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 	case eventTopicDeleted:
 		err = c.with(&d, func(t *catTopic) error {
 			delete(c.topics, t.name)
+			delete(c.settings, raisedPrefix+t.id.String())
 			c.deleted[t.id] = catDeleted{t.name, int32(len(t.parts))}
 			return nil
 		})

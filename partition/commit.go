@@ -80,7 +80,7 @@ func (s *Store) settle() error {
 // that new ones may trust the end that the catalogue has; present, if not nil, which directories there are.
 func (s *Store) refreshLocked(clean bool, present map[string]bool) (gone []*topic) {
 	old := s.index.Load()
-	next := &topicIndex{byName: make(map[string]*topic, len(s.cat.topics))}
+	next := &topicIndex{byName: make(map[string]*topic, len(s.cat.topics)), byID: make(map[TopicID]*topic, len(s.cat.topics))}
 	for name, ct := range s.cat.topics {
 		t := old.byName[name]
 		if t != nil && t.id != ct.id {
@@ -90,7 +90,7 @@ func (s *Store) refreshLocked(clean bool, present map[string]bool) (gone []*topi
 		if t == nil {
 			t = &topic{name: name, id: ct.id, internal: internalTopic(name)}
 		}
-		next.byName[name] = t
+		next.byName[name], next.byID[t.id] = t, t
 		s.refreshTopic(t, ct, clean, present)
 	}
 	for name, t := range old.byName {
@@ -128,6 +128,11 @@ func (s *Store) refreshTopic(t *topic, ct *catTopic, clean bool, present map[str
 		}
 		parts = append(parts, p)
 	}
+	decodeRaised(s.cat.settings[raisedPrefix+t.id.String()], func(i, times int32) {
+		if int(i) >= len(have) && int(i) < len(parts) {
+			parts[i].raised.Store(times)
+		}
+	})
 	t.parts.Store(&parts)
 }
 

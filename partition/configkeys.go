@@ -82,7 +82,7 @@ var configKeys = func() map[string]configKey {
 		{name: keyTimestampType, value: "CreateTime", words: []string{"CreateTime", "LogAppendTime"}},
 		{name: keyMinCleanableRatio, value: "0.5", double: true, min: 0, max: 1},
 		{name: keyMinCompactionLag, value: "0", max: math.MaxInt64},
-		{name: keyMinInsyncReplicas, value: "1", min: 1, max: 1},
+		{name: keyMinInsyncReplicas, value: "1", min: 1, max: math.MaxInt32},
 		{name: keyPreallocate, value: "false", words: boolean},
 		{name: "remote.log.copy.disable", value: "false", words: boolean[:1]},
 		{name: "remote.log.delete.on.disable", value: "false", words: boolean[:1]},

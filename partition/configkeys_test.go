@@ -61,7 +61,7 @@ func TestConfigErrorNamesKeyValueAndRange(t *testing.T) {
 		{TopicConfig{Extra: map[string]string{"no.such.key": "1"}}, "no.such.key", "1", ""},
 		{TopicConfig{Extra: map[string]string{"remote.storage.enable": "true"}}, "remote.storage.enable", "true", "one of \"false\""},
 		{TopicConfig{Extra: map[string]string{"segment.ms": "soon"}}, "segment.ms", "soon", "an integer"},
-		{TopicConfig{MinInsyncReplicas: 2}, "min.insync.replicas", "2", "an integer from 1 to 1"},
+		{TopicConfig{Extra: map[string]string{"min.insync.replicas": "0"}}, "min.insync.replicas", "0", "an integer from 1 to 2147483647"},
 	} {
 		_, err := s.CreateTopic(t.Context(), "bad", c.config)
 		require.ErrorIs(t, err, ErrInvalidConfig)

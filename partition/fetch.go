@@ -170,7 +170,7 @@ func (p *part) checkEpoch(e LeaderEpoch) error {
 	if e < 0 {
 		return nil
 	}
-	switch now := p.start.epoch; {
+	switch now := p.epoch(); {
 	case e < now:
 		return ErrFencedLeaderEpoch
 	case e > now:

@@ -41,7 +41,7 @@ func (s *Store) Metadata(ctx context.Context, topics []string) ([]Metadata, erro
 		parts := *t.parts.Load()
 		m.Partitions = make([]PartitionMetadata, len(parts))
 		for j, p := range parts {
-			m.Partitions[j] = PartitionMetadata{Partition: int32(j), Leader: nodeID, LeaderEpoch: p.start.epoch, Replicas: onlyReplica, ISR: onlyReplica}
+			m.Partitions[j] = PartitionMetadata{Partition: int32(j), Leader: nodeID, LeaderEpoch: p.epoch(), Replicas: onlyReplica, ISR: onlyReplica}
 		}
 	}
 	return out, nil
@@ -108,9 +108,9 @@ func (s *Store) EpochEnd(ctx context.Context, tp TopicPartition, epoch LeaderEpo
 		return 0, 0, err
 	}
 	e, end, err := l.EpochEnd(epoch)
-	if err == nil && e < 0 && epoch >= 0 && epoch <= p.start.epoch {
+	if err == nil && e < 0 && epoch >= 0 && epoch <= p.epoch() {
 		// A leader of Kafka enters its epoch with the end of its log when it becomes leader; here the first append does.
-		if e, err = l.LastEpoch(); e < 0 || epoch == p.start.epoch {
+		if e, err = l.LastEpoch(); e < 0 || epoch == p.epoch() {
 			e = epoch
 		}
 		end = l.End()

@@ -24,6 +24,7 @@ type part struct {
 	failed   atomic.Bool             // Events.PartitionFailed has been called
 	suspect  atomic.Bool             // has an open transaction that no record speaks of: the next open shall look again
 	waiting  atomic.Int32            // parked fetches; see notify
+	raised   atomic.Int32            // of RaiseLeaderEpochs; changed with mu held, see epoch
 	unmarked atomic.Int64            // bytes synced since the recovery point was persisted, roughly
 
 	counters partCounters
@@ -166,7 +167,7 @@ func (p *part) logConfig() log.Config {
 		TopicID:       p.t.id,
 		Clock:         p.s.config.Clock,
 		Settings:      st.log,
-		LeaderEpoch:   p.start.epoch,
+		LeaderEpoch:   p.epoch(),
 		Clean:         p.start.clean,
 		CleanEnd:      p.start.end,
 		RecoveryPoint: p.start.recoveryPoint,

@@ -16,6 +16,7 @@ type settings struct {
 	log       log.Settings
 	codec     Codec // CodecProducer: whatever the producer's
 	level     int
+	minISR    int32
 	compacted bool
 	deletes   bool // cleanup.policy has delete
 	inspects  bool // appends need more than a look at the header
@@ -57,6 +58,7 @@ func (s *Store) resolve(overrides map[string]string) *settings {
 		MaxCompactionLag: millisSetting(m, keyMaxCompactionLag, true),
 		DeleteRetention:  millisSetting(m, keyDeleteRetentionMs, false),
 	}
+	st.minISR = int32(settingInt(m, keyMinInsyncReplicas))
 	if ratio := settingFloat(m, keyMinCleanableRatio); ratio > 0 {
 		st.log.MinDirtyRatio = ratio
 	}

@@ -58,6 +58,7 @@ type Store struct {
 // topicIndex finds topics on the hot path. It is never changed, only replaced.
 type topicIndex struct {
 	byName map[string]*topic
+	byID   map[TopicID]*topic
 }
 
 // topic is the live state of one topic of the catalogue.

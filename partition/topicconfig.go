@@ -90,7 +90,7 @@ type TopicConfig struct {
 	// 40 a key, and that appends with a key in common wait for each other. Turned on later, it covers the older records too.
 	KeyIndex bool
 
-	MinInsyncReplicas int32 // min.insync.replicas; default 1; an embedded store has one replica
+	MinInsyncReplicas int32 // min.insync.replicas; default 1; for front ends that count replicas, the store itself has one copy
 
 	// Extra holds further settings by Kafka's key and in Kafka's text; a key here wins over its field.
 	Extra map[string]string

@@ -222,10 +222,11 @@ func (c *txnCoordinator) epoch() LeaderEpoch {
 	if err != nil {
 		return 0
 	}
-	if ps := *t.parts.Load(); len(ps) > 0 {
-		return ps[0].start.epoch
+	var largest LeaderEpoch
+	for _, p := range *t.parts.Load() {
+		largest = max(largest, p.epoch())
 	}
-	return 0
+	return largest
 }
 
 // appendMarker appends a transaction marker and waits for what the partition's mode promises.

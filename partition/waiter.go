@@ -102,7 +102,7 @@ func (w *waiter) moved(r *FetchRequest, out []FetchResult) bool {
 	for i := range w.nodes {
 		p, seen := w.nodes[i].p, &out[i]
 		l := p.log.Load()
-		if l == nil || p.t.deleted.Load() || p.s.closed.Load() {
+		if l == nil || p.t.deleted.Load() || p.s.closed.Load() || p.checkEpoch(r.Partitions[i].LeaderEpoch) != nil {
 			return true
 		}
 		hw := p.highWatermark(l)
