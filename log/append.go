@@ -42,7 +42,7 @@ type AppendResult struct {
 // the batch's offsets and leader epoch in b and, with LogAppendTime, its time; b may be reused when it returns. The CRC is not
 // checked.
 //
-// Errors that a caller can act on: ErrInvalidRecord, ErrMessageTooLarge, ErrInvalidTimestamp, ErrOutOfOrderSequence,
+// Errors that a caller can act on: ErrInvalidRecord, ErrMessageTooLarge (of which ErrRecordListTooLarge is one), ErrInvalidTimestamp, ErrOutOfOrderSequence,
 // ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrTransactionCoordinatorFenced and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
 // batch may be found again; after ErrPoisoned the batch may or may not be there.
 func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
@@ -82,6 +82,9 @@ func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	if duplicate != nil {
 		// Its first one may be unwritten yet: the answer means what acks promise, so it waits in line.
 		result.Duplicate = true
+		if s.LogAppendTime {
+			result.LogAppendTime = duplicate.timestamp // as the record has it
+		}
 		w.batch, w.base, w.last = nil, duplicate.baseOffset(), duplicate.lastOffset
 		w.undo.kind, w.undo.ended = undoNothing, nil
 		l.duplicates++
@@ -132,7 +135,7 @@ func checkBatch(b batch.Batch, origin Origin, s *Settings) error {
 		}
 	}
 	if int64(len(b)) > s.SegmentBytes {
-		return fmt.Errorf("%w: %d bytes, segment.bytes is %d", ErrMessageTooLarge, len(b), s.SegmentBytes)
+		return fmt.Errorf("%w: %d bytes, segment.bytes is %d", ErrRecordListTooLarge, len(b), s.SegmentBytes)
 	}
 	return nil
 }

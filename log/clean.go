@@ -106,7 +106,13 @@ func (l *Log) firstUncleanable(list []*logSegment, dirty Offset, now time.Time, 
 		if err := l.ensure(list[i]); err != nil {
 			return 0, err
 		}
-		if newest, _ := list[i].index.Load().MaxTimestamp(); newest > young {
+		newest, _ := list[i].index.Load().MaxTimestamp()
+		if newest < 0 { // no record has one: the file's
+			list[i].mu.Lock()
+			newest = list[i].modified
+			list[i].mu.Unlock()
+		}
+		if newest > young {
 			return i, nil
 		}
 	}

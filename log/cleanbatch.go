@@ -88,7 +88,9 @@ func (c *Cleaning) stays(b batch.Batch) (stays, tombstone bool) {
 	case offset >= c.end:
 		return true, false
 	case c.rewrite.Key() == nil:
-		c.result.Invalid++
+		if offset < first {
+			c.result.Invalid++ // others were when they were mapped
+		}
 		return false, false
 	case offset >= first && c.set != nil:
 		at := offset - first

@@ -35,7 +35,7 @@ type CleanResult struct {
 	Batches, Records, Bytes             int64 // read to be cleaned
 	KeptBatches, KeptRecords, KeptBytes int64 // of them; the batches count those that were emptied
 	Tombstones                          int64 // removed
-	Invalid                             int64 // records without a key, removed
+	Invalid                             int64 // records without a key, which go; the pass behind a full map may count some again
 	MapBytesRead                        int64 // read to find the last offset of each key
 	Took                                time.Duration
 }

@@ -41,7 +41,11 @@ func (c *Cleaning) mapNext() error {
 	}
 	for c.rewrite.Next() {
 		offset := Offset(c.rewrite.Offset())
-		if offset < first || c.rewrite.Key() == nil {
+		if offset < first {
+			continue
+		}
+		if c.rewrite.Key() == nil {
+			c.result.Invalid++ // here, as copying need not look into a batch of them
 			continue
 		}
 		if full, ok := c.keys.put(c.rewrite.Key(), offset); !ok {

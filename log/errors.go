@@ -30,8 +30,11 @@ var (
 	// ErrTransactionCoordinatorFenced (TRANSACTION_COORDINATOR_FENCED) says that a marker comes from a transaction coordinator that
 	// has been replaced.
 	ErrTransactionCoordinatorFenced = errors.New("transaction coordinator is fenced")
-	// ErrMessageTooLarge (MESSAGE_TOO_LARGE) says that a batch exceeds Settings.MaxMessageBytes or a segment.
+	// ErrMessageTooLarge (MESSAGE_TOO_LARGE) says that a batch exceeds Settings.MaxMessageBytes.
 	ErrMessageTooLarge = errors.New("batch is too large")
+	// ErrRecordListTooLarge (RECORD_LIST_TOO_LARGE) says that a batch exceeds Settings.SegmentBytes: no segment can hold it. It is
+	// ErrMessageTooLarge too, as smaller batches help against both.
+	ErrRecordListTooLarge = fmt.Errorf("%w: larger than a segment", ErrMessageTooLarge)
 	// ErrInvalidTimestamp (INVALID_TIMESTAMP) says that a batch's time is outside Settings.TimestampBefore and TimestampAfter.
 	ErrInvalidTimestamp = errors.New("timestamp is out of bounds")
 	// ErrInvalidRecord (INVALID_RECORD) says that the bytes are not one batch that a client may append.

@@ -199,10 +199,12 @@ func TestSegmentsAndBatchesHaveACap(t *testing.T) {
 	require.Equal(t, int64(MaxSegmentBytes), l.Settings().SegmentBytes)
 	require.NoError(t, l.SetSettings(Settings{SegmentBytes: 1000, MaxMessageBytes: 1 << 30}))
 	_, err := l.Append(make1(1, 1, string(make([]byte, 2000))), AppendOptions{})
+	require.ErrorIs(t, err, ErrRecordListTooLarge)
 	require.ErrorIs(t, err, ErrMessageTooLarge)
 	require.NoError(t, l.SetSettings(Settings{MaxMessageBytes: 500}))
 	_, err = l.Append(make1(1, 1, string(make([]byte, 2000))), AppendOptions{})
 	require.ErrorIs(t, err, ErrMessageTooLarge)
+	require.NotErrorIs(t, err, ErrRecordListTooLarge)
 	appendN(t, l, 0, 1)
 }
 

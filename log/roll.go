@@ -66,7 +66,7 @@ func (l *Log) mustRoll(r *waiter, position int64, s *Settings) bool {
 	// Time is the records' own, as far as they have one: a copy of an old log rolls as the original did. A first batch from the
 	// future would keep the segment open, so then it is the clock's.
 	waited := time.Duration(-1)
-	if w.first >= 0 && position == w.tail {
+	if w.first >= 0 {
 		waited = time.Duration(r.batch.MaxTimestamp()-w.first) * time.Millisecond
 	}
 	if waited < 0 && position == w.tail {

@@ -209,6 +209,7 @@ var kinds = []struct {
 	{context.DeadlineExceeded, "DEADLINE_EXCEEDED"},
 	{partition.ErrNoSpace, "NO_SPACE"},
 	{partition.ErrStorage, "KAFKA_STORAGE_ERROR"},
+	{partition.ErrRecordListTooLarge, "RECORD_LIST_TOO_LARGE"}, // it is the next one too
 	{partition.ErrMessageTooLarge, "MESSAGE_TOO_LARGE"},
 	{partition.ErrInvalidTimestamp, "INVALID_TIMESTAMP"},
 	{partition.ErrInvalidRecord, "INVALID_RECORD"},
