@@ -78,7 +78,7 @@ func TestMachineKeepsItsPromisesUnderAnyEvents(t *testing.T) {
 					e.Membership = Membership{Group: "g", Generation: NoGeneration}
 				}
 				if rapid.Bool().Draw(t, "transactional") {
-					e.txn = &TxnCommit{"tx", partition.ProducerID{ID: producers.Draw(t, "producer")}}
+					e.txn = &TxnCommit{TransactionalID: "tx", Producer: partition.ProducerID{ID: producers.Draw(t, "producer")}}
 				}
 				s.step(e)
 			},

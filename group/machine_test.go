@@ -186,7 +186,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) {
 		if d.HasArg("txn") {
 			var producer int
 			d.ScanArgs(t, "txn", &producer)
-			e.txn = &TxnCommit{"tx", partition.ProducerID{ID: int64(producer)}}
+			e.txn = &TxnCommit{TransactionalID: "tx", Producer: partition.ProducerID{ID: int64(producer)}}
 		}
 		e.retention = duration("retention", "0s")
 		for _, arg := range d.CmdArgs[1:] {

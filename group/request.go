@@ -132,6 +132,9 @@ type CommitRequest struct {
 type TxnCommit struct {
 	TransactionalID string
 	Producer        partition.ProducerID
+	// PartitionAdded says that the producer adds the group's partition of OffsetsTopic to its transaction by itself, as
+	// clients before transaction.version 2 do (AddOffsetsToTxn): without that the commit is partition.ErrTransactionAbortable.
+	PartitionAdded bool
 }
 
 // CommittedOffset is a committed position.

@@ -27,7 +27,7 @@ func newTransaction(t *testing.T, s *partition.Store, id string) *transaction {
 
 // commit commits offsets of a group in the transaction.
 func (x *transaction) commit(c Coordinator, m Membership, offsets map[partition.TopicPartition]CommittedOffset) error {
-	return c.Commit(x.t.Context(), CommitRequest{Membership: m, Offsets: offsets, Txn: &TxnCommit{x.id, x.p}})
+	return c.Commit(x.t.Context(), CommitRequest{Membership: m, Offsets: offsets, Txn: &TxnCommit{TransactionalID: x.id, Producer: x.p}})
 }
 
 func (x *transaction) end(commit bool) {
@@ -118,8 +118,8 @@ func TestZombieCannotCommitInATransaction(t *testing.T) {
 	fenced := &transaction{t, store, "tx", x.p}
 	newTransaction(t, store, "tx")
 	require.ErrorIs(t, fenced.commit(c, a.joined.Membership, offsets), partition.ErrInvalidProducerEpoch)
-	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{"", x.p}}), ErrInvalidRequest)
-	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{"tx", partition.NoProducerID}}), ErrInvalidRequest)
+	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{TransactionalID: "", Producer: x.p}}), ErrInvalidRequest)
+	require.ErrorIs(t, c.Commit(t.Context(), CommitRequest{Membership: a.joined.Membership, Offsets: offsets, Txn: &TxnCommit{TransactionalID: "tx", Producer: partition.NoProducerID}}), ErrInvalidRequest)
 }
 
 // Several groups and topics in one transaction: all of it or nothing.
