@@ -25,6 +25,10 @@ type Coordinators interface {
 	// Find returns the coordinator of a group. It may wait for the network, never for a group. The one of the empty
 	// id lists the groups of all coordinators.
 	Find(ctx context.Context, group string) (Coordinator, error)
+	// Configure changes the settings of one consumer group, also while it runs (a GROUP resource's configuration), from
+	// each member's next heartbeat on. The zero value takes away what the group had of its own. It is not kept over a
+	// restart. Errors: *partition.ConfigError, partition.ErrClosed.
+	Configure(group string, o ConsumerGroupOverrides) error
 	// Stats returns a snapshot of the counters of what coordinates here, for all groups together.
 	Stats() Stats
 }
@@ -49,7 +53,8 @@ type Coordinator interface {
 	Leave(ctx context.Context, group string, members ...LeavingMember) error
 	// Commit stores offsets, all in one batch: acknowledged, they survive a restart (OffsetCommit). A commit of an
 	// old generation is ErrIllegalGeneration. A *CommitError names partitions that were refused; the others of the
-	// same request have been committed.
+	// same request have been committed. ErrInvalidCommitOffsetSize if that is more than a batch of the offsets topic may
+	// be: then nothing is.
 	Commit(ctx context.Context, r CommitRequest) error
 	// Offsets returns committed offsets (OffsetFetch). Partitions without one are not in the map. With
 	// RequireStable, an *OffsetsError names those that wait for a transaction, and the map has the others.
