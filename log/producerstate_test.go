@@ -65,6 +65,18 @@ func TestProducerSequences(t *testing.T) {
 	}
 }
 
+// Sequence numbers have 31 bits: 0 follows 2147483647.
+func TestSequenceNumbersGoBackOverZero(t *testing.T) {
+	const max = 1<<31 - 1
+	for _, c := range []struct{ s, n, want int32 }{{5, 3, 2}, {5, 5, 0}, {0, 1, max}, {4, 7, max - 2}, {max, max, 0}, {max - 1, max, max}, {0, max, 1}} {
+		require.Equal(t, c.want, subSequence(c.s, c.n), "%d - %d", c.s, c.n)
+		require.Equal(t, c.s, batch.AddSequence(c.want, c.n), "%d + %d", c.want, c.n)
+	}
+	b := sent(1, 0, max-1, 4)
+	require.Equal(t, int32(1), b.LastSequence())
+	require.Equal(t, int32(max-1), (&sentBatch{lastSequence: b.LastSequence(), offsetDelta: b.LastOffsetDelta()}).firstSequence())
+}
+
 // Whatever has been applied, taking it back gives the state before; and a snapshot keeps what it is to keep.
 func TestRevertIsTheInverseOfApply(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -190,6 +190,35 @@ func contains(list []int, x int) bool {
 	return false
 }
 
+// What is left lies below the log start: nobody may read it, and the log goes on empty where it starts.
+func TestLogThatEndsBelowItsStartBeginsThere(t *testing.T) {
+	for _, mode := range []SyncMode{SyncAlways, SyncNever} {
+		c, d := damagedLog(t, mode, 0, func(d *disk) { d.cut(segment.LogName(int64(lastSegment)), 2*batchSize) })
+		c.LogStart = 28
+		for range 2 {
+			l := open(t, c)
+			require.Equal(t, []Offset{28, 28}, []Offset{l.Start(), l.End()})
+			got, _ := values(t, l, 28, 1000, false)
+			require.Empty(t, got)
+			_, err := l.Read(27, 100, 100)
+			require.ErrorIs(t, err, ErrOffsetOutOfRange)
+			l.Abandon()
+		}
+		l := open(t, c)
+		appendN(t, l, 28, 2)
+		require.Equal(t, Offset(28), l.segmentList()[len(l.segmentList())-1].base)
+		_, err := l.DeleteRecords(28)
+		require.NoError(t, err)
+		require.Equal(t, []Offset{28}, bases(l), "what lay below goes")
+		require.NoError(t, l.Close())
+		require.NotContains(t, d.names(), segment.LogName(int64(lastSegment)))
+		c.Clean, c.CleanEnd = true, 30
+		l = open(t, c)
+		got, _ := values(t, l, 28, 1000, false)
+		require.Equal(t, []string{valueOf(28), valueOf(29)}, got)
+	}
+}
+
 func TestCutBytesAreKept(t *testing.T) {
 	garbage := []byte("somebody may want this")
 	c, d := damagedLog(t, SyncAlways, 0, func(d *disk) { d.add(segment.LogName(int64(lastSegment)), garbage...) })

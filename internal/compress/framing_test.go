@@ -157,6 +157,25 @@ func TestLZ4FramesThatKafkaRefusesAreRefused(t *testing.T) {
 	require.NoError(t, err, "another block size is no error")
 }
 
+// The content checksum is read, as KafkaLZ4BlockInputStream does, and not compared; it must be there.
+func TestLZ4ContentChecksumIsReadAndNotCompared(t *testing.T) {
+	var packed bytes.Buffer
+	w := lz4.NewWriter(&packed)
+	require.NoError(t, w.Apply(lz4.ChecksumOption(true)))
+	_, err := w.Write([]byte("partlog"))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	b := packed.Bytes()
+	b[len(b)-1] ^= 0xff
+	out, err := Decompress(nil, b, LZ4, 7)
+	require.NoError(t, err)
+	require.Equal(t, "partlog", string(out))
+	_, err = Decompress(nil, b[:len(b)-1], LZ4, 7)
+	require.ErrorIs(t, err, ErrCorrupt)
+	_, err = Decompress(nil, append(b, 0), LZ4, 7)
+	require.ErrorIs(t, err, ErrCorrupt)
+}
+
 func TestGzipMembersInARowAreOneStream(t *testing.T) {
 	packed, err := Compress(nil, []byte("part"), Gzip, DefaultLevel)
 	require.NoError(t, err)
