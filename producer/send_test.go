@@ -187,7 +187,8 @@ func TestLoneSendAppendsOnItsOwnGoroutine(t *testing.T) {
 
 // With linger 0 all that is sent while an append runs is the next batch.
 func TestBatchClosesWhenTheAppendBeforeItHasFinished(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{})
+	still := clock.NewManual(time.Unix(1e9, 0)) // records that come later are larger, and fewer of them fit into a small buffer
+	p, s, store := start(t, 1, producer.Config{Clock: still})
 	g := newGate()
 	s.before = func(n int, _ partition.AppendRequest) error {
 		if n == 1 {
