@@ -170,7 +170,8 @@ func TestFullDiskAtOpenIsNamed(t *testing.T) {
 
 func TestReadOnlyStoreReadsBesideALiveOneAndChangesNothing(t *testing.T) {
 	d := partitiontest.NewDisk()
-	live, err := partition.Open("store", partition.Config{FS: d})
+	still := partitiontest.NewClock(time.UnixMilli(1_700_000_000_000)) // the live one does nothing by itself
+	live, err := partition.Open("store", partition.Config{FS: d, Clock: still})
 	require.NoError(t, err)
 	defer live.Close()
 	_, err = live.CreateTopic(t.Context(), "t", partition.TopicConfig{})

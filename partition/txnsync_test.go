@@ -4,9 +4,11 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -36,7 +38,8 @@ func (c *countSyncs) take() map[string]int {
 // of all partitions at once, and the Prepare record. Then one for each marker. Ongoing and Complete have none of their own.
 func TestCommitWaitsForTwoSyncsOneAfterTheOther(t *testing.T) {
 	disk := vfs.NewFault(vfs.NewMem())
-	s := openTxnStore(t, disk, Config{}, "t")
+	still := clock.NewManual(time.UnixMilli(1_700_000_000_000)) // a checkpoint syncs too
+	s := openTxnStore(t, disk, Config{Clock: still}, "t")
 	defer s.Close()
 	c := newTxnClient(t, s, "a")
 	t0, t1 := TopicPartition{"t", 0}, TopicPartition{"t", 1}

@@ -3,9 +3,11 @@ package producer_test
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/partition/partitiontest"
 	"github.com/partlog/partlog/producer"
@@ -15,11 +17,12 @@ import (
 // the markers there are four at most.
 func TestSyncedTransactWaitsForTwoSyncs(t *testing.T) {
 	disk := partitiontest.NewDisk()
-	store, err := partition.Open("s", partition.Config{FS: disk})
+	still := clock.NewManual(time.Unix(1e9, 0)) // a checkpoint syncs too
+	store, err := partition.Open("s", partition.Config{FS: disk, Clock: still})
 	require.NoError(t, err)
 	defer store.Close()
 	create(t, store, "t", 1)
-	p, err := producer.New(store, producer.Config{TransactionalID: "tx"})
+	p, err := producer.New(store, producer.Config{TransactionalID: "tx", Clock: still})
 	require.NoError(t, err)
 	defer p.Close()
 	require.NoError(t, p.Transact(t.Context(), send("x"))) // prepares the segments
