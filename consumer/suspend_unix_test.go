@@ -24,8 +24,8 @@ import (
 
 const (
 	suspendEnv = "PARTLOG_TEST_SUSPENDED" // the store's directory: this process is the one to be suspended
-	pollLimit  = 5 * time.Second          // long enough for an answer of the parent on a busy machine
-	suspension = 6 * time.Second
+	pollLimit  = 15 * time.Second         // long enough for an answer of the parent on a busy machine
+	suspension = 17 * time.Second
 )
 
 // A process that was stopped by a signal, with a record in a loop body's hands, for longer than max.poll.interval, wakes up to members
