@@ -64,19 +64,26 @@ var listModel = porcupine.Model{
 
 // PARTLOG_SOAK=duration goes on for that long.
 func TestAppendsAndReadsOfAPartitionAreLinearizable(t *testing.T) {
-	histories, operations := 0, 0
+	histories, operations, undecided := 0, 0, 0
 	limit, began := soakTime(t), time.Now()
 	for seed := uint64(0); seed < 30 || time.Since(began) < limit; seed++ {
 		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
-			n := checkHistory(t, seed, mode)
+			n, decided := checkHistory(t, seed, mode)
+			if !decided {
+				undecided++
+				continue
+			}
 			histories++
 			operations += n
 		}
 	}
-	t.Logf("histories: %d linearizable, %d operations", histories, operations)
+	t.Logf("histories: %d linearizable, %d operations; %d undecided", histories, operations, undecided)
+	require.Positive(t, histories)
 }
 
-func checkHistory(t *testing.T, seed uint64, mode SyncMode) int {
+// checkHistory fails if a history is not linearizable. One whose operations overlap too much to be searched, as they do where
+// clients are stopped in the middle of them for long, is not decided.
+func checkHistory(t *testing.T, seed uint64, mode SyncMode) (operations int, decided bool) {
 	s := memory(t, Config{Sync: mode})
 	_, err := s.CreateTopic(t.Context(), "t", TopicConfig{KeyIndex: true, Extra: map[string]string{"internal.segment.bytes": "1500"}})
 	require.NoError(t, err)
@@ -116,13 +123,13 @@ func checkHistory(t *testing.T, seed uint64, mode SyncMode) int {
 	}
 	all.Wait()
 	result, info := porcupine.CheckOperationsVerbose(listModel, history, time.Minute)
-	if result != porcupine.Ok {
+	if result == porcupine.Illegal {
 		path := t.TempDir() + "/history.html"
 		_ = porcupine.VisualizePath(listModel, info, path)
 		t.Fatalf("seed %d, sync %s: %s", seed, mode, result)
 	}
 	require.NoError(t, s.Close())
-	return len(history)
+	return len(history), result == porcupine.Ok
 }
 
 func operate(t *testing.T, s *Store, tp TopicPartition, in listInput) listOutput {
