@@ -185,7 +185,7 @@ func closed(ch <-chan struct{}) bool {
 func within[T any](t *testing.T, ch <-chan T) (v T) {
 	select {
 	case v = <-ch:
-	case <-time.After(30 * time.Second):
+	case <-time.After(5 * time.Minute):
 		require.FailNow(t, "it does not happen")
 	}
 	return v

@@ -85,7 +85,7 @@ func TestPoisonedPartitionGetsItsMarkerFromTheNextOpen(t *testing.T) {
 // waitFor waits for a condition under the coordinator's lock which something that is under way will make true.
 func waitFor(t testing.TB, c *txnCoordinator, ready func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; {
 		c.mu.Lock()
 		ok := ready()
 		c.mu.Unlock()

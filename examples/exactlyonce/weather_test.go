@@ -123,7 +123,7 @@ func (h *history) consistent(ctx context.Context, store *partition.Store) {
 	require.Eventually(h.t, func() bool {
 		committed, err = coordinator.Offsets(ctx, group.OffsetsRequest{Group: "workers", RequireStable: true})
 		return err == nil || ctx.Err() != nil
-	}, 10*time.Second, time.Millisecond, "seed %d: %v", h.seed, err)
+	}, 5*time.Minute, time.Millisecond, "seed %d: %v", h.seed, err)
 	read := map[string]int{}
 	want, table := map[string]string{}, map[string]string{}
 	for n := range int32(historyPartitions) {
@@ -155,7 +155,7 @@ func (h *history) each(ctx context.Context, store *partition.Store, tp partition
 		stable, err1 := store.ListOffsets(ctx, tp, partition.TimestampLastStable)
 		end, err2 := store.ListOffsets(ctx, tp, partition.TimestampLatest)
 		return ctx.Err() != nil || err1 == nil && err2 == nil && stable == end
-	}, 10*time.Second, time.Millisecond, "seed %d: %s is stuck", h.seed, tp)
+	}, 5*time.Minute, time.Millisecond, "seed %d: %s is stuck", h.seed, tp)
 	if ctx.Err() != nil {
 		return
 	}
