@@ -107,13 +107,14 @@ func (c *Conn) SetMaxFrame(n int32) { c.maxFrame = n }
 // Drop ends the use of the frame in hand before its reply is written, so that its memory is free while the request waits
 // for something that may take long.
 func (c *Conn) Drop() {
-	if c.frame == nil {
-		return
+	if c.frame != nil {
+		give(c.frame)
+		c.frame = nil
 	}
-	give(c.frame)
-	c.frame = nil
-	c.server.config.Budget.release(&c.hold)
-	c.holds = false
+	if c.holds {
+		c.server.config.Budget.release(&c.hold)
+		c.holds = false
+	}
 }
 
 // Close ends the connection at once, for this reason if it is the first. It may be called at any time by any goroutine,

@@ -142,17 +142,10 @@ func (c *Conn) fillMore(need int) error {
 
 // done gives back the frame's memory; what was reserved and charged for the request counts no more.
 func (c *Conn) done() {
-	if c.frame != nil {
-		give(c.frame)
-		c.frame = nil
-	}
+	c.Drop()
 	if c.encoded != nil {
 		give(c.encoded)
 		c.encoded = nil
-	}
-	if c.holds {
-		c.server.config.Budget.release(&c.hold)
-		c.holds = false
 	}
 }
 
