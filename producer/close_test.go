@@ -208,6 +208,25 @@ func TestFullBufferServesWhoWaitsLongestFirst(t *testing.T) {
 	})
 }
 
+// A batch that lingers is in nobody's way: it goes when another record waits for its memory.
+func TestLingeringBatchGoesWhenARecordWaitsForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s, _ := start(t, 2, producer.Config{BufferMemory: 2 << 10, Linger: time.Minute})
+		begin := time.Now()
+		for n := range int32(2) {
+			rec := value(strings.Repeat("x", 1200))
+			rec.Partition = producer.To(n)
+			p.SendAsync(t.Context(), rec, nil)
+		}
+		synctest.Wait()
+		require.Zero(t, time.Since(begin))
+		require.Len(t, s.seen(), 1, "the second lingers in its turn")
+		require.EqualValues(t, 2, accepted(p))
+		require.NoError(t, p.Close())
+		require.Len(t, s.seen(), 2)
+	})
+}
+
 func TestMetadataIsWaitedForUpToMaxBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := producer.New(&blind{}, producer.Config{MaxBlock: 7 * time.Second})
