@@ -23,7 +23,8 @@ func (c *Consumer) Commit(ctx context.Context) error { return c.CommitOffsets(ct
 // CommitOffsets commits these offsets, with their metadata and leader epochs, whatever the loops have finished; nil means
 // what Commit commits. An offset is that of the next record to read. Other errors than those of Commit:
 // partition.ErrUnknownTopicOrPartition if a partition is not assigned (then nothing is committed),
-// group.ErrOffsetMetadataTooLarge in a *group.CommitError.
+// group.ErrOffsetMetadataTooLarge in a *group.CommitError, group.ErrInvalidCommitOffsetSize (nothing is committed; commit fewer
+// partitions at a time).
 func (c *Consumer) CommitOffsets(ctx context.Context, offsets map[partition.TopicPartition]group.CommittedOffset) error {
 	if err := c.committable(); err != nil {
 		return fmt.Errorf("commit: %w", err)

@@ -1,7 +1,10 @@
 package group
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -18,7 +21,7 @@ func (m *machine) checkCommit(s Membership, transactional bool) error {
 	case s.Generation < 0 && m.state == Empty:
 		return nil // from outside: a tool, or a consumer that assigns by hand
 	case m.blank():
-		return ErrIllegalGeneration // there is no such group
+		return errNoSuchGroup
 	case s.Generation < 0 && s.MemberID == "" && s.InstanceID == "":
 		if transactional {
 			return nil // producers before KIP-447 do not say for whom they commit
@@ -118,8 +121,15 @@ func (m *machine) stepAppended(e appendedEvent) {
 	if p.replaced != nil {
 		m.replaced(p, err)
 	}
-	if err == nil {
+	if p.failed != nil {
+		*p.failed = cmp.Or(*p.failed, err)
+		err = *p.failed
+	}
+	switch {
+	case err == nil:
 		err = p.err()
+	case len(p.offsets) > 0 && !p.deleted && errors.Is(err, partition.ErrMessageTooLarge):
+		err = fmt.Errorf("%w: %d partitions: %w", ErrInvalidCommitOffsetSize, len(p.offsets), err)
 	}
 	m.answer(p.call, err)
 }
@@ -132,9 +142,6 @@ func (m *machine) written(p *pendingAppend, base partition.Offset, inMemory bool
 	if p.deleted {
 		m.forgotten(p, base)
 		return
-	}
-	if p.metadata {
-		base++ // its record comes first
 	}
 	for i, o := range p.offsets {
 		o.at = base + partition.Offset(i)
@@ -171,25 +178,24 @@ func (m *machine) retryWrites() {
 			busy[o.TopicPartition] = true
 		}
 	}
-	p := &pendingAppend{retry: true}
-	var records []record
-	if m.metadataUnwritten && (m.state == Stable || m.state == Empty) {
-		p.metadata = true
-		records = append(records, m.metadataRecord(nil))
-	}
 	// In the other states the record is that of a generation on its way out, and the next one writes its own.
-	m.metadataUnwritten = p.metadata
+	m.metadataUnwritten = m.metadataUnwritten && (m.state == Stable || m.state == Empty)
+	if m.metadataUnwritten {
+		m.append(&pendingAppend{retry: true, metadata: true}, []record{m.metadataRecord(nil)})
+	}
+	var offsets []offsetRecord
+	var records []record
 	for _, tp := range sortedKeys(m.unwritten) {
 		if !busy[tp] {
 			o := offsetRecord{tp, m.offsets[tp]}
-			p.offsets = append(p.offsets, o)
+			offsets = append(offsets, o)
 			records = append(records, offsetCommitRecord(m.id, tp, &o.storedOffset))
 		}
 	}
-	switch {
-	case len(records) > 0:
-		m.append(p, records)
-	case len(m.unwritten) > 0:
+	for from, to := range parts(records) {
+		m.append(&pendingAppend{retry: true, offsets: offsets[from:to]}, records[from:to])
+	}
+	if len(m.unwritten) > 0 && len(records) == 0 && !m.metadataUnwritten {
 		m.setTimer(timerRetry, "", m.config.retry)
 	}
 }
@@ -210,8 +216,32 @@ func (m *machine) stepForget(tps []partition.TopicPartition) {
 	for _, topic := range slices.Sorted(maps.Keys(dropped)) {
 		m.emit(infoEffect{OffsetsDroppedInfo{Group: m.id, Topic: topic, Partitions: dropped[topic]}})
 	}
-	if len(records) > 0 {
-		m.append(&pendingAppend{}, records)
+	for from, to := range parts(records) {
+		m.append(&pendingAppend{}, records[from:to])
+	}
+}
+
+// partBytes bounds a part of what may be written in several batches: of what needs not be there as a whole, and must not be
+// refused for its size. The writer puts parts together again as far as they fit.
+const partBytes = 64 << 10
+
+// parts divides records into runs of at most partBytes, or of a single record.
+func parts(records []record) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		from, size := 0, 0
+		for i, r := range records {
+			n := len(r.key) + len(r.value)
+			if i > from && size+n > partBytes {
+				if !yield(from, i) {
+					return
+				}
+				from, size = i, 0
+			}
+			size += n
+		}
+		if from < len(records) {
+			yield(from, len(records))
+		}
 	}
 }
 

@@ -107,15 +107,7 @@ func TestCommitsThatComeTogetherShareABatch(t *testing.T) {
 		})
 	}
 	<-b.arrived
-	// All are queued or in the first batch when the machine holds that many appends.
-	shell := b.service.(*coordinator)
-	for pending := 0; pending < n; {
-		shell.mu.Lock()
-		if p := shell.partitions[PartitionFor("billing", OffsetsPartitions)]; p != nil && p.groups["billing"] != nil {
-			pending = len(p.groups["billing"].appends)
-		}
-		shell.mu.Unlock()
-	}
+	untilAppends(b, "billing", n) // all are queued or in the first batch
 	close(gate)
 	wg.Wait()
 	for range n {
@@ -125,25 +117,6 @@ func TestCommitsThatComeTogetherShareABatch(t *testing.T) {
 	require.EqualValues(t, n, stats.Records)
 	require.LessOrEqual(t, stats.Appends, uint64(2))
 	require.EqualValues(t, n, stats.Commits)
-}
-
-// A commit of more than a batch holds is split, and is all there.
-func TestLargeCommitIsSplit(t *testing.T) {
-	store := newStore(t)
-	_, err := store.CreateTopic(t.Context(), "wide", partition.TopicConfig{Partitions: 6000})
-	require.NoError(t, err)
-	b := newBackend(store)
-	g, _ := openGroup(t, b, "billing", Config{})
-	offsets := make(map[partition.TopicPartition]CommittedOffset)
-	for p := range int32(6000) {
-		offsets[tp("wide", p)] = CommittedOffset{Offset: partition.Offset(p), Metadata: "some metadata that makes the record large enough, some hundred bytes of it, so that six thousand do not fit into a batch"}
-	}
-	require.NoError(t, g.Commit(t.Context(), offsets))
-	require.Greater(t, g.Stats().Appends, uint64(1))
-	again, _ := openGroup(t, newBackend(store), "billing", Config{})
-	committed, err := again.Committed(t.Context())
-	require.NoError(t, err)
-	require.Len(t, committed, len(offsets))
 }
 
 func TestCommitsGoOnInMemoryWhileTheDiskIsFull(t *testing.T) {

@@ -208,7 +208,7 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 			if e.txn != nil {
 				c.wg.Go(func() { c.appendTxn(g, e) })
 			} else {
-				c.enqueueLocked(queued{g, e.id, e.records, e.whole, now})
+				c.enqueueLocked(queued{g, e.id, e.records, now})
 			}
 		case watchEffect:
 			c.watchLocked(g, e.producer, e.from)

@@ -65,23 +65,31 @@ func (m *machine) known() []partition.TopicPartition {
 	return slices.Compact(tps)
 }
 
-// delete writes tombstones; what they delete is gone when they are in the log.
-func (m *machine) delete(p *pendingAppend, tps []partition.TopicPartition) {
-	p.deleted = true
+// delete writes tombstones; what they delete is gone when they are in the log. Those of many offsets go there in parts, that
+// of the group with the last one: whoever is cut off in between deletes the rest by asking again.
+func (m *machine) delete(last *pendingAppend, tps []partition.TopicPartition) {
+	last.deleted, last.failed = true, new(error)
 	var records []record
 	for _, tp := range tps {
-		p.offsets = append(p.offsets, offsetRecord{TopicPartition: tp})
+		last.offsets = append(last.offsets, offsetRecord{TopicPartition: tp})
 		records = append(records, offsetCommitRecord(m.id, tp, nil))
 	}
+	begin := 0 // of the last part
+	for from, to := range parts(records) {
+		if begin = from; to < len(records) {
+			m.append(&pendingAppend{deleted: true, expired: last.expired, failed: last.failed, offsets: last.offsets[from:to]}, records[from:to])
+		}
+	}
+	records, last.offsets = records[begin:], last.offsets[begin:]
 	switch {
-	case p.group && m.next != nil:
+	case last.group && m.next != nil:
 		for _, c := range m.next.live.tombstones() {
 			records = append(records, c.record(m.id))
 		}
-	case p.group:
+	case last.group:
 		records = append(records, groupTombstone(m.id))
 	}
-	m.append(p, records)
+	m.append(last, records)
 }
 
 // forgotten takes away what the tombstones from base on have deleted. Whoever joined or committed meanwhile has later

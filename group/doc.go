@@ -19,8 +19,15 @@
 //
 // A commit that has been acknowledged is on disk as safely as the offsets topic's sync mode says, with one exception:
 // while the disk is full, commits go on in memory and are written when space returns; Stats counts them, and Close
-// reports them if they never could be written. All partitions of a commit are in one batch, up to half a MiB. A topic that
-// is deleted and created again does not inherit offsets.
+// reports them if they never could be written. A topic that is deleted and created again does not inherit offsets.
+//
+// A commit is one batch: after a crash all of its partitions are there, or none. One that is larger than the offsets topic
+// takes (max.message.bytes, 1 MiB: some ten thousand partitions with short metadata) is ErrInvalidCommitOffsetSize, and
+// nothing of it counts; commit in parts, or raise the limit with Store.AlterTopicConfig. The same bound is on whatever
+// must be whole: a commit in a transaction, the record of a classic group's generation, what one heartbeat changes in a
+// consumer group, a change from one protocol to the other; those fail with partition.ErrMessageTooLarge, and the group is as
+// it was. What may be seen half is written in parts of 64 KiB and has no bound: deletions (the group itself goes with the
+// last part; ask again after a crash), what expires, offsets of deleted topics, and what was kept in memory on a full disk.
 //
 // A commit in a producer's transaction (CommitRequest.Txn) counts from the moment the coordinator reads the
 // transaction's marker back from the log, or never. Whoever must not read past it asks with

@@ -21,23 +21,28 @@ var (
 	ErrInvalidSessionTimeout     = errors.New("invalid session timeout")
 	ErrGroupMaxSizeReached       = errors.New("group is full")
 	ErrOffsetMetadataTooLarge    = errors.New("offset metadata too large")
-	ErrCoordinatorNotAvailable   = error(retriableError("group coordinator not available"))
-	ErrFencedInstanceID          = errors.New("fenced instance id: another member has taken the instance's place")
-	ErrUnstableOffsetCommit      = error(retriableError("unstable offset commit: a transaction with an offset of the partition has not ended"))
-	ErrGroupNotEmpty             = errors.New("group is not empty") // NON_EMPTY_GROUP
-	ErrGroupIDNotFound           = errors.New("group id not found")
-	ErrGroupSubscribedToTopic    = errors.New("group is subscribed to the topic")
-	ErrFencedMemberEpoch         = errors.New("fenced member epoch: the member must give up its partitions and join again")
-	ErrStaleMemberEpoch          = errors.New("stale member epoch: the member must get its new epoch by a heartbeat first")
-	ErrUnreleasedInstanceID      = errors.New("unreleased instance id: another member has it and has not left")
-	ErrUnsupportedAssignor       = errors.New("unsupported assignor: the coordinator has none of that name")
-	ErrInvalidRegularExpression  = errors.New("invalid regular expression")
-	ErrInvalidRequest            = errors.New("invalid request")
-	ErrInvalidCommitOffset       = errors.New("invalid commit offset") // a negative one: Kafka's INVALID_REQUEST
+	// ErrInvalidCommitOffsetSize: nothing of the commit counts; partition.ErrMessageTooLarge has the sizes.
+	ErrInvalidCommitOffsetSize  = errors.New("invalid commit offset size: the commit is larger than a batch of the offsets topic may be")
+	ErrCoordinatorNotAvailable  = error(retriableError("group coordinator not available"))
+	ErrFencedInstanceID         = errors.New("fenced instance id: another member has taken the instance's place")
+	ErrUnstableOffsetCommit     = error(retriableError("unstable offset commit: a transaction with an offset of the partition has not ended"))
+	ErrGroupNotEmpty            = errors.New("group is not empty") // NON_EMPTY_GROUP
+	ErrGroupIDNotFound          = errors.New("group id not found")
+	ErrGroupSubscribedToTopic   = errors.New("group is subscribed to the topic")
+	ErrFencedMemberEpoch        = errors.New("fenced member epoch: the member must give up its partitions and join again")
+	ErrStaleMemberEpoch         = errors.New("stale member epoch: the member must get its new epoch by a heartbeat first")
+	ErrUnreleasedInstanceID     = errors.New("unreleased instance id: another member has it and has not left")
+	ErrUnsupportedAssignor      = errors.New("unsupported assignor: the coordinator has none of that name")
+	ErrInvalidRegularExpression = errors.New("invalid regular expression")
+	ErrInvalidRequest           = errors.New("invalid request")
+	ErrInvalidCommitOffset      = errors.New("invalid commit offset") // a negative one: Kafka's INVALID_REQUEST
 
 	// ErrCorruptRecord is a record of the offsets topic, a subscription or an assignment that cannot be read.
 	ErrCorruptRecord = errors.New("corrupt group record")
 )
+
+// errNoSuchGroup is a member's commit to a group that there is not. Kafka tells newer clients one, older ones the other.
+var errNoSuchGroup = fmt.Errorf("%w: %w", ErrIllegalGeneration, ErrGroupIDNotFound)
 
 // retriableError is a sentinel that partition.Retriable knows to pass by itself.
 type retriableError string

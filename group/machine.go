@@ -115,6 +115,7 @@ type pendingAppend struct {
 	deleted     bool              // tombstones of the offsets
 	group       bool              // with deleted: and of the group
 	expired     bool              // with deleted: nobody asked for it
+	failed      *error            // with deleted: the first error of all parts, the last of which answers
 	changes     *changeBatch      // of a consumer group
 }
 
@@ -306,10 +307,10 @@ func (m *machine) stopTimer(k timerKind, memberID string) {
 	m.emit(stopTimerEffect{timerKey{k, memberID}})
 }
 
-// append sends records to the log.
+// append sends records to the log, in one batch: all of them will be there, or none.
 func (m *machine) append(p *pendingAppend, records []record) appendID {
 	m.lastAppend++
 	m.appends[m.lastAppend] = p
-	m.emit(appendEffect{m.lastAppend, records, p.txn, p.changes != nil})
+	m.emit(appendEffect{m.lastAppend, records, p.txn})
 	return m.lastAppend
 }

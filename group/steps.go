@@ -102,13 +102,12 @@ type (
 		after time.Duration
 	}
 	stopTimerEffect struct{ timerKey }
-	// appendEffect writes records after all earlier ones of the group, or as part of a transaction in no order with
-	// others; an appendedEvent answers it.
+	// appendEffect writes records in one batch, after all earlier ones of the group, or as part of a transaction in no
+	// order with others; an appendedEvent answers it.
 	appendEffect struct {
 		id      appendID
 		records []record
 		txn     *TxnCommit
-		whole   bool // in one batch, or not at all
 	}
 	// watchEffect: the group waits for a marker of the producer, after this place in the log.
 	watchEffect struct {

@@ -16,12 +16,11 @@ type queued struct {
 	group   *hosted
 	id      appendID
 	records []record
-	whole   bool // in one batch, or not at all
 	since   time.Time
 }
 
-// maxBatchBytes is where a batch of the offsets topic is closed. It is half of the topic's max.message.bytes: a record
-// larger than the other half goes alone and, if it is larger than the whole, harms nobody else.
+// maxBatchBytes is up to where pieces of work share a batch; a larger one goes alone. It is half of what the offsets topic
+// takes (max.message.bytes), unless that was changed.
 const maxBatchBytes = 512 << 10
 
 // keptBytes bounds the buffer that a partition keeps for its next batch.
@@ -91,52 +90,53 @@ func (a appended) event(id appendID) appendedEvent {
 	return appendedEvent{id: id, base: a.base, err: a.err, noSpace: errors.Is(a.err, partition.ErrNoSpace)}
 }
 
-// appendAll writes records in as few batches as they fit, and returns an answer for each piece of work; the error is
-// the first of the batches that it is in. A piece is only divided if it does not fit into one batch and
-// may be. now is the records' timestamp, in milliseconds.
+// appendAll writes each piece of work as one batch, together with others as far as they fit, and returns an answer for
+// each. now is the records' timestamp, in milliseconds.
 func (c *coordinator) appendAll(p *offsetsPartition, b *batch.Builder, work []queued, now int64) []appended {
 	out := make([]appended, len(work))
-	first, at := 0, make([]int, len(work)) // the piece of work with the first record of the open batch; places in it
-	flush := func(end int) {
-		if b.Count() == 0 {
-			return
-		}
-		base, err := c.appendBatch(p, b, nil)
-		for i := first; i < end; i++ {
-			switch {
-			case out[i].err != nil || at[i] < 0: // it has its answer; at least where it begins
-			default:
-				out[i].base, at[i] = base+partition.Offset(at[i]), -1
-			}
-			if out[i].err == nil {
-				out[i].err = err
-			}
-		}
-	}
-	for i, q := range work {
+	for first, end := 0, 0; first < len(work); first = end {
 		size := 0
-		for _, r := range q.records {
-			size += r.size()
-		}
-		if b.Count() > 0 && b.Len()+size > maxBatchBytes {
-			flush(i)
-			first = i
-		}
-		at[i] = b.Count()
-		for _, r := range q.records {
-			if !q.whole && b.Count() > 0 && b.SizeWith(r.key, r.value, nil) > maxBatchBytes {
-				flush(i + 1)
-				first = i
+		for end = first; end < len(work); end++ {
+			n := work[end].size()
+			if end > first && size+n > maxBatchBytes {
+				break
 			}
-			b.Append(now, r.key, r.value, nil)
+			size += n
 		}
+		c.appendTogether(p, b, work[first:end], out[first:end], now)
 	}
-	flush(len(work))
 	return out
 }
 
-// size is at least what the record takes in a batch.
-func (r record) size() int { return len(r.key) + len(r.value) + 4*binary.MaxVarintLen32 }
+// appendTogether writes pieces of work as one batch. If the topic does not take that, each goes alone, so that only those
+// that are too large are refused.
+func (c *coordinator) appendTogether(p *offsetsPartition, b *batch.Builder, work []queued, out []appended, now int64) {
+	for _, q := range work {
+		for _, r := range q.records {
+			b.Append(now, r.key, r.value, nil)
+		}
+	}
+	base, err := c.appendBatch(p, b, nil, len(work) > 1)
+	if len(work) > 1 && errors.Is(err, partition.ErrMessageTooLarge) {
+		for i := range work {
+			c.appendTogether(p, b, work[i:i+1], out[i:i+1], now)
+		}
+		return
+	}
+	for i, q := range work {
+		out[i] = appended{base, err}
+		base += partition.Offset(len(q.records))
+	}
+}
+
+// size is at least what the records take in a batch.
+func (q *queued) size() int {
+	n := 0
+	for _, r := range q.records {
+		n += len(r.key) + len(r.value) + 4*binary.MaxVarintLen32
+	}
+	return n
+}
 
 // appendTxn appends what a group commits in a producer's transaction. It has a goroutine of its own, because the append
 // may wait for the end of the producer's previous transaction; it is one batch, because it counts whole or not at all.
@@ -148,14 +148,14 @@ func (c *coordinator) appendTxn(g *hosted, e appendEffect) {
 	for _, r := range e.records {
 		b.Append(now, r.key, r.value, nil)
 	}
-	base, err := c.appendBatch(g.in, &b, e.txn)
+	base, err := c.appendBatch(g.in, &b, e.txn, false)
 	c.mu.Lock()
 	c.stepLocked(g, appended{base, err}.event(e.id))
 	c.unlock()
 }
 
-// appendBatch appends the builder's batch and empties it.
-func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *TxnCommit) (partition.Offset, error) {
+// appendBatch appends the builder's batch and empties it. One that is too large and can be divided is no failure to tell of.
+func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *TxnCommit, divisible bool) (partition.Offset, error) {
 	records := b.Count()
 	started := c.config.Clock.Now()
 	data, err := b.Finish()
@@ -174,6 +174,7 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 		ctx := context.Background() // what is queued has been accepted, and those who asked may be many
 		if txn != nil {
 			ctx, r.TransactionalID, r.Acks = c.life, txn.TransactionalID, partition.AcksLeader
+			r.TxnAdded = txn.PartitionAdded
 		}
 		result, err = c.backend.Append(ctx, r)
 	}
@@ -184,7 +185,9 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 		if txn != nil && c.closing && errors.Is(err, context.Canceled) {
 			err = partition.ErrClosed
 		}
-		c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: txn == nil && errors.Is(err, partition.ErrNoSpace), Err: err})
+		if !divisible || !errors.Is(err, partition.ErrMessageTooLarge) {
+			c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: txn == nil && errors.Is(err, partition.ErrNoSpace), Err: err})
+		}
 		return 0, fmt.Errorf("append to %s-%d: %w", OffsetsTopic, p.index, err)
 	}
 	c.stats.Appends++
