@@ -81,8 +81,9 @@ type Config struct {
 	// Quota is asked for every connection after Limits.PerAddress: it is closed after wait if err is not nil, and served
 	// after wait otherwise. Others do not wait meanwhile.
 	Quota func(remote net.Addr) (wait time.Duration, err error)
-	// Opened is called before the Handler's Open, Closed after the Session's Close (or when Open failed). Refused is called
-	// for connections that no Handler saw.
+	// Opened is called before the Handler's Open, Closed when a connection has ended, after the Session's Close if there is a
+	// Session: of a TLS handshake that failed there is none, nor after Quota said no. Refused is called for connections above
+	// Limits.PerAddress.
 	Opened  func(c *Conn)
 	Closed  func(c *Conn, reason error)
 	Refused func(remote net.Addr, reason error)

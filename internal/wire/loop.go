@@ -51,6 +51,7 @@ func (c *Conn) open(h Handler) (Session, error) {
 		}
 	}
 	c.inline = make([]byte, inlineBytes)
+	c.server.config.Opened(c)
 	return h.Open(c)
 }
 
