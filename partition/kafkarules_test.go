@@ -60,6 +60,28 @@ func TestCompactedTopicIsNotSubjectToRetention(t *testing.T) {
 	}
 }
 
+// Of several partitions that are due the one with the largest part to clean comes first.
+func TestDirtiestPartitionIsCompactedFirst(t *testing.T) {
+	now := clock.NewManual(time.UnixMilli(1_700_000_000_000))
+	var order []int32
+	s := memory(t, Config{Clock: now, CleanerThreads: 1, Events: Events{Compacted: func(tp TopicPartition, _ Compacted) { order = append(order, tp.Partition) }}})
+	create(t, s, "keys", TopicConfig{Partitions: 3, CleanupPolicy: CleanupCompact, MinCleanableDirtyRatio: 0.01, Extra: map[string]string{"internal.segment.bytes": "1024"}})
+	fill := func(counts ...int) {
+		for p, n := range counts {
+			for i := range n {
+				appendTo(t, s, "keys", int32(p), strings.Repeat("x", 50+i%3))
+			}
+		}
+	}
+	fill(30, 30, 30)
+	now.Advance(time.Minute)
+	require.Len(t, order, 3)
+	order = nil
+	fill(20, 200, 60)
+	now.Advance(time.Minute)
+	require.Equal(t, []int32{1, 2, 0}, order)
+}
+
 // The marker of a clean shutdown is gone before anything is loaded, and comes back as the last thing of a clean close.
 func TestMarkerOfACleanShutdownIsOnlyThereBetweenRuns(t *testing.T) {
 	disk := vfs.NewFault(vfs.NewMem())

@@ -258,6 +258,35 @@ func TestLingerWaitsForMoreUntilFullFlushedOrOver(t *testing.T) {
 	require.Equal(t, []int{3, 1, 1}, []int{s.seen()[0].records, s.seen()[1].records, s.seen()[2].records})
 }
 
+// One sender, and several partitions that always have something: they take turns.
+func TestPartitionsTakeTurns(t *testing.T) {
+	p, s, _ := start(t, 3, producer.Config{Senders: 1, BatchBytes: 1, DisableIdempotence: true})
+	g := newGate()
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n == 1 {
+			g.hold()
+		}
+		return nil
+	}
+	for n := range int32(3) {
+		for i := range 5 {
+			rec := value(fmt.Sprint(i))
+			rec.Partition = producer.To(n)
+			p.SendAsync(t.Context(), rec, nil)
+			if n == 0 && i == 0 {
+				<-g.come
+			}
+		}
+	}
+	close(g.open)
+	require.NoError(t, p.Flush(t.Context()))
+	var order []int32
+	for _, a := range s.seen() {
+		order = append(order, a.Partition)
+	}
+	require.Equal(t, []int32{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}, order)
+}
+
 func TestTooLargeRecordFailsAloneBeforeItJoinsABatch(t *testing.T) {
 	p, s, store := start(t, 1, producer.Config{BufferMemory: 4 << 20})
 	g := newGate()
