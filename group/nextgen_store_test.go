@@ -444,7 +444,7 @@ func TestWriteConsumerGroupForKafka(t *testing.T) {
 	g, c := openGroup(t, store, "billing", Config{})
 	classic := newClient(t, g, "orders")
 	classic.request = func(r *JoinRequest) {
-		r.Local, r.ClientID, r.ClientHost, r.SessionTimeout = false, "classic", "/127.0.0.1", 45*time.Second
+		r.Local, r.ClientID, r.ClientHost, r.SessionTimeout = false, "classic", "/127.0.0.1", 30*time.Minute
 	}
 	require.NoError(t, classic.enter(t.Context()))
 	a, b := newScripted(c, "billing", "member-a", "orders"), newScripted(c, "billing", "member-b", "orders")
