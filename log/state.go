@@ -250,6 +250,24 @@ func (l *Log) LastEpoch() (LeaderEpoch, error) {
 	return LeaderEpoch(latest.Epoch), nil
 }
 
+// EpochAt returns the epoch that the record at offset was written under, or will be if it is the next one; -1 when that is not
+// known, as below the first epoch that the log remembers.
+func (l *Log) EpochAt(offset Offset) (LeaderEpoch, error) {
+	if err := l.touch(); err != nil {
+		return -1, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := LeaderEpoch(-1)
+	for _, e := range l.epochs.Entries() {
+		if e.Start > int64(offset) {
+			break
+		}
+		found = LeaderEpoch(e.Epoch)
+	}
+	return found, nil
+}
+
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest epoch that is not above e, and the offset where it ends; -1, -1
 // when e is above all that the log knows.
 func (l *Log) EpochEnd(e LeaderEpoch) (LeaderEpoch, Offset, error) {

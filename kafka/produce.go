@@ -1,0 +1,385 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/partition"
+)
+
+// produceState is what a connection keeps from one Produce to the next, so that none costs memory.
+type produceState struct {
+	req      kmsg.ProduceRequest
+	resp     kmsg.ProduceResponse
+	appends  []partition.AppendRequest
+	outcomes []partition.AppendOutcome
+	places   []producePlace // of appends, in resp
+}
+
+// producePlace says which partition of the answer an append is for.
+type producePlace struct{ topic, partition int32 }
+
+func (p *produceState) request() *kmsg.ProduceRequest { return &p.req }
+
+// drop forgets everything.
+func (p *produceState) drop() { *p = produceState{} }
+
+// forget lets go of what points into the frame.
+func (p *produceState) forget() {
+	clear(p.req.Topics)
+	clear(p.appends)
+	clear(p.outcomes)
+	if cap(p.appends) > 64 {
+		*p = produceState{resp: p.resp} // which is written yet
+	}
+}
+
+// handleProduce appends one batch to each partition named. The batches are appended where they are in the frame; all are in
+// flight at the same time, so that one sync may serve them all.
+func handleProduce(s *session, c *call) (kmsg.Response, error) {
+	req, p := c.req.(*kmsg.ProduceRequest), &s.produce
+	resp := &p.resp
+	*resp = kmsg.ProduceResponse{Version: c.version, Topics: resp.Topics[:0]}
+	if hasTransactional(req) && (req.TransactionID == nil || !s.authorize(opWrite, resourceTransactionalID, *req.TransactionID)) {
+		failAll(req, resp, codeTransactionalIDAuthFailed)
+		return s.produced(c, req, resp)
+	}
+	p.appends, p.places = p.appends[:0], p.places[:0]
+	bytes := 0
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		rt := addProduceTopic(resp, t)
+		topic, code := s.produceTopic(c, t)
+		for j := range t.Partitions {
+			rp := &rt.Partitions[j]
+			bytes += len(t.Partitions[j].Records)
+			if rp.ErrorCode = code; code != codeNone {
+				continue
+			}
+			records, err := s.produceRecords(c, req, &topic, &t.Partitions[j])
+			if err != nil {
+				s.produceFailed(c, rp, err)
+				continue
+			}
+			p.places = append(p.places, producePlace{int32(i), int32(j)})
+			p.appends = append(p.appends, s.appendRequest(c, req, &topic, t.Partitions[j].Partition, records))
+		}
+	}
+	if err := s.appendAll(c, req, resp); err != nil {
+		return nil, err
+	}
+	s.leaderHints(c, req, resp)
+	s.throttleProduce(c, bytes)
+	if s.server.config.Intercept == nil {
+		defer p.forget()
+	}
+	return s.produced(c, req, resp)
+}
+
+// produced ends a Produce. With acks=0 no answer is sent; as the client cannot be told of an error, its connection closes.
+func (s *session) produced(c *call, req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) (kmsg.Response, error) {
+	if req.Acks != 0 {
+		return resp, nil
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode != codeNone {
+				return nil, fmt.Errorf("acks=0, and partition %d of topic %q answers error %d", p.Partition, resp.Topics[i].Topic, p.ErrorCode)
+			}
+		}
+	}
+	c.quiet = true
+	return resp, nil
+}
+
+// hasTransactional reports whether any batch is part of a transaction.
+func hasTransactional(req *kmsg.ProduceRequest) bool {
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			b := req.Topics[i].Partitions[j].Records
+			if len(b) >= batch.HeaderSize && batch.Batch(b).IsTransactional() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// addProduceTopic adds a topic with all its partitions to the answer, in the storage of earlier answers.
+func addProduceTopic(resp *kmsg.ProduceResponse, t *kmsg.ProduceRequestTopic) *kmsg.ProduceResponseTopic {
+	n := len(resp.Topics)
+	if n < cap(resp.Topics) {
+		resp.Topics = resp.Topics[:n+1]
+	} else {
+		resp.Topics = append(resp.Topics, kmsg.ProduceResponseTopic{})
+	}
+	rt := &resp.Topics[n]
+	partitions := rt.Partitions[:0]
+	if cap(partitions) < len(t.Partitions) {
+		partitions = make([]kmsg.ProduceResponseTopicPartition, len(t.Partitions))
+	}
+	*rt = kmsg.ProduceResponseTopic{Topic: t.Topic, TopicID: t.TopicID, Partitions: partitions[:len(t.Partitions)]}
+	for j := range rt.Partitions {
+		rp := &rt.Partitions[j]
+		*rp = kmsg.ProduceResponseTopicPartition{Partition: t.Partitions[j].Partition, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
+		rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = -1, -1
+	}
+	return rt
+}
+
+// failAll answers every partition with one error.
+func failAll(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse, code int16) {
+	for i := range req.Topics {
+		rt := addProduceTopic(resp, &req.Topics[i])
+		for j := range rt.Partitions {
+			rt.Partitions[j].ErrorCode = code
+		}
+	}
+}
+
+// produceTopic finds a topic of the request that the principal may write to.
+func (s *session) produceTopic(c *call, t *kmsg.ProduceRequestTopic) (partition.Topic, int16) {
+	name := t.Topic
+	if c.version >= 13 {
+		topic, err := s.server.store.FindTopic("", partition.TopicID(t.TopicID))
+		if err != nil {
+			return topic, errorCode(err, c.key, c.version)
+		}
+		if !s.authorize(opWrite, resourceTopic, topic.Name()) {
+			return topic, codeTopicAuthorizationFailed
+		}
+		return topic, codeNone
+	}
+	if !s.authorize(opWrite, resourceTopic, name) {
+		return partition.Topic{}, codeTopicAuthorizationFailed
+	}
+	if name == "" {
+		return partition.Topic{}, codeUnknownTopicOrPartition
+	}
+	topic, err := s.server.store.FindTopic(name, partition.TopicID{})
+	return topic, errorCode(err, c.key, c.version)
+}
+
+// adminClient is the client id for which Kafka lets internal topics be written to.
+const adminClient = "__admin_client"
+
+// produceRecords applies Kafka's checks that come before the log, in its order, and returns the batch.
+func (s *session) produceRecords(c *call, req *kmsg.ProduceRequest, t *partition.Topic, p *kmsg.ProduceRequestTopicPartition) ([]byte, error) {
+	info := t.Info()
+	if p.Partition < 0 || p.Partition >= info.Partitions {
+		return nil, partition.ErrUnknownTopicOrPartition
+	}
+	records, err := oneBatch(c.version, p.Records)
+	if err != nil {
+		return nil, err
+	}
+	if req.Acks < -1 || req.Acks > 1 {
+		return nil, partition.ErrInvalidRequiredAcks
+	}
+	if info.Internal {
+		return nil, partition.ErrInvalidTopic
+	}
+	at, _ := s.server.layout.at(t, p.Partition)
+	if at.leader != s.broker.id {
+		return nil, errNotLeader
+	}
+	if req.Acks == -1 && len(at.isr) < int(info.MinInsyncReplicas) {
+		return nil, errNotEnoughReplicas
+	}
+	return records, nil
+}
+
+// Errors of records that are not exactly one batch of format 2.
+var (
+	errNoBatch      = &protocolError{codeInvalidRecord, "no record batch"}
+	errManyBatches  = &protocolError{codeInvalidRecord, "more than one record batch"}
+	errOldFormat    = &protocolError{codeInvalidRecord, "a record batch that is not of format 2"}
+	errCorruptBatch = &protocolError{codeCorruptMessage, "no record batch begins here"}
+	errZstd         = &protocolError{codeUnsupportedCompressionType, "zstd below Produce 7"}
+)
+
+// oneBatch is ProduceRequest.validateRecords of Apache Kafka: exactly one whole batch of format 2 (what follows it and is
+// less than a batch is left out), without zstd below version 7.
+func oneBatch(version int16, records []byte) ([]byte, error) {
+	n, err := batchSize(records)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case n == 0:
+		return nil, errNoBatch
+	case records[16] != 2:
+		return nil, errOldFormat
+	case n < batch.HeaderSize:
+		return nil, errCorruptBatch
+	case version < 7 && batch.Batch(records).Codec() == partition.CodecZstd:
+		return nil, errZstd
+	}
+	more, err := batchSize(records[n:])
+	if err != nil {
+		return nil, err
+	}
+	if more > 0 {
+		return nil, errManyBatches
+	}
+	return records[:n:n], nil
+}
+
+// batchSize returns the size of the batch or message set entry that b begins with, 0 if it is not all there.
+func batchSize(b []byte) (int, error) {
+	const overhead = 12 // offset and size
+	if len(b) < overhead {
+		return 0, nil
+	}
+	size := int32(binary.BigEndian.Uint32(b[8:]))
+	if size < 14 { // the smallest record of format 0
+		return 0, errCorruptBatch
+	}
+	if len(b) < overhead+5 {
+		return 0, nil
+	}
+	if magic := int8(b[16]); magic < 0 || magic > 2 {
+		return 0, errCorruptBatch
+	}
+	if int64(len(b)) < int64(size)+overhead {
+		return 0, nil
+	}
+	return int(size) + overhead, nil
+}
+
+func (s *session) appendRequest(c *call, req *kmsg.ProduceRequest, t *partition.Topic, i int32, records []byte) partition.AppendRequest {
+	r := partition.AppendRequest{
+		TopicPartition: partition.TopicPartition{Topic: t.Name(), Partition: i}, TopicID: t.ID(),
+		Batch: records, Acks: partition.AcksLeader, Foreign: true,
+	}
+	switch req.Acks {
+	case -1:
+		r.Acks = partition.AcksAll
+	case 0:
+		r.Acks = partition.AcksNone
+	}
+	if req.TransactionID != nil && batch.Batch(records).IsTransactional() {
+		r.TransactionalID = *req.TransactionID
+		r.TxnAdded = c.version < 12 // KIP-890
+	}
+	return r
+}
+
+// appendAll appends the batches and puts their outcomes into the answer.
+func (s *session) appendAll(c *call, req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) error {
+	p := &s.produce
+	if len(p.appends) == 0 {
+		return nil
+	}
+	if cap(p.outcomes) < len(p.appends) {
+		p.outcomes = make([]partition.AppendOutcome, len(p.appends))
+	}
+	p.outcomes = p.outcomes[:len(p.appends)]
+	ctx := context.Background() // what has been sent is appended, also if the broker is about to stop
+	if req.TransactionID != nil {
+		patient, cancel := s.patient(c)
+		defer cancel()
+		ctx = patient
+	}
+	s.server.store.AppendAll(ctx, p.appends, p.outcomes)
+	for i := range p.outcomes {
+		o, rp := &p.outcomes[i], &resp.Topics[p.places[i].topic].Partitions[p.places[i].partition]
+		switch {
+		case o.Err == nil:
+			rp.BaseOffset, rp.LogAppendTime, rp.LogStartOffset = int64(o.BaseOffset), o.LogAppendTime, int64(o.LogStart)
+		case errors.Is(o.Err, partition.ErrClosed):
+			return o.Err
+		default:
+			s.produceFailed(c, rp, o.Err)
+			if rp.ErrorRecords != nil || rp.ErrorMessage != nil {
+				rp.LogStartOffset = s.logStart(p.appends[i].TopicPartition)
+			}
+		}
+	}
+	return nil
+}
+
+// logStart is for answers about single records, which have it as Kafka's do.
+func (s *session) logStart(tp partition.TopicPartition) int64 {
+	found, err := s.server.store.LookUpOffset(context.Background(), tp, partition.TimestampEarliest, partition.LeaderEpochUnknown, false)
+	if err != nil {
+		return -1
+	}
+	return int64(found.Offset)
+}
+
+// produceFailed puts an error into the answer, with the records that are to blame (KIP-467).
+func (s *session) produceFailed(c *call, rp *kmsg.ProduceResponseTopicPartition, err error) {
+	rp.ErrorCode = errorCode(err, c.key, c.version)
+	if c.version < 12 && errors.Is(err, partition.ErrConcurrentTransactions) {
+		rp.ErrorCode = codeNotEnoughReplicas // which older clients take for a reason to try again
+	}
+	bad, ok := errors.AsType[*batch.InvalidError](err)
+	if !ok {
+		return
+	}
+	message := bad.Error()
+	if len(bad.Records) > 0 {
+		if message = fmt.Sprintf("One or more records have been rejected due to %d record errors in total, and only showing the first three errors at most: %v",
+			bad.Refused, bad.Records[:min(3, len(bad.Records))]); rp.ErrorCode == codeInvalidTimestamp {
+			message = "One or more records have been rejected due to invalid timestamp"
+		}
+	}
+	rp.ErrorMessage = &message
+	for _, r := range bad.Records {
+		e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+		reason := string(r.Field) + ": " + r.Reason
+		e.RelativeOffset, e.ErrorMessage = int32(r.Record), &reason
+		rp.ErrorRecords = append(rp.ErrorRecords, e)
+	}
+}
+
+// leaderHints names the leaders of the partitions that this broker does not lead (KIP-951).
+func (s *session) leaderHints(c *call, req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) {
+	if c.version < 10 {
+		return
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			rp := &resp.Topics[i].Partitions[j]
+			if rp.ErrorCode != codeNotLeaderOrFollower {
+				continue
+			}
+			topic, err := s.server.store.FindTopic(req.Topics[i].Topic, partition.TopicID(req.Topics[i].TopicID))
+			if err != nil {
+				continue
+			}
+			id, epoch, e := s.leaderHint(&topic, rp.Partition)
+			rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = id, epoch
+			if e == nil {
+				continue
+			}
+			known := false
+			for k := range resp.Brokers {
+				known = known || resp.Brokers[k].NodeID == e.id
+			}
+			if !known {
+				b := kmsg.NewProduceResponseBroker()
+				b.NodeID, b.Host, b.Port, b.Rack = e.id, e.host, e.port, e.rack
+				resp.Brokers = append(resp.Brokers, b)
+			}
+		}
+	}
+}
+
+// leaderHint returns the leader of a partition, its epoch, and where clients of this listener find it; nil if they do not.
+func (s *session) leaderHint(t *partition.Topic, i int32) (id, epoch int32, e *endpoint) {
+	at, ok := s.server.layout.at(t, i)
+	if !ok {
+		return -1, -1, nil
+	}
+	if b := s.server.brokerByID(at.leader); b != nil {
+		e = b.endpoint(s.listener.name)
+	}
+	return at.leader, int32(t.LeaderEpoch(i)), e
+}

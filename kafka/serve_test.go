@@ -1,0 +1,56 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// serveMemory serves a store in memory on a loopback port.
+func serveMemory(t testing.TB, c Config) (*Server, *partition.Store, string) {
+	t.Helper()
+	store, err := partition.OpenMemory(partition.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s, err := Serve(l, store, c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s, store, l.Addr().String()
+}
+
+func kgoClient(t testing.TB, addr string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addr)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// What kgo produces, kgo consumes: topics are created by its metadata requests.
+func TestKgoProducesAndConsumes(t *testing.T) {
+	_, _, addr := serveMemory(t, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p := kgoClient(t, addr, kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"))
+	for i := range 100 {
+		require.NoError(t, p.ProduceSync(ctx, kgo.StringRecord(fmt.Sprint(i))).FirstErr())
+	}
+	c := kgoClient(t, addr, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	for n := 0; n < 100; {
+		fs := c.PollFetches(ctx)
+		require.NoError(t, fs.Err())
+		fs.EachRecord(func(r *kgo.Record) {
+			require.Equal(t, fmt.Sprint(n), string(r.Value))
+			n++
+		})
+	}
+}

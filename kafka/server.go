@@ -1,0 +1,259 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/partlog/partlog/group"
+	"github.com/partlog/partlog/internal/wire"
+	"github.com/partlog/partlog/partition"
+)
+
+// Server serves a store by Kafka's protocol, as one broker or as several. Any number of goroutines may use it.
+type Server struct {
+	store    *partition.Store
+	config   Config
+	clock    partition.Clock
+	settings atomic.Pointer[settings] // of all brokers
+	versions map[int16]Range          // what is served
+	layout   layout
+	fetches  fetchCache
+	counters counters
+	memory   *wire.Budget // frames and answers of all brokers
+	guard    *guard       // access rules, credentials, quotas
+	groups   group.Coordinators
+
+	members atomic.Pointer[[]*Broker] // by id; replaced under mu
+
+	mu     sync.Mutex // guards changes of brokers; held while one starts or stops
+	closed bool
+}
+
+// New makes a server without brokers; AddBroker opens one. The store stays the caller's, who closes it after the server.
+func New(store *partition.Store, c Config) (*Server, error) {
+	if store == nil {
+		return nil, &partition.ConfigError{Key: "store", Value: "nil", Range: "a store"}
+	}
+	if c.ClusterID == "" {
+		c.ClusterID = store.ClusterID()
+	}
+	if c.Clock == nil {
+		c.Clock = store.Clock()
+	}
+	for c.Seed == 0 {
+		c.Seed = rand.Uint64()
+	}
+	s := &Server{store: store, config: c, clock: c.Clock}
+	set, warnings, err := parseProperties(c.Properties)
+	if err != nil {
+		return nil, err
+	}
+	s.settings.Store(set)
+	s.warn(warnings)
+	prepareAPIs()
+	s.versions = servedVersions(c.Versions)
+	s.layout.server = s
+	s.fetches.server = s
+	if s.guard, err = newGuard(store, s.clock); err != nil {
+		return nil, err
+	}
+	s.members.Store(&[]*Broker{})
+	s.memory = wire.NewBudget(memoryLimit(set))
+	if s.groups, err = s.startGroups(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Serve puts store behind Kafka's protocol on l, as one broker with the id 1, and returns at once. Close ends it, and
+// closes l; the store stays the caller's, who closes it afterwards.
+func Serve(l net.Listener, store *partition.Store, c Config) (*Server, error) {
+	s, err := New(store, c)
+	if err != nil {
+		return nil, err
+	}
+	id := max(s.settings.Load().nodeID, 0)
+	if _, err := s.AddBroker(BrokerConfig{ID: id, Rack: s.settings.Load().rack, Listeners: []ListenerConfig{{Listener: l}}}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// memoryLimit is what all frames and answers in hand may take (queued.max.request.bytes, 512 MiB where Kafka has no bound).
+func memoryLimit(s *settings) int64 {
+	if s.queuedMaxRequestBytes > 0 {
+		return s.queuedMaxRequestBytes
+	}
+	return 512 << 20
+}
+
+func (s *Server) warn(ws []Warning) {
+	if f := s.config.Events.Warning; f != nil {
+		for _, w := range ws {
+			f(w)
+		}
+	}
+}
+
+// Store returns the store that is served.
+func (s *Server) Store() *partition.Store { return s.store }
+
+// ClusterID returns what clients are told.
+func (s *Server) ClusterID() string { return s.config.ClusterID }
+
+// Brokers returns all brokers, stopped ones included, by id.
+func (s *Server) Brokers() []*Broker { return slices.Clone(s.brokers()) }
+
+// AddBroker opens a broker, which takes connections when it returns. Topics that are there keep their replicas; those of
+// brokers that the server does not have go to this one and the others.
+func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	for c.ID == 0 || c.ID < 0 {
+		if c.ID < 0 {
+			return nil, &partition.ConfigError{Key: "node.id", Value: fmt.Sprint(c.ID), Range: "0 or more"}
+		}
+		for c.ID = 1; s.brokerByID(c.ID) != nil; c.ID++ {
+		}
+	}
+	if s.brokerByID(c.ID) != nil {
+		return nil, fmt.Errorf("%w: %d", ErrBrokerIDInUse, c.ID)
+	}
+	b, err := s.newBroker(c)
+	if err != nil {
+		return nil, err
+	}
+	all := append(s.Brokers(), b)
+	slices.SortFunc(all, func(a, b *Broker) int { return int(a.id) - int(b.id) })
+	b.running.Store(true)
+	s.members.Store(&all)
+	if err := s.layout.rebalance(context.Background()); err != nil {
+		s.drop(b)
+		return nil, err
+	}
+	b.serve()
+	return b, nil
+}
+
+// drop takes a broker off the list, with mu held.
+func (s *Server) drop(b *Broker) {
+	all := slices.DeleteFunc(s.Brokers(), func(o *Broker) bool { return o == b })
+	b.running.Store(false)
+	s.members.Store(&all)
+}
+
+// RemoveBroker stops a broker for good; what it led goes to others. Errors: ErrUnknownBroker.
+func (s *Server) RemoveBroker(id int32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.brokerByID(id)
+	if b == nil {
+		return fmt.Errorf("%w: %d", ErrUnknownBroker, id)
+	}
+	s.drop(b)
+	err := s.layout.rebalance(context.Background())
+	b.halt(nil)
+	return err
+}
+
+// MoveLeader makes a broker the leader of a partition; it joins the replicas if it is none. Its clients are told by
+// NOT_LEADER_OR_FOLLOWER, a higher leader epoch and, where they understand that, the new leader's address (KIP-951).
+// Errors: ErrUnknownBroker, also for one that is stopped, partition.ErrUnknownTopicOrPartition.
+func (s *Server) MoveLeader(ctx context.Context, tp partition.TopicPartition, broker int32) error {
+	b := s.brokerByID(broker)
+	if b == nil || !b.running.Load() {
+		return fmt.Errorf("%w: %d", ErrUnknownBroker, broker)
+	}
+	t, err := s.topicOf(tp)
+	if err != nil {
+		return err
+	}
+	return s.layout.update(ctx, func(at partition.TopicPartition, p placed) placed {
+		if at != tp {
+			return p
+		}
+		if !slices.Contains(p.replicas, broker) {
+			p.replicas = append(slices.Clone(p.replicas), broker)
+		}
+		if !slices.Contains(p.isr, broker) {
+			p.isr = append(slices.Clone(p.isr), broker)
+		}
+		p.leader = broker
+		return p
+	}, t)
+}
+
+// SetISR says which replicas of a partition are in sync. It changes what clients are told and what acks=all with
+// min.insync.replicas takes; the store has one copy as before. Errors: those of MoveLeader, and *partition.ConfigError for a
+// broker that is no replica.
+func (s *Server) SetISR(ctx context.Context, tp partition.TopicPartition, ids ...int32) error {
+	t, err := s.topicOf(tp)
+	if err != nil {
+		return err
+	}
+	at, _ := s.layout.at(t, tp.Partition)
+	for _, id := range ids {
+		if !slices.Contains(at.replicas, id) {
+			return &partition.ConfigError{Key: "isr", Value: fmt.Sprint(id), Range: fmt.Sprint("replicas ", at.replicas)}
+		}
+	}
+	return s.layout.update(ctx, func(at partition.TopicPartition, p placed) placed {
+		if at != tp {
+			return p
+		}
+		p.isr = slices.Clone(ids)
+		return s.layout.elect(p, false)
+	}, t)
+}
+
+// Leader returns the broker that leads a partition, -1 if none does. Errors: partition.ErrUnknownTopicOrPartition.
+func (s *Server) Leader(tp partition.TopicPartition) (int32, error) {
+	t, err := s.topicOf(tp)
+	if err != nil {
+		return -1, err
+	}
+	p, _ := s.layout.at(t, tp.Partition)
+	return p.leader, nil
+}
+
+// topicOf returns the topic of a partition that exists.
+func (s *Server) topicOf(tp partition.TopicPartition) (*partition.Topic, error) {
+	t, err := s.store.Topic(tp.Topic)
+	if err == nil {
+		_, err = t.Partition(tp.Partition)
+	}
+	return t, err
+}
+
+// Shutdown ends the server gracefully: no connection is accepted any more, requests that wait answer with what there is,
+// and those in hand are finished until ctx ends. Then it is Close. The first error is returned.
+func (s *Server) Shutdown(ctx context.Context) error { return s.end(ctx) }
+
+// Close ends the server at once: listeners and connections are closed, requests in hand come to their end in the store,
+// and their answers are lost. The store stays open. Later calls do nothing.
+func (s *Server) Close() error { return s.end(nil) }
+
+func (s *Server) end(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.brokers()))
+	for i, b := range s.brokers() {
+		wg.Go(func() { errs[i] = b.halt(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
