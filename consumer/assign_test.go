@@ -239,6 +239,32 @@ func TestOutOfRangePositionGoesWhereResetSays(t *testing.T) {
 	require.ErrorIs(t, err, partition.ErrOffsetOutOfRange)
 }
 
+// An answer that a position is out of range means nothing when the position was changed while it was on its way.
+func TestOutOfRangeAnswerIsForgottenIfThePositionHasChangedMeanwhile(t *testing.T) {
+	for _, reset := range []consumer.Reset{consumer.ResetEarliest, consumer.ResetNone} {
+		store := newStore(t, "t", 1)
+		write(t, store, "t", 0, 0, 10)
+		_, err := store.DeleteRecords(t.Context(), at("t", 0), 6)
+		require.NoError(t, err)
+		var c *consumer.Consumer
+		var answers []error
+		backend := &spy{Store: store, fetched: func(r partition.FetchRequest, results []partition.FetchResult) {
+			answers = append(answers, results[0].Err)
+			if results[0].Err != nil {
+				require.NoError(t, c.Seek(at("t", 0), consumer.AtOffset(8)))
+			}
+		}}
+		config := consumer.Config{Reset: reset, Events: consumer.Events{Reset: func(partition.TopicPartition, partition.Offset, partition.Offset, error) {
+			require.FailNow(t, "it was reset")
+		}}}
+		c, err = consumer.Assign(t.Context(), backend, []consumer.Assignment{{TopicPartition: at("t", 0), From: consumer.AtOffset(2), Until: consumer.UntilEnd()}}, config)
+		require.NoError(t, err)
+		require.Equal(t, texts(8, 2), all(t, c))
+		require.ErrorIs(t, answers[0], partition.ErrOffsetOutOfRange)
+		require.NoError(t, c.Close())
+	}
+}
+
 func TestTypedIterationTellsDecodeErrorsAndGoesOn(t *testing.T) {
 	store := newStore(t, "t", 1)
 	writeAt(t, store, "t", 0, time.Now(), `1`, `oops`, `3`)

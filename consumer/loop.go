@@ -110,6 +110,9 @@ func (c *Consumer) refill(ctx context.Context, wait bool) error {
 		}
 	}
 	for len(c.set.faults) > 0 {
+		if c.signals.Load() != 0 {
+			return nil // a Seek may have come meanwhile: then the answer for where the cursor was means nothing
+		}
 		f := c.set.faults[0]
 		c.set.faults = c.set.faults[1:]
 		if f.version != f.cursor.version {

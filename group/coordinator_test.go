@@ -109,6 +109,31 @@ func TestEventsMayCommit(t *testing.T) {
 	_ = Delete(t.Context(), backend, "billing") // somebody may just have committed
 }
 
+// The empty group id is good for offsets, as old clients that assign by hand have it, and for nothing else.
+func TestEmptyGroupIDIsForOffsetsOnly(t *testing.T) {
+	ctx := t.Context()
+	_, c := openGroup(t, newStore(t, "orders"), "billing", Config{})
+	offsets := map[partition.TopicPartition]CommittedOffset{tp("orders", 0): at(5)}
+	require.NoError(t, c.Commit(ctx, CommitRequest{Membership: outside(""), Offsets: offsets}))
+	committed, err := c.Offsets(ctx, OffsetsRequest{})
+	require.NoError(t, err)
+	require.EqualValues(t, 5, committed[tp("orders", 0)].Offset)
+	for what, request := range map[string]func() error{
+		"join":           func() error { _, err := c.Join(ctx, JoinRequest{}); return err },
+		"sync":           func() error { _, err := c.Sync(ctx, SyncRequest{}); return err },
+		"heartbeat":      func() error { return c.Heartbeat(ctx, Membership{}) },
+		"leave":          func() error { return c.Leave(ctx, "", LeavingMember{MemberID: "a"}) },
+		"delete offsets": func() error { return c.DeleteOffsets(ctx, "", tp("orders", 0)) },
+		"commit in a transaction": func() error {
+			return c.Commit(ctx, CommitRequest{Membership: outside(""), Offsets: offsets, Txn: &TxnCommit{TransactionalID: "tx", Producer: partition.ProducerID{ID: 1}}})
+		},
+	} {
+		require.ErrorIs(t, request(), ErrInvalidGroupID, what)
+	}
+	_, err = c.ConsumerGroupHeartbeat(ctx, ConsumerHeartbeatRequest{MemberID: "a", MemberEpoch: 1})
+	require.ErrorIs(t, err, ErrInvalidRequest)
+}
+
 func TestOpenRefusesWhatCannotBe(t *testing.T) {
 	store := newStore(t)
 	_, err := Open(store, "", Config{})

@@ -111,6 +111,9 @@ func (c *coordinator) allPartitions(ctx context.Context) ([]*offsetsPartition, e
 
 // DeleteOffsets implements Coordinator.
 func (c *coordinator) DeleteOffsets(ctx context.Context, group string, tps ...partition.TopicPartition) error {
+	if err := requireGroupID("delete offsets", group); err != nil {
+		return err
+	}
 	_, err := c.request(ctx, group, func(call callID) event { return deleteOffsetsEvent{call, tps} })
 	if _, ok := errors.AsType[*OffsetsError](err); ok || err == nil {
 		return err

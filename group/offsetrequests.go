@@ -22,6 +22,11 @@ func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 	if err != nil {
 		return fmt.Errorf("commit offsets of group %q: %w", r.Group, err)
 	}
+	if r.Txn != nil {
+		if err := requireGroupID("commit offsets in a transaction", r.Group); err != nil {
+			return err
+		}
+	}
 	if r.Txn != nil && (r.Txn.TransactionalID == "" || r.Txn.Producer.ID < 0) {
 		return fmt.Errorf("commit offsets of group %q: %w: a transaction has an id and a producer id", r.Group, ErrInvalidRequest)
 	}

@@ -9,8 +9,8 @@ import (
 
 // Join implements Coordinator.
 func (c *coordinator) Join(ctx context.Context, r JoinRequest) (JoinResult, error) {
-	if r.Group == "" {
-		return JoinResult{}, fmt.Errorf("join group: %w: it is empty", ErrInvalidGroupID)
+	if err := requireGroupID("join group", r.Group); err != nil {
+		return JoinResult{}, err
 	}
 	id := ""
 	if r.MemberID == "" {
@@ -45,8 +45,20 @@ func (r lockedReader) Read(b []byte) (int, error) {
 	return r.config.Random.Read(b)
 }
 
+// requireGroupID refuses the empty group id, which only commits and their tools may use, for the sake of old clients
+// (isGroupIdNotEmpty).
+func requireGroupID(what, group string) error {
+	if group == "" {
+		return fmt.Errorf("%s: %w: it is empty", what, ErrInvalidGroupID)
+	}
+	return nil
+}
+
 // Sync implements Coordinator.
 func (c *coordinator) Sync(ctx context.Context, r SyncRequest) (SyncResult, error) {
+	if err := requireGroupID("sync group", r.Group); err != nil {
+		return SyncResult{}, err
+	}
 	if err := c.lookAtTopics(ctx, r.Group, nil); err != nil {
 		return SyncResult{}, fmt.Errorf("sync group %q: %w", r.Group, err)
 	}
@@ -59,6 +71,9 @@ func (c *coordinator) Sync(ctx context.Context, r SyncRequest) (SyncResult, erro
 
 // Heartbeat implements Coordinator.
 func (c *coordinator) Heartbeat(ctx context.Context, m Membership) error {
+	if err := requireGroupID("heartbeat", m.Group); err != nil {
+		return err
+	}
 	if err := c.lookAtTopics(ctx, m.Group, nil); err != nil {
 		return fmt.Errorf("heartbeat in group %q: %w", m.Group, err)
 	}
@@ -70,6 +85,9 @@ func (c *coordinator) Heartbeat(ctx context.Context, m Membership) error {
 
 // Leave implements Coordinator.
 func (c *coordinator) Leave(ctx context.Context, group string, members ...LeavingMember) error {
+	if err := requireGroupID("leave group", group); err != nil {
+		return err
+	}
 	if _, err := c.request(ctx, group, func(call callID) event { return leaveEvent{call, members} }); err != nil {
 		return fmt.Errorf("leave group %q: %w", group, err)
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // Which test proves which rule of Apache Kafka's. The tables are in specrecords_test.go (record batches, the files of a log, its
-// behaviour) and spectransactions_test.go (producers, idempotence, transactions); a rule that has no test, or whose test is gone, fails
-// here. A proof is one or more of these, with semicolons between:
+// behaviour), spectransactions_test.go (producers, idempotence, transactions) and specgroups_test.go (consumers, groups, committed
+// offsets); a rule that has no test, or whose test is gone, fails here. A proof is one or more of these, with semicolons between:
 //
 //	folder: TestX TestY     tests, fuzz tests or examples of a package; short names of folders are in proofFolders
 //	folder: a b             stories of a testdata folder, a.txt and b.txt
@@ -28,6 +28,7 @@ type specRule struct{ at, rule, proof string }
 var proofFolders = map[string]string{
 	"batch": "internal/batch", "segment": "internal/segment", "compress": "internal/compress", "txn": "internal/txn", "vfs": "internal/vfs",
 	"producers": "log/testdata/producers", "machine": "internal/txn/testdata/machine", "groups": "group/testdata/machine",
+	"nextgen": "group/testdata/nextgen",
 }
 
 // unproven are the marks of rules that wait for code to come.
@@ -111,7 +112,7 @@ func TestEveryRuleOfTheSpecificationHasATest(t *testing.T) {
 	for _, table := range []struct {
 		name  string
 		rules []specRule
-	}{{"records and log", recordsAndLog}, {"producer and transactions", producerAndTransactions}} {
+	}{{"records and log", recordsAndLog}, {"producer and transactions", producerAndTransactions}, {"groups and consumers", groupsAndConsumers}} {
 		t.Run(table.name, func(t *testing.T) {
 			seen := map[string]bool{}
 			proven := 0
