@@ -181,13 +181,15 @@ func (p *part) logConfig() log.Config {
 	}
 }
 
-// highWatermark is the offset up to which acknowledged batches may be read: what the sync mode promises.
+// highWatermark is the offset up to which acknowledged batches may be read: what the sync mode promises, and a read finds. What is written
+// or durable is visible a moment later; a fetch that took it for readable in between would find nothing, and wait for the next change.
 // Invariant: log start ≤ high watermark ≤ log end offset.
 func (p *part) highWatermark(l *log.Log) Offset {
+	promised := l.Written()
 	if st := p.t.settings.Load(); st.log.Sync == SyncAlways && !st.pending && !p.s.readOnly {
-		return l.Durable()
+		promised = l.Durable()
 	}
-	return l.Written()
+	return min(promised, l.Visible())
 }
 
 // close closes the log if it was opened; later calls return ErrClosed, or that the topic is unknown.
