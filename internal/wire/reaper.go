@@ -71,10 +71,10 @@ func (r *reaper) sweep(turn int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stop != nil && r.turn == turn {
-		pause := max(time.Duration(next-now), r.shortest/sweeps)
+		pause := max(time.Duration(next-now), pauseOfSweeps)
 		r.stop = r.clock.AfterFunc(pause, func() { r.sweep(turn) })
 	}
 }
 
-// sweeps is how many times within the shortest limit a reaper looks at most.
-const sweeps = 1024
+// pauseOfSweeps keeps thousands of connections that end one shortly after the other from costing a look at all for each.
+const pauseOfSweeps = 10 * time.Millisecond
