@@ -287,10 +287,7 @@ func TestMemberThatHoldsARecordOfARevokedPartitionIsExpelled(t *testing.T) {
 		}
 		b := join(t, g, consumer.Config{})
 		require.Empty(t, b.Assignment(), "what the other holds is not given away")
-		until(t, func() bool {
-			time.Advance(5 * 60e9 / 16)
-			return len(b.Assignment()) == 2
-		})
+		passing(t, time, 5*60e9/16, func() bool { return len(b.Assignment()) == 2 })
 	}
 	require.ErrorIs(t, last, consumer.ErrExpelled)
 	require.Equal(t, 2, lost)

@@ -147,7 +147,7 @@ func TestEveryMetricOfAConsumerMovesWithWhatItCounts(t *testing.T) {
 		{"failed-rebalance-total", func(s consumer.Stats) int64 { return s.FailedRebalances }, rebalances, 1}, // as who it was
 		{"assigned-partitions", func(s consumer.Stats) int64 { return int64(len(s.Partitions)) }, func(t *testing.T, r *consumerRig) {
 			require.NoError(t, r.store.CreatePartitions(t.Context(), "t", 3))
-			until(t, func() bool { r.clock.Advance(time.Second); return len(r.Assignment()) == 3 })
+			passing(t, r.clock, time.Second, func() bool { return len(r.Assignment()) == 3 })
 		}, 2},
 		{"reset events", func(s consumer.Stats) int64 { return s.Resets }, resets, 1},
 	} {

@@ -78,8 +78,7 @@ func TestNewPartitionsAreReadFromTheirFirstRecordInAGroupAtLatest(t *testing.T) 
 					got <- values
 				}()
 			}
-			until(t, func() bool {
-				time.Advance(1e9)
+			passing(t, time, 1e9, func() bool {
 				done := committed(t, g)
 				return done[at("t", 1)] == 2 && done[at("later", 0)] == 2
 			})

@@ -33,9 +33,9 @@ func TestTopicsThatComeAndGoChangeAPatternsSubscription(t *testing.T) {
 	require.Len(t, c.Assignment(), 1)
 	_, err := store.CreateTopic(t.Context(), "b", partition.TopicConfig{Partitions: 2})
 	require.NoError(t, err)
-	until(t, func() bool { time.Advance(5e9); return len(c.Assignment()) == 3 })
+	passing(t, time, 5e9, func() bool { return len(c.Assignment()) == 3 })
 	require.NoError(t, store.DeleteTopic(t.Context(), "a"))
-	until(t, func() bool { time.Advance(5e9); return len(c.Assignment()) == 2 })
+	passing(t, time, 5e9, func() bool { return len(c.Assignment()) == 2 })
 }
 
 func TestPatternThatDoesNotCompileIsRefused(t *testing.T) {

@@ -32,8 +32,7 @@ func TestLastAcknowledgementOfARevokedPartitionIsDropped(t *testing.T) {
 		if len(got) < 3 {
 			continue
 		}
-		until(t, func() bool { // in steps in which the process runs
-			clock.Advance(20 * time.Second)
+		passing(t, clock, 20*time.Second, func() bool { // in steps in which the process runs
 			d, err := g.Describe(t.Context())
 			return err == nil && len(d.Members) == 0
 		})

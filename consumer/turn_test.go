@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,17 @@ func until(t *testing.T, f func() bool) {
 	for !f() {
 		runtime.Gosched()
 	}
+}
+
+// passing lets time pass in steps until f is true. It rests between them, for what the steps set going to get a processor: were the clock
+// as fast as it can be, it would be weeks ahead before another goroutine has run once on a busy machine.
+func passing(t *testing.T, c *clock.Manual, step time.Duration, f func() bool) {
+	t.Helper()
+	until(t, func() bool {
+		c.Advance(step)
+		time.Sleep(100 * time.Microsecond)
+		return f()
+	})
 }
 
 // A signal that comes between the loop's look and its sleep wakes it, and is not taken for a cancelled context.
@@ -67,9 +79,9 @@ func TestSignalsWhileTheLoopGoesToSleepEndNothing(t *testing.T) {
 func TestMemberExpelledWhileARebalanceWaitsEndsItsLoop(t *testing.T) {
 	store := newStore(t, "t", 2)
 	write(t, store, "t", 0, 0, 10)
-	time := clock.NewManual(timeZero)
+	still := clock.NewManual(timeZero)
 	g := openGroup(t, store, group.Config{Assignors: eager})
-	a := join(t, g, consumer.Config{Clock: time})
+	a := join(t, g, consumer.Config{Clock: still})
 	joined := make(chan *consumer.Consumer, 1)
 	var last error
 	for _, err := range a.Records(t.Context()) {
@@ -87,10 +99,7 @@ func TestMemberExpelledWhileARebalanceWaitsEndsItsLoop(t *testing.T) {
 			joined <- b
 		}()
 		until(t, a.Wanted)
-		for len(joined) == 0 {
-			time.Advance(5 * 60e9 / 16)
-			runtime.Gosched()
-		}
+		passing(t, still, 5*time.Minute/16, func() bool { return len(joined) > 0 })
 	}
 	require.ErrorIs(t, last, consumer.ErrExpelled)
 	require.NoError(t, (<-joined).Close())
@@ -112,13 +121,12 @@ func TestMemberThatCannotRejoinLeavesTheGroup(t *testing.T) {
 	store := newStore(t, "t", 1)
 	g := openGroup(t, store, group.Config{RebalanceTimeout: 20 * 24 * 3600e9}) // the clock runs, and nobody reads
 	require.NoError(t, g.Commit(t.Context(), map[partition.TopicPartition]group.CommittedOffset{at("t", 0): {}}))
-	time := clock.NewManual(timeZero)
-	c, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t"}, Reset: consumer.ResetNone, Clock: time})
+	still := clock.NewManual(timeZero)
+	c, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t"}, Reset: consumer.ResetNone, Clock: still})
 	require.NoError(t, err)
 	err = store.CreatePartitions(t.Context(), "t", 2) // for which there is no committed offset
 	require.NoError(t, err)
-	until(t, func() bool {
-		time.Advance(5e9)
+	passing(t, still, 5*time.Second, func() bool {
 		d, err := g.Describe(t.Context())
 		require.NoError(t, err)
 		return len(d.Members) == 0

@@ -177,6 +177,7 @@ func TestTransactionThatTimedOutIsAbortedAndTheNextOneGoesOn(t *testing.T) {
 	expire := func() {
 		for open := 1; open > 0; {
 			c.Advance(10 * time.Second)
+			time.Sleep(100 * time.Microsecond) // for the coordinator to get a processor before days have passed
 			all, err := store.ListTransactions(t.Context(), partition.TransactionFilter{States: []partition.TransactionState{
 				partition.TransactionOngoing, partition.TransactionPrepareAbort,
 			}})
