@@ -79,7 +79,7 @@ func TestFailedSyncLeavesRecordsUncertain(t *testing.T) {
 
 // Kafka's client fails the whole batch for one bad record.
 func TestRecordWithABadTimestampFailsAlone(t *testing.T) {
-	p, s, store := start(t, 1, producer.Config{Linger: time.Minute})
+	p, s, store := start(t, 1, producer.Config{Linger: time.Hour})
 	got := results{}
 	for i := range 20 {
 		rec := value(fmt.Sprint(i))
