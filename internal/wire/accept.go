@@ -131,8 +131,6 @@ func (s *Server) enter(c *Conn) (full <-chan struct{}, err error) {
 	s.conns[c] = struct{}{}
 	s.addresses[c.address]++
 	s.running.Add(1)
-	s.idle.start()
-	s.io.start()
 	return nil, nil
 }
 

@@ -135,6 +135,7 @@ func (c *Conn) Close(reason error) {
 func (c *Conn) idleLimit() {
 	if limit := c.server.config.Limits.Idle; limit > 0 {
 		c.idleAt.Store(c.server.idle.now() + int64(limit))
+		c.server.idle.watch()
 	}
 }
 
@@ -143,6 +144,7 @@ func (c *Conn) ioLimit(limit time.Duration, size int) {
 	if limit > 0 {
 		at := c.server.io.now() + int64(limit) + int64(size)*int64(time.Second)/minRate
 		c.ioAt.Store(min(at, c.admitAt.Load()))
+		c.server.io.watch()
 	}
 }
 

@@ -44,6 +44,7 @@ func (c *Conn) open(h Handler) (Session, error) {
 	if limit := c.server.config.Limits.Handshake; limit > 0 {
 		c.admitAt.Store(c.server.io.now() + int64(limit))
 		c.ioUnlimited()
+		c.server.io.watch()
 	}
 	if secure, ok := c.net.(*tls.Conn); ok {
 		if err := secure.HandshakeContext(c.ctx); err != nil {

@@ -12,49 +12,85 @@ import (
 // never is the deadline of what has none.
 const never = math.MaxInt64
 
-// reaper ends connections whose deadline has passed. Connections only store their deadlines, which costs them a reading of
-// the clock; the reaper looks at all of them when the earliest that it saw has come, and that is never later than the
-// shortest limit from now. There is one for each clock.
+// reaper ends connections whose deadline has passed. A connection only stores its deadline, which costs a reading of the
+// clock, and calls watch. The reaper looks at all connections when the earliest deadline that it saw has come, which is never
+// later than the shortest limit from now; where it sees none it sleeps until watch. There is one for each clock.
+//
+// Invariant: while a connection has a deadline, the reaper is awake and looks at it in time. A connection stores its deadline
+// before it asks whether the reaper sleeps, and the reaper says that it sleeps before it looks for the last time.
 type reaper struct {
 	clock    clock.Clock
 	shortest time.Duration // of the limits; 0 is none, and nothing is reaped
 	deadline func(c *Conn) *atomic.Int64
 	reason   func(c *Conn) error
 	open     func() []*Conn
+	awake    atomic.Bool // changed under mu
 
 	mu   sync.Mutex // guards all below
-	turn int        // of starting: a sweep of an earlier one does not go on
+	turn int        // of waking: a sweep of an earlier one does nothing
 	stop func() bool
 }
 
 // now is a reading of the reaper's clock, of which deadlines are made.
 func (r *reaper) now() int64 { return int64(clock.Elapsed(r.clock)) }
 
-// start has the reaper look after the shortest limit. It does nothing if it was started before.
-func (r *reaper) start() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stop == nil && r.shortest > 0 {
-		r.turn++
-		turn := r.turn
-		r.stop = r.clock.AfterFunc(r.shortest, func() { r.sweep(turn) })
+// watch makes sure that the deadline just stored is looked at.
+func (r *reaper) watch() {
+	if !r.awake.Load() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.awake.Load() {
+			r.wakeLocked(r.shortest)
+		}
 	}
 }
 
-// halt ends it until the next start.
+func (r *reaper) wakeLocked(pause time.Duration) {
+	r.awake.Store(true)
+	r.turn++
+	turn := r.turn
+	r.stop = r.clock.AfterFunc(pause, func() { r.sweep(turn) })
+}
+
+// halt makes it sleep.
 func (r *reaper) halt() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stop != nil {
+	if r.awake.Load() {
 		r.stop()
-		r.stop = nil
+		r.turn++
+		r.awake.Store(false)
 	}
 }
 
 func (r *reaper) sweep(turn int) {
 	now := r.now()
-	next := now + int64(r.shortest)
-	var late []*Conn
+	next, late := r.look(now)
+	for _, c := range late {
+		// Since the look a request may have come, at the last moment.
+		if at := r.deadline(c).Load(); at <= now {
+			c.Close(r.reason(c))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn != turn {
+		return
+	}
+	if next == never {
+		r.awake.Store(false)
+		if next, late = r.look(now); next == never && len(late) == 0 {
+			return
+		}
+	}
+	// What is stored from here on is at least the shortest limit away.
+	pause := min(max(time.Duration(next-now), pauseOfSweeps), r.shortest)
+	r.wakeLocked(pause)
+}
+
+// look returns the earliest deadline to come, and who has missed theirs.
+func (r *reaper) look(now int64) (next int64, late []*Conn) {
+	next = never
 	for _, c := range r.open() {
 		if at := r.deadline(c).Load(); at <= now {
 			late = append(late, c)
@@ -62,18 +98,7 @@ func (r *reaper) sweep(turn int) {
 			next = min(next, at)
 		}
 	}
-	for _, c := range late {
-		// Between the look and now a request may have come: then it was at the last moment, and lives.
-		if at := r.deadline(c).Load(); at <= now {
-			c.Close(r.reason(c))
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stop != nil && r.turn == turn {
-		pause := max(time.Duration(next-now), pauseOfSweeps)
-		r.stop = r.clock.AfterFunc(pause, func() { r.sweep(turn) })
-	}
+	return next, late
 }
 
 // pauseOfSweeps keeps thousands of connections that end one shortly after the other from costing a look at all for each.

@@ -24,7 +24,7 @@ type Server struct {
 
 	running sync.WaitGroup // connections and accept loops; added to under mu, and not when draining
 
-	mu        sync.Mutex // guards all below, and whether the reapers run; reaper.mu may be taken within
+	mu        sync.Mutex // guards all below; the reapers' mu may be taken within
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
 	addresses map[netip.Addr]int
