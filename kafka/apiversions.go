@@ -51,6 +51,3 @@ func validSoftware(name string) bool {
 	}
 	return name != ""
 }
-
-// features tells the feature levels of Apache Kafka 4.1 (KIP-584).
-func (s *Server) features(resp *kmsg.ApiVersionsResponse, version int16) {}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/partlog/partlog/internal/wire"
@@ -32,6 +33,7 @@ type session struct {
 func (l *listener) Open(c *wire.Conn) (wire.Session, error) {
 	s := l.newSession(c.ID(), c.RemoteAddr())
 	s.conn = c
+	s.fetch.copies = c.TLS() != nil || c.LocalAddr().Network() != "tcp" // what is no socket is written by this process
 	if err := s.connected(); err != nil {
 		return nil, err
 	}
@@ -78,6 +80,9 @@ func (s *session) reply() *wire.Reply {
 
 // Close ends the session.
 func (s *session) Close(reason error) {
+	if errors.Is(reason, wire.ErrCloseAfter) && s.call.closing != nil {
+		reason = s.call.failed(s.call.closing) // the answer has been written
+	}
 	s.produce.drop()
 	s.fetch.drop()
 	s.server.counters.connections.Add(-1)

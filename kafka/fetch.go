@@ -59,6 +59,11 @@ func (f *fetchState) release() {
 		return
 	}
 	clear(f.items)
+	clear(f.req.Topics)
+	clear(f.req.ForgottenTopics)
+	for i := range f.resp.Topics {
+		f.resp.Topics[i].Topic = ""
+	}
 }
 
 // fetchContext is how an answer is made (KIP-227).
@@ -75,6 +80,10 @@ type fetchContext struct {
 func handleFetch(s *session, c *call) (kmsg.Response, error) {
 	req, f := c.req.(*kmsg.FetchRequest), &s.fetch
 	resp := &f.resp
+	if f.free == nil {
+		f.free = f.release
+	}
+	c.release = f.free
 	*resp = kmsg.FetchResponse{Version: c.version, Topics: resp.Topics[:0]}
 	x := s.fetchContext(c, req)
 	if resp.ErrorCode = x.code; x.code != codeNone {
@@ -84,10 +93,6 @@ func handleFetch(s *session, c *call) (kmsg.Response, error) {
 	if err := s.collect(c, req, now); err != nil {
 		return nil, err
 	}
-	if f.free == nil {
-		f.free = f.release
-	}
-	c.release = f.free
 	if c.version < 10 {
 		f.withoutZstd()
 	}

@@ -18,12 +18,14 @@ import (
 // told (one copy on one disk), and decide which broker serves it. Replica lists are kept in the catalogue, leaders are not:
 // they are worked out from the replica lists and the brokers that run, and stay where they are as long as they can.
 //
-// Readers take no lock: a topic's placement is never changed, only replaced.
+// A topic's placement is never changed, only replaced.
 type layout struct {
 	server *Server
-	topics sync.Map // partition.TopicID → *placement
 
-	mu sync.Mutex // guards changes of topics; held during writes to the catalogue
+	changing sync.Mutex // one change at a time; held during writes to the catalogue, before mu
+
+	mu     sync.RWMutex // guards topics
+	topics map[partition.TopicID]*placement
 }
 
 // placement is where the partitions of one topic are.
@@ -52,23 +54,38 @@ const placementPrefix = "kafka/assignment/"
 
 // of returns the placement of a topic, working it out at its first use and after the topic has grown.
 func (l *layout) of(t *partition.Topic) *placement {
-	if v, ok := l.topics.Load(t.ID()); ok {
-		if p := v.(*placement); len(p.partitions) >= int(t.Partitions()) {
-			return p
-		}
+	if p := l.load(t.ID()); p != nil && len(p.partitions) >= int(t.Partitions()) {
+		return p
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ofLocked(t)
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	return l.workOut(t)
 }
 
-func (l *layout) ofLocked(t *partition.Topic) *placement {
+func (l *layout) load(id partition.TopicID) *placement {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.topics[id]
+}
+
+func (l *layout) publish(fresh map[partition.TopicID]*placement) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.topics == nil {
+		l.topics = map[partition.TopicID]*placement{}
+	}
+	maps.Copy(l.topics, fresh)
+}
+
+// workOut is of, with changing held.
+func (l *layout) workOut(t *partition.Topic) *placement {
 	id, n := t.ID(), int(t.Partitions())
-	old := &placement{name: t.Name()}
-	if v, ok := l.topics.Load(id); ok {
-		if old = v.(*placement); len(old.partitions) >= n {
-			return old
-		}
+	old := l.load(id)
+	if old == nil {
+		old = &placement{name: t.Name()}
+	}
+	if len(old.partitions) >= n {
+		return old
 	}
 	lists := l.stored(id)
 	if len(lists) < n {
@@ -77,9 +94,9 @@ func (l *layout) ofLocked(t *partition.Topic) *placement {
 	next := &placement{name: t.Name(), partitions: slices.Clip(slices.Clone(old.partitions))}
 	for i := len(old.partitions); i < n; i++ {
 		p := placed{leader: -1, replicas: lists[i], isr: lists[i]}
-		next.partitions = append(next.partitions, l.elect(p, false))
+		next.partitions = append(next.partitions, l.elect(i, p, false))
 	}
-	l.topics.Store(id, next)
+	l.publish(map[partition.TopicID]*placement{id: next})
 	return next
 }
 
@@ -183,13 +200,13 @@ func countRacks(brokers []*Broker) int {
 
 // elect gives p the leader that it has to have now. Replicas on brokers that the server does not have count as gone for
 // good: others serve the partition, whose bytes are in the store. Those on brokers that are stopped count as down.
-// preferred moves the leader to the first replica that can lead.
-func (l *layout) elect(p placed, preferred bool) placed {
+// preferred moves the leader to the first replica that can lead. i is the partition's number.
+func (l *layout) elect(i int, p placed, preferred bool) placed {
 	runs := func(id int32) bool { b := l.server.brokerByID(id); return b != nil && b.running.Load() }
 	known := func(id int32) bool { return l.server.brokerByID(id) != nil }
 	if !slices.ContainsFunc(p.replicas, known) {
 		if all := l.server.brokers(); len(all) > 0 {
-			b := all[int(uint32(p.leader))%len(all)]
+			b := all[i%len(all)]
 			p.replicas = []int32{b.id}
 			p.isr = p.replicas
 		}
@@ -215,22 +232,15 @@ func (l *layout) elect(p placed, preferred bool) placed {
 // update replaces placements by what change returns for each partition of the topics given, all of them if there are none,
 // and raises the leader epochs of those whose leader or in-sync replicas change. The catalogue has it before anybody sees it.
 func (l *layout) update(ctx context.Context, change func(tp partition.TopicPartition, p placed) placed, topics ...*partition.Topic) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.changing.Lock()
+	defer l.changing.Unlock()
 	if len(topics) == 0 {
-		l.topics.Range(func(id, _ any) bool {
-			if t, err := l.server.store.TopicByID(id.(partition.TopicID)); err == nil {
-				topics = append(topics, t)
-			} else {
-				l.topics.Delete(id)
-			}
-			return true
-		})
+		topics = l.known()
 	}
 	var raise []partition.TopicPartition
 	fresh := map[partition.TopicID]*placement{}
 	for _, t := range topics {
-		old := l.ofLocked(t)
+		old := l.workOut(t)
 		next := &placement{name: old.name, partitions: slices.Clone(old.partitions)}
 		for i := range next.partitions {
 			tp := partition.TopicPartition{Topic: t.Name(), Partition: int32(i)}
@@ -245,34 +255,46 @@ func (l *layout) update(ctx context.Context, change func(tp partition.TopicParti
 	if err := l.server.store.RaiseLeaderEpochs(ctx, raise...); err != nil && !errors.Is(err, partition.ErrReadOnly) {
 		return err
 	}
-	for id, p := range fresh {
-		l.topics.Store(id, p)
-	}
+	l.publish(fresh)
 	return nil
+}
+
+// known returns the topics that have a placement, and forgets those that have been deleted.
+func (l *layout) known() (topics []*partition.Topic) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.topics {
+		if t, err := l.server.store.TopicByID(id); err == nil {
+			topics = append(topics, t)
+		} else {
+			delete(l.topics, id)
+		}
+	}
+	return topics
 }
 
 // rebalance gives every partition whose leader has gone another one.
 func (l *layout) rebalance(ctx context.Context) error {
-	return l.update(ctx, func(_ partition.TopicPartition, p placed) placed { return l.elect(p, false) })
+	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed { return l.elect(int(tp.Partition), p, false) })
 }
 
 // brokerStopped takes a broker out of in-sync replicas, but for the last one of each partition, and moves leaders.
 func (l *layout) brokerStopped(ctx context.Context, id int32) error {
-	return l.update(ctx, func(_ partition.TopicPartition, p placed) placed {
+	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed {
 		if len(p.isr) > 1 && slices.Contains(p.isr, id) {
 			p.isr = slices.DeleteFunc(slices.Clone(p.isr), func(r int32) bool { return r == id })
 		}
-		return l.elect(p, false)
+		return l.elect(int(tp.Partition), p, false)
 	})
 }
 
 // brokerStarted puts a broker back into the in-sync replicas of all that it has: it has every record.
 func (l *layout) brokerStarted(ctx context.Context, id int32) error {
-	return l.update(ctx, func(_ partition.TopicPartition, p placed) placed {
+	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed {
 		if slices.Contains(p.replicas, id) && !slices.Contains(p.isr, id) {
 			p.isr = append(slices.Clone(p.isr), id)
 		}
-		return l.elect(p, false)
+		return l.elect(int(tp.Partition), p, false)
 	})
 }
 
@@ -287,7 +309,7 @@ func (l *layout) assign(ctx context.Context, t *partition.Topic, lists [][]int32
 			return p
 		}
 		p.replicas, p.isr = lists[tp.Partition], lists[tp.Partition]
-		return l.elect(p, false)
+		return l.elect(int(tp.Partition), p, false)
 	}, t)
 }
 
@@ -298,9 +320,11 @@ func (l *layout) store(ctx context.Context, id partition.TopicID, lists [][]int3
 
 // forget drops what is known of a topic that has been deleted.
 func (l *layout) forget(ctx context.Context, id partition.TopicID) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.topics.Delete(id)
+	delete(l.topics, id)
+	l.mu.Unlock()
 	if l.stored(id) == nil {
 		return nil
 	}

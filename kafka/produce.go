@@ -19,6 +19,7 @@ type produceState struct {
 	appends  []partition.AppendRequest
 	outcomes []partition.AppendOutcome
 	places   []producePlace // of appends, in resp
+	free     func()         // forget; made once
 }
 
 // producePlace says which partition of the answer an append is for.
@@ -29,14 +30,19 @@ func (p *produceState) request() *kmsg.ProduceRequest { return &p.req }
 // drop forgets everything.
 func (p *produceState) drop() { *p = produceState{} }
 
-// forget lets go of what points into the frame.
+// forget lets go of what points into the frame, once the answer has been written.
 func (p *produceState) forget() {
+	if cap(p.appends) > 64 || cap(p.resp.Topics) > 64 { // an idle connection is to be small
+		*p = produceState{free: p.free}
+		return
+	}
 	clear(p.req.Topics)
+	p.req.TransactionID = nil
+	for i := range p.resp.Topics {
+		p.resp.Topics[i].Topic = ""
+	}
 	clear(p.appends)
 	clear(p.outcomes)
-	if cap(p.appends) > 64 {
-		*p = produceState{resp: p.resp} // which is written yet
-	}
 }
 
 // handleProduce appends one batch to each partition named. The batches are appended where they are in the frame; all are in
@@ -44,6 +50,10 @@ func (p *produceState) forget() {
 func handleProduce(s *session, c *call) (kmsg.Response, error) {
 	req, p := c.req.(*kmsg.ProduceRequest), &s.produce
 	resp := &p.resp
+	if p.free == nil {
+		p.free = p.forget
+	}
+	c.release = p.free
 	*resp = kmsg.ProduceResponse{Version: c.version, Topics: resp.Topics[:0]}
 	if hasTransactional(req) && (req.TransactionID == nil || !s.authorize(opWrite, resourceTransactionalID, *req.TransactionID)) {
 		failAll(req, resp, codeTransactionalIDAuthFailed)
@@ -75,9 +85,6 @@ func handleProduce(s *session, c *call) (kmsg.Response, error) {
 	}
 	s.leaderHints(c, req, resp)
 	s.throttleProduce(c, bytes)
-	if s.server.config.Intercept == nil {
-		defer p.forget()
-	}
 	return s.produced(c, req, resp)
 }
 
@@ -320,20 +327,18 @@ func (s *session) produceFailed(c *call, rp *kmsg.ProduceResponseTopicPartition,
 		rp.ErrorCode = codeNotEnoughReplicas // which older clients take for a reason to try again
 	}
 	bad, ok := errors.AsType[*batch.InvalidError](err)
-	if !ok {
+	if !ok || len(bad.Records) == 0 || bad.Field != batch.FieldKey && bad.Field != batch.FieldTimestamp {
 		return
 	}
-	message := bad.Error()
-	if len(bad.Records) > 0 {
-		if message = fmt.Sprintf("One or more records have been rejected due to %d record errors in total, and only showing the first three errors at most: %v",
-			bad.Refused, bad.Records[:min(3, len(bad.Records))]); rp.ErrorCode == codeInvalidTimestamp {
-			message = "One or more records have been rejected due to invalid timestamp"
-		}
+	message := "One or more records have been rejected due to invalid timestamp"
+	if rp.ErrorCode != codeInvalidTimestamp {
+		message = fmt.Sprintf("One or more records have been rejected due to %d record errors in total, and only showing the first three errors at most: %v",
+			bad.Refused, bad.Records[:min(3, len(bad.Records))])
 	}
 	rp.ErrorMessage = &message
 	for _, r := range bad.Records {
 		e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-		reason := string(r.Field) + ": " + r.Reason
+		reason := fmt.Sprintf("%s: %s", r.Field, r.Reason)
 		e.RelativeOffset, e.ErrorMessage = int32(r.Record), &reason
 		rp.ErrorRecords = append(rp.ErrorRecords, e)
 	}

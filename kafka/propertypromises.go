@@ -24,7 +24,7 @@ var broken = map[string]string{
 	"alter.config.policy.class.name":        "it names a Java class, and there is no JVM here",
 	"principal.builder.class":               "it names a Java class, and there is no JVM here; use ssl.principal.mapping.rules",
 	"client.quota.callback.class":           "it names a Java class, and there is no JVM here; quotas are those of the quota calls",
-	"replica.selector.class":                "there is one copy of the records, which every broker of the store reads, so no nearer one can be chosen",
+	"replica.selector.class":                "it names a Java class other than those that Kafka comes with, and there is no JVM here",
 	"ssl.engine.factory.class":              "it names a Java class, and there is no JVM here; use ssl.keystore.* and ssl.truststore.* of type PEM",
 	"security.providers":                    "it names Java classes, and there is no JVM here",
 	"sasl.server.callback.handler.class":    "it names a Java class, and there is no JVM here; use sasl.jaas.config, or SCRAM credentials",
@@ -64,7 +64,8 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 		if p.sensitive() {
 			bad = func(why string) error { return &PropertyError{Name: name, Value: "[hidden]", Reason: why} }
 		}
-		isDefault := v == "" || p.value != nil && strings.EqualFold(v, *p.value)
+		isDefault := v == "" || p.value != nil && strings.EqualFold(v, *p.value) ||
+			name == "replica.selector.class" && (v == rackAware || v == "org.apache.kafka.common.replica.LeaderSelector")
 		if why := broken[p.name]; why != "" && !isDefault {
 			return nil, bad(why)
 		}

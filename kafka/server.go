@@ -28,6 +28,7 @@ type Server struct {
 	memory   *wire.Budget // frames and answers of all brokers
 	guard    *guard       // access rules, credentials, quotas
 	groups   group.Coordinators
+	admin    admin // configurations and features
 
 	members atomic.Pointer[[]*Broker] // by id; replaced under mu
 
@@ -66,6 +67,9 @@ func New(store *partition.Store, c Config) (*Server, error) {
 	s.members.Store(&[]*Broker{})
 	s.memory = wire.NewBudget(memoryLimit(set))
 	if s.groups, err = s.startGroups(); err != nil {
+		return nil, err
+	}
+	if err := s.startAdmin(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -211,7 +215,7 @@ func (s *Server) SetISR(ctx context.Context, tp partition.TopicPartition, ids ..
 			return p
 		}
 		p.isr = slices.Clone(ids)
-		return s.layout.elect(p, false)
+		return s.layout.elect(int(tp.Partition), p, false)
 	}, t)
 }
 
