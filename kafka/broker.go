@@ -143,6 +143,9 @@ func (s *Server) newBroker(c BrokerConfig) (*Broker, error) {
 		}
 		s.warn(warnings)
 	}
+	if s.hasDynamic(b) {
+		set = s.inForce(b)
+	}
 	b.settings.Store(set)
 	names := map[string]bool{}
 	for _, lc := range c.Listeners {

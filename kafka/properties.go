@@ -187,7 +187,8 @@ func (p *property) check(v string) error {
 	case typeList:
 		if p.matches != nil {
 			if !p.matches(v) {
-				return bad("Must be %s", p.want)
+				return &PropertyError{Name: p.name, Value: "[" + strings.Join(splitList(v), ", ") + "]", Reason: p.name +
+					" must be the literal '*' or a list of replicas in the following format: " + p.want}
 			}
 			return nil
 		}

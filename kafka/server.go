@@ -144,6 +144,15 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 		s.drop(b)
 		return nil, err
 	}
+	if s.hasDynamic(b) { // what it sets for topics may count now
+		s.admin.alter.Lock()
+		err := s.refresh(context.Background())
+		s.admin.alter.Unlock()
+		if err != nil {
+			s.drop(b)
+			return nil, err
+		}
+	}
 	b.serve()
 	return b, nil
 }

@@ -59,7 +59,7 @@ var configKeys = func() map[string]configKey {
 	boolean := []string{"false", "true"}
 	m := map[string]configKey{}
 	for _, k := range []configKey{
-		{name: keyCleanupPolicy, value: "delete", list: true, words: []string{"delete", "compact"}},
+		{name: keyCleanupPolicy, value: "delete", list: true, words: []string{"delete", "compact", "none"}}, // none: Kafka's empty list, records are kept for ever
 		{name: keyGzipLevel, value: "-1", min: -1, max: 9},
 		{name: keyLZ4Level, value: "9", min: 1, max: 17},
 		{name: keyCompressionType, value: "producer", words: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}},

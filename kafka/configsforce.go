@@ -1,0 +1,103 @@
+package kafka
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// startAdmin reads what is kept of configurations and features, and brings it into force.
+func (s *Server) startAdmin() error {
+	s.admin.dynamic = kept[configTable]{area: configArea, build: buildConfigs}
+	if err := s.startFeatures(); err != nil {
+		return err
+	}
+	t, err := s.admin.dynamic.get(s.store)
+	if err != nil {
+		return err
+	}
+	for name, configs := range t[kindGroup] {
+		if err := s.configureGroup(name, configs); err != nil {
+			s.warn([]Warning{{Property: "group " + name, Text: err.Error()}})
+		}
+	}
+	if len(t[kindBroker]) > 0 {
+		return s.refresh(context.Background())
+	}
+	return s.refreshTopicDefaults(context.Background(), s.settings.Load())
+}
+
+// refresh brings the dynamic configurations of brokers into force: the settings that the handlers read, and the defaults of
+// topics, which are those of the first broker. The caller holds alter, or is alone with s.
+func (s *Server) refresh(ctx context.Context) error {
+	s.settings.Store(s.inForce(nil))
+	lead := s.settings.Load()
+	for i, b := range s.brokers() {
+		set := s.inForce(b)
+		b.settings.Store(set)
+		if i == 0 {
+			lead = set
+		}
+	}
+	return s.refreshTopicDefaults(ctx, lead)
+}
+
+// hasDynamic reports whether there are dynamic configurations for a broker.
+func (s *Server) hasDynamic(b *Broker) bool {
+	return len(s.dynamic(kindBroker, ""))+len(s.dynamic(kindBroker, strconv.Itoa(int(b.id)))) > 0
+}
+
+// inForce returns the settings of a broker, or of all if b is nil, with its dynamic configurations. One that went with the
+// static ones of another start and does not go with these is left out.
+func (s *Server) inForce(b *Broker) *settings {
+	all := maps.Clone(s.config.Properties)
+	if all == nil {
+		all = map[string]string{}
+	}
+	layers := []map[string]string{s.dynamic(kindBroker, "")}
+	if b != nil {
+		maps.Copy(all, b.properties)
+		layers = append(layers, s.dynamic(kindBroker, strconv.Itoa(int(b.id))))
+	}
+	for _, layer := range layers {
+		for _, name := range slices.Sorted(maps.Keys(layer)) {
+			before, had := all[name]
+			all[name] = layer[name]
+			if _, _, err := parseProperties(all); err != nil {
+				if delete(all, name); had {
+					all[name] = before
+				}
+			}
+		}
+	}
+	set, _, err := parseProperties(all)
+	if err != nil { // the static ones were good
+		return s.settings.Load()
+	}
+	return set
+}
+
+// refreshTopicDefaults tells the store the defaults of topics that properties set.
+func (s *Server) refreshTopicDefaults(ctx context.Context, set *settings) error {
+	next := map[string]string{}
+	for key, v := range set.topicDefaults {
+		if stored, ok := storedTopicConfig(key, v); ok {
+			next[stored.key] = stored.value
+		}
+	}
+	if maps.Equal(next, s.admin.defaults) {
+		return nil
+	}
+	changes := maps.Clone(next)
+	for key := range s.admin.defaults {
+		if _, ok := next[key]; !ok {
+			changes[key] = ""
+		}
+	}
+	if err := s.store.AlterTopicDefaults(ctx, changes); err != nil {
+		return err
+	}
+	s.admin.defaults = next
+	return nil
+}

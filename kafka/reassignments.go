@@ -1,0 +1,85 @@
+package kafka
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// handleAlterPartitionReassignments gives partitions other replicas (KIP-455, KIP-860). There is nothing to copy, so a
+// reassignment is over when it is answered, and none is ever in progress.
+func handleAlterPartitionReassignments(s *session, c *call) (kmsg.Response, error) {
+	req := c.req.(*kmsg.AlterPartitionAssignmentsRequest)
+	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
+	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	if c.version < 1 {
+		resp.AllowReplicationFactorChange = true
+	}
+	if !s.authorizeCluster(opAlter) {
+		resp.ErrorCode, resp.ErrorMessage = codeClusterAuthorizationFailed, kmsg.StringPtr(textClusterDenied)
+		return resp, nil
+	}
+	for _, t := range req.Topics {
+		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
+		out.Topic = t.Topic
+		topic, err := s.server.store.FindTopic(t.Topic, partition.TopicID{})
+		if err != nil || t.Topic == "" {
+			err = refusal(codeUnknownTopicOrPartition, "Unable to find a topic named "+t.Topic+".")
+		}
+		for _, p := range t.Partitions {
+			r := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+			r.Partition = p.Partition
+			one := err
+			if one == nil {
+				one = s.reassign(c, &topic, p.Partition, p.Replicas, resp.AllowReplicationFactorChange)
+			}
+			r.ErrorCode, r.ErrorMessage = c.outcome(one)
+			out.Partitions = append(out.Partitions, r)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp, nil
+}
+
+// reassign gives one partition exactly these replicas; nil would cancel a reassignment, of which there is none.
+func (s *session) reassign(c *call, t *partition.Topic, i int32, replicas []int32, factorMayChange bool) error {
+	layout := &s.server.layout
+	at, ok := layout.at(t, i)
+	if !ok {
+		return refusal(codeUnknownTopicOrPartition, fmt.Sprintf("Unable to find partition %s:%d.", t.Name(), i))
+	}
+	if replicas == nil {
+		return &protocolError{code: codeNoReassignmentInProgress}
+	}
+	if err := s.server.checkReplicas(replicas, 0); err != nil {
+		return err
+	}
+	if !factorMayChange && len(replicas) != len(at.replicas) {
+		return refusal(codeInvalidReplicationFactor, fmt.Sprintf("The replication factor is changed from %d to %d", len(at.replicas), len(replicas)))
+	}
+	if slices.Equal(replicas, at.replicas) {
+		return nil
+	}
+	var lists [][]int32
+	for j, p := range layout.of(t).partitions {
+		if int32(j) == i {
+			lists = append(lists, slices.Clone(replicas))
+		} else {
+			lists = append(lists, p.replicas)
+		}
+	}
+	return layout.assign(c.ctx, t, lists)
+}
+
+// handleListPartitionReassignments has nothing to list: a reassignment is over when it is answered.
+func handleListPartitionReassignments(s *session, c *call) (kmsg.Response, error) {
+	req := c.req.(*kmsg.ListPartitionReassignmentsRequest)
+	resp := req.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
+	if !s.authorizeCluster(opDescribe) {
+		resp.ErrorCode, resp.ErrorMessage = codeClusterAuthorizationFailed, kmsg.StringPtr(textClusterDenied)
+	}
+	return resp, nil
+}
