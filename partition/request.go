@@ -26,7 +26,8 @@ type AppendRequest struct {
 	// the rules for clients' batches do not apply, but for the offsets topic's max.message.bytes.
 	Internal bool
 	// Foreign marks a batch that did not come from this process's own builder, as off a socket: its checksum and
-	// every record are checked before it is believed.
+	// every record are checked before it is believed. As Kafka's leader does, a wrong largest timestamp is put right, a compressed
+	// batch whose records are numbered wrongly is encoded again, and an incomplete batch behind it is cut off.
 	Foreign bool
 	// Expect makes the append conditional; nil if it is not.
 	Expect *Expect

@@ -139,7 +139,7 @@ func (t *topic) part(i int32) (*part, error) {
 // looked at before anything is written: an append that has begun is finished, and its result is returned.
 //
 // Errors, all of which have changed nothing: ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrInvalidTopic (an
-// internal topic), ErrMessageTooLarge, ErrInvalidRecord, ErrInvalidTimestamp, ErrCorruptMessage,
+// internal topic), ErrMessageTooLarge (of which ErrRecordListTooLarge is one), ErrInvalidRecord, ErrInvalidTimestamp, ErrCorruptMessage,
 // ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrNoSpace, ErrReadOnly, ErrClosed; of a transactional batch also
 // ErrInvalidProducerIDMapping, ErrInvalidTxnState, and ErrConcurrentTransactions if ctx ends while the end of the
 // id's previous transaction is still going on. (Of ErrInvalidProducerEpoch, EndTxn with an abort tells whether it is a timeout,
