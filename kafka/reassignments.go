@@ -22,6 +22,9 @@ func handleAlterPartitionReassignments(s *session, c *call) (kmsg.Response, erro
 		resp.ErrorCode, resp.ErrorMessage = codeClusterAuthorizationFailed, kmsg.StringPtr(textClusterDenied)
 		return resp, nil
 	}
+	if len(req.Topics) == 0 {
+		resp.ErrorMessage = kmsg.StringPtr("") // as Kafka has it
+	}
 	for _, t := range req.Topics {
 		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		out.Topic = t.Topic

@@ -35,7 +35,14 @@ func handleDeleteTopics(s *session, c *call) (kmsg.Response, error) {
 	for _, t := range wanted {
 		count[keyOf(t)]++
 	}
-	gone := map[partition.TopicID]bool{}
+	byID, byName := map[partition.TopicID]bool{}, map[partition.TopicID]bool{}
+	for _, t := range wanted { // a topic named both ways is not deleted
+		if t.Topic == nil {
+			byID[partition.TopicID(t.TopicID)] = true
+		} else if topic, err := s.server.store.FindTopic(*t.Topic, partition.TopicID{}); err == nil && *t.Topic != "" && t.TopicID == [16]byte{} {
+			byName[topic.ID()] = true
+		}
+	}
 	for _, t := range wanted {
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = t.Topic, t.TopicID
@@ -57,8 +64,10 @@ func handleDeleteTopics(s *session, c *call) (kmsg.Response, error) {
 			if err = refusal(codeInvalidRequest, "Duplicate topic id."); t.Topic != nil {
 				err = refusal(codeInvalidRequest, "Duplicate topic name.")
 			}
+		case t.Topic == nil && byName[partition.TopicID(t.TopicID)]:
+			continue // told beside the name
 		default:
-			err = s.deleteOne(c, t, &out, quota, gone)
+			err = s.deleteOne(c, t, &out, quota, byID)
 		}
 		out.ErrorCode, out.ErrorMessage = c.outcome(err)
 		resp.Topics = append(resp.Topics, out)
@@ -66,8 +75,8 @@ func handleDeleteTopics(s *session, c *call) (kmsg.Response, error) {
 	return resp, nil
 }
 
-// deleteOne deletes one topic. gone are those that this request has deleted already, maybe by the other of name and id.
-func (s *session) deleteOne(c *call, t kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic, quota mutations, gone map[partition.TopicID]bool) error {
+// deleteOne deletes one topic. byID are those that the request names by their ids.
+func (s *session) deleteOne(c *call, t kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic, quota mutations, byIDs map[partition.TopicID]bool) error {
 	byID := t.Topic == nil
 	if !byID && !s.authorize(opDelete, resourceTopic, *t.Topic) {
 		return standard(codeTopicAuthorizationFailed)
@@ -79,9 +88,6 @@ func (s *session) deleteOne(c *call, t kmsg.DeleteTopicsRequestTopic, out *kmsg.
 		}
 	}
 	topic, err := s.server.store.FindTopic(name, partition.TopicID(t.TopicID))
-	if byID && gone[partition.TopicID(t.TopicID)] {
-		return refusal(codeInvalidRequest, "The provided topic name maps to an ID that was already supplied.")
-	}
 	switch {
 	case errors.Is(err, partition.ErrUnknownTopicID):
 		return standard(codeUnknownTopicID)
@@ -91,6 +97,10 @@ func (s *session) deleteOne(c *call, t kmsg.DeleteTopicsRequestTopic, out *kmsg.
 		return err
 	}
 	name = topic.Name()
+	if !byID && byIDs[topic.ID()] {
+		out.TopicID = topic.ID()
+		return refusal(codeInvalidRequest, "The provided topic name maps to an ID that was already supplied.")
+	}
 	if byID {
 		if s.authorize(opDescribe, resourceTopic, name) {
 			out.Topic = &name
@@ -105,7 +115,6 @@ func (s *session) deleteOne(c *call, t kmsg.DeleteTopicsRequestTopic, out *kmsg.
 	if err := s.server.deleteTopic(c.ctx, &topic); err != nil {
 		return err
 	}
-	gone[topic.ID()] = true
 	out.Topic, out.TopicID = &name, topic.ID()
 	return nil
 }
