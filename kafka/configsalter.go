@@ -22,8 +22,8 @@ const (
 	alterSubtract = 3
 )
 
-// alteration is one change of one configuration.
-type alteration struct {
+// configChange is a change of one configuration.
+type configChange struct {
 	name  string
 	op    int8
 	value *string
@@ -41,9 +41,9 @@ func handleIncrementalAlterConfigs(s *session, c *call) (kmsg.Response, error) {
 		r := &req.Resources[i]
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-		var changes []alteration
+		var changes []configChange
 		for _, cfg := range r.Configs {
-			changes = append(changes, alteration{cfg.Name, int8(cfg.Op), cfg.Value})
+			changes = append(changes, configChange{cfg.Name, int8(cfg.Op), cfg.Value})
 		}
 		err := seen.check(r.ResourceType, r.ResourceName)
 		if err == nil {
@@ -68,9 +68,9 @@ func handleAlterConfigs(s *session, c *call) (kmsg.Response, error) {
 		r := &req.Resources[i]
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-		var changes []alteration
+		var changes []configChange
 		for _, cfg := range r.Configs {
-			changes = append(changes, alteration{cfg.Name, alterSet, cfg.Value})
+			changes = append(changes, configChange{cfg.Name, alterSet, cfg.Value})
 		}
 		err := seen.check(r.ResourceType, r.ResourceName)
 		switch {
@@ -109,7 +109,7 @@ func (n resourceCount) check(t kmsg.ConfigResourceType, name string) error {
 }
 
 // alterConfigs changes the configurations of one resource, all or none. replace takes away what is not named.
-func (s *session) alterConfigs(ctx context.Context, kind configKind, name string, changes []alteration, replace, validateOnly bool) error {
+func (s *session) alterConfigs(ctx context.Context, kind configKind, name string, changes []configChange, replace, validateOnly bool) error {
 	names := map[string]bool{}
 	for _, a := range changes {
 		switch {
@@ -149,7 +149,7 @@ type resourceAlteration struct {
 	ctx                   context.Context
 	kind                  configKind
 	name                  string
-	changes               []alteration
+	changes               []configChange
 	replace, validateOnly bool
 }
 

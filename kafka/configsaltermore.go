@@ -25,7 +25,7 @@ func (s *Server) rootLevel(broker int32) string {
 	return "INFO"
 }
 
-func (s *session) alterLogger(name string, changes []alteration, validateOnly bool) error {
+func (s *session) alterLogger(name string, changes []configChange, validateOnly bool) error {
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil {
 		return refusal(codeInvalidRequest, "Node id must be an integer, but it is: "+name)

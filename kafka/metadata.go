@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -125,7 +124,7 @@ func (m *metadataAnswer) one(name string, create bool) error {
 			m.resp.Topics = append(m.resp.Topics, metadataFailure(&name, [16]byte{}, codeTopicAuthorizationFailed))
 			return nil
 		}
-		if err := s.autoCreate(m.c, name); err != nil {
+		if err := s.createDefault(m.c, name); err != nil {
 			m.resp.Topics = append(m.resp.Topics, metadataFailure(&name, [16]byte{}, errorCode(err, m.c.key, m.c.version)))
 			return nil
 		}
@@ -213,21 +212,4 @@ func (s *Server) offline(ids []int32, listener string) (out []int32) {
 		}
 	}
 	return out
-}
-
-// autoCreate creates a topic as a metadata request may (auto.create.topics.enable).
-func (s *session) autoCreate(c *call, name string) error {
-	set := s.settings()
-	config := partition.TopicConfig{Partitions: set.numPartitions, Extra: maps.Clone(set.topicDefaults)}
-	switch name {
-	case offsetsTopic:
-		config = partition.TopicConfig{Partitions: set.offsetsPartitions, SegmentBytes: set.offsetsSegmentBytes}
-	case transactionsTopic:
-		config = partition.TopicConfig{Partitions: set.txnPartitions}
-	}
-	_, err := s.server.store.CreateTopic(c.ctx, name, config)
-	if errors.Is(err, partition.ErrTopicAlreadyExists) {
-		return nil // somebody else's request
-	}
-	return err
 }

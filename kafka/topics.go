@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/partlog/partlog/partition"
@@ -171,4 +173,32 @@ func (s *Server) deleteTopic(ctx context.Context, t *partition.Topic) error {
 		return err
 	}
 	return s.dropConfigs(ctx, kindTopic, t.ID().String())
+}
+
+// createDefault creates a topic as a metadata request may (auto.create.topics.enable), with the broker's defaults.
+func (s *session) createDefault(c *call, name string) error {
+	if err := checkTopicName(name); err != nil {
+		return err
+	}
+	set := s.settings()
+	spec := topicSpec{name: name, partitions: -1, factor: -1, configs: map[string]string{}}
+	switch name {
+	case offsetsTopic:
+		spec.partitions, spec.factor = set.offsetsPartitions, set.offsetsReplication
+		spec.configs["segment.bytes"] = strconv.FormatInt(set.offsetsSegmentBytes, 10)
+	case transactionsTopic:
+		spec.partitions, spec.factor = set.txnPartitions, set.txnReplication
+	}
+	if name == offsetsTopic || name == transactionsTopic {
+		spec.configs["cleanup.policy"] = "compact"
+		spec.factor = min(spec.factor, int16(len(s.server.brokers()))) // three by default, which one broker cannot have
+	}
+	if err := s.server.plan(set, &spec); err != nil {
+		return err
+	}
+	_, err := s.server.createTopic(c.ctx, spec)
+	if errors.Is(err, partition.ErrTopicAlreadyExists) {
+		return nil // somebody else's request
+	}
+	return err
 }
