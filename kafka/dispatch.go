@@ -38,12 +38,22 @@ func (s *session) dispatch(ctx context.Context, frame []byte) (*wire.Reply, erro
 		c.drop()
 		return nil, c.failed(err)
 	}
+	s.throttleRequest(c)
 	if resp == nil || c.quiet {
 		c.drop()
-		return nil, c.closing
+		return s.mute(c), c.closing
 	}
-	s.throttleRequest(c)
 	return s.encode(c, resp)
+}
+
+// mute is the reply to a request that has no answer: nothing, and for as long as quotas want nothing more is read.
+func (s *session) mute(c *call) *wire.Reply {
+	if c.throttle == 0 {
+		return nil
+	}
+	r := s.reply()
+	r.Buf, r.Raw, r.MuteFor = nil, true, c.throttle
+	return r
 }
 
 // look finds the API, if this version of it is served. ApiVersions alone is served in all versions.

@@ -161,6 +161,7 @@ func (p *peer) ask(version int16, req kmsg.Request) kmsg.Response {
 func (p *peer) end() {
 	_, err := io.ReadFull(p, make([]byte, 1))
 	require.Error(p.t, err)
+	p.Close()
 }
 
 // login goes through SaslHandshake 1 and SaslAuthenticate 2.
