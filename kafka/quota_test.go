@@ -314,7 +314,7 @@ func TestUsageOfInventedClientsIsForgotten(t *testing.T) {
 // when the time is over.
 func TestProducerOverItsQuotaHasItsAnswerAtOnceAndThenWaits(t *testing.T) {
 	manual := clock.NewManual(time.Unix(1_700_000_000, 0))
-	f := newFortress(t, Config{Clock: manual}, ListenerConfig{})
+	f := newFortress(t, Config{Clock: manual, Properties: map[string]string{"connections.max.idle.ms": "-1"}}, ListenerConfig{})
 	cl, err := kgo.NewClient(kgo.SeedBrokers(f.addr), kgo.DefaultProduceTopic("t"), kgo.AllowAutoTopicCreation(), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.DisableIdempotentWrite())
 	require.NoError(t, err)
 	defer cl.Close()
