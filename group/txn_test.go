@@ -20,7 +20,7 @@ type transaction struct {
 }
 
 func newTransaction(t *testing.T, s *partition.Store, id string) *transaction {
-	p, err := s.InitProducerID(t.Context(), id, time.Minute, partition.NoProducerID)
+	p, err := s.InitProducerID(t.Context(), id, 15*time.Minute, partition.NoProducerID)
 	require.NoError(t, err)
 	return &transaction{t, s, id, p}
 }

@@ -3,13 +3,16 @@ package partition
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/stretchr/testify/require"
 )
 
 func TestAppendAndFetchAllocateNothing(t *testing.T) {
-	s := memory(t, Config{Sync: SyncNever})
+	still := clock.NewManual(time.UnixMilli(900_000_000_000)) // a checkpoint allocates
+	s := memory(t, Config{Sync: SyncNever, Clock: still})
 	topic := create(t, s, "t", TopicConfig{})
 	p, err := topic.Partition(0)
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/log"
 )
@@ -78,7 +79,8 @@ func TestListOffsetsKnowsTheLastStableOffset(t *testing.T) {
 
 // The list of aborted transactions comes in the storage of the answer before.
 func TestAbortedTransactionsAreListedInReusedStorage(t *testing.T) {
-	s := openTxnStore(t, vfs.NewMem(), Config{}, "t")
+	still := clock.NewManual(time.UnixMilli(1_700_000_000_000)) // a checkpoint allocates
+	s := openTxnStore(t, vfs.NewMem(), Config{Clock: still}, "t")
 	defer s.Close()
 	a, b := newTxnClient(t, s, "a"), newTxnClient(t, s, "b")
 	for range 10 {
