@@ -451,7 +451,7 @@ func TestAnInProcessConsumerSharesItsGroupWithWireMembers(t *testing.T) {
 		owned[tp.Partition] = true
 	}
 	for i := range int32(3) {
-		_, err := p.Send(ctx, producer.Record{Topic: "t", Partition: producer.To(i), Value: []byte(fmt.Sprint(i))})
+		_, err := p.Send(ctx, producer.Record{Topic: "t", Partition: producer.To(i), Value: []byte(fmt.Sprint(i)), Timestamp: r.clock.Now()})
 		require.NoError(t, err)
 	}
 	for i := range int32(3) {
