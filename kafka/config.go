@@ -30,7 +30,7 @@ type Config struct {
 
 // BrokerConfig describes one broker of a Server.
 type BrokerConfig struct {
-	ID         int32             // node.id; default 0, the smallest from 1 on that is free
+	ID         int32             // node.id; default 0, the smallest from 1 on that is free (0 itself if Properties say node.id=0)
 	Rack       string            // broker.rack; default none
 	Listeners  []ListenerConfig  // at least one; the first is the one that other brokers would use
 	Properties map[string]string // settings of this broker alone, by Kafka's names; default none

@@ -122,7 +122,8 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	for c.ID == 0 || c.ID < 0 {
+	zero := c.ID == 0 && (c.Properties["node.id"] == "0" || c.Properties["broker.id"] == "0") // which is an id in Kafka
+	for !zero && c.ID <= 0 {
 		if c.ID < 0 {
 			return nil, &partition.ConfigError{Key: "node.id", Value: fmt.Sprint(c.ID), Range: "0 or more"}
 		}

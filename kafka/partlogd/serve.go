@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/partlog/partlog/internal/wire"
+	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/partition"
+)
+
+// daemon is a store with the brokers in front of it.
+type daemon struct {
+	options *options
+	cluster *cluster
+	streams streams
+	store   *partition.Store
+	server  *kafka.Server
+}
+
+// serve runs brokers until ctx ends.
+func serve(ctx context.Context, args []string, s streams) (err error) {
+	o, err := parseOptions(args, s.out)
+	if err != nil {
+		return err
+	}
+	c, err := readCluster(o)
+	if err != nil {
+		return err
+	}
+	if err := c.checkUsers(o); err != nil {
+		return err
+	}
+	d := &daemon{options: o, cluster: c, streams: s}
+	if err := d.start(ctx); err != nil {
+		return errors.Join(err, d.stop())
+	}
+	if err := d.ready(); err != nil {
+		return errors.Join(err, d.stop())
+	}
+	<-ctx.Done()
+	d.say("stopping")
+	return d.stop()
+}
+
+// say tells what goes on.
+func (d *daemon) say(format string, args ...any) {
+	if !d.options.quiet {
+		d.warn(format, args...)
+	}
+}
+
+func (d *daemon) warn(format string, args ...any) {
+	fmt.Fprintf(d.streams.err, programName+": "+format+"\n", args...)
+}
+
+func (d *daemon) start(ctx context.Context) error {
+	configs, err := d.cluster.brokers(d.options)
+	if err != nil {
+		return err
+	}
+	d.cluster.tell(d.streams.err)
+	if err := d.open(ctx); err != nil {
+		closeAll(configs)
+		return err
+	}
+	if err := d.serveBrokers(configs); err != nil {
+		closeAll(configs)
+		return err
+	}
+	return d.populate(ctx)
+}
+
+// open opens the store.
+func (d *daemon) open(ctx context.Context) (err error) {
+	mode := d.options.sync
+	if !d.options.syncGiven {
+		mode = partition.SyncAlways
+	}
+	config := d.cluster.nodes[0].StoreConfig(mode)
+	config.Events = d.storeEvents()
+	if d.cluster.dir == "" {
+		d.store, err = partition.OpenMemory(config)
+		d.say("the store is in memory: it is gone when this process ends")
+	} else {
+		d.store, err = partition.Open(d.cluster.dir, config)
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	if d.cluster.dir != "" {
+		d.say("the store is in %s", d.cluster.dir)
+	}
+	if d.options.imported == "" {
+		return nil
+	}
+	r, err := d.store.Import(ctx, d.options.imported, partition.ImportOptions{})
+	if err != nil {
+		return fmt.Errorf("import of %s: %w", d.options.imported, err)
+	}
+	d.say("imported %d topics, %d bytes, from %s", len(r.Topics), r.Bytes, d.options.imported)
+	return nil
+}
+
+// explain says what to do about a store that does not open.
+func (d *daemon) explain(err error) error {
+	switch {
+	case errors.Is(err, partition.ErrNotStore) && isKafkas(d.cluster.dir):
+		return fmt.Errorf("%s is a log directory of Apache Kafka, and stays as it is; give the store a directory of its own with --dir NEW, and add --import %s to take its topics over", d.cluster.dir, d.cluster.dir)
+	case errors.Is(err, partition.ErrNotStore):
+		return fmt.Errorf("%w; --dir names another", err)
+	case errors.Is(err, partition.ErrStoreInUse):
+		return fmt.Errorf("%w; end that process, or give this one another directory with --dir", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; --dir names another directory, --memory none", err)
+	}
+	return err
+}
+
+// isKafkas tells a log directory of Apache Kafka.
+func isKafkas(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "meta.properties"))
+	return err == nil
+}
+
+func (d *daemon) serveBrokers(configs []kafka.BrokerConfig) (err error) {
+	d.server, err = kafka.New(d.store, kafka.Config{
+		Properties:     d.cluster.common,
+		AllowPlaintext: true, // an address in a property is the word for it, and readCluster keeps to loopback without one
+		Events:         d.kafkaEvents(),
+	})
+	if err != nil {
+		return err
+	}
+	for _, u := range d.options.users {
+		if u.mechanism == "PLAIN" {
+			continue
+		}
+		if err := d.server.PutScramUser(context.Background(), kafka.ScramUser{Name: u.name, Mechanism: u.mechanism, Password: kafka.Password(u.password)}); err != nil {
+			return fmt.Errorf("--user %s: %w", u.name, err)
+		}
+	}
+	for _, c := range configs {
+		b, err := d.server.AddBroker(c)
+		if err != nil {
+			return err
+		}
+		for _, l := range c.Listeners {
+			host, port, _ := b.Addr(l.Name)
+			d.say("broker %d: %s on %s, clients are told %s:%d", b.ID(), l.Name, l.Listener.Addr(), host, port)
+		}
+	}
+	return nil
+}
+
+// populate creates the topics of --topics that are not there.
+func (d *daemon) populate(ctx context.Context) error {
+	for _, t := range d.options.topics {
+		_, err := d.server.CreateTopic(ctx, t)
+		if errors.Is(err, partition.ErrTopicAlreadyExists) {
+			have, err := d.store.Topic(t.Name)
+			if err == nil && t.Partitions != 0 && have.Partitions() != t.Partitions {
+				d.warn("topic %s is there already, with %d partitions, not %d; it stays as it is", t.Name, have.Partitions(), t.Partitions)
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// ready tells the world.
+func (d *daemon) ready() error {
+	if f := d.options.readyFile; f != "" {
+		if err := writeWhole(f, d.facts()); err != nil {
+			return fmt.Errorf("--ready-file: %w", err)
+		}
+	}
+	_, err := fmt.Fprintln(d.streams.out, readyMessage)
+	return err
+}
+
+// facts are what the ready file says: properties that a test reads.
+func (d *daemon) facts() string {
+	var bootstrap []string
+	for _, b := range d.server.Brokers() {
+		host, port, _ := b.Addr("")
+		bootstrap = append(bootstrap, fmt.Sprintf("%s:%d", host, port))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "bootstrap.servers=%s\n", strings.Join(bootstrap, ","))
+	fmt.Fprintf(&b, "cluster.id=%s\n", d.server.ClusterID())
+	fmt.Fprintf(&b, "pid=%d\n", os.Getpid())
+	return b.String()
+}
+
+// writeWhole writes a file that others never see half written.
+func writeWhole(file, text string) error {
+	part := file + ".part"
+	if err := os.WriteFile(part, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(part, file)
+}
+
+// stop ends brokers and store, in this order. It may be called after a start that failed half way.
+func (d *daemon) stop() error {
+	var errs []error
+	if d.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), d.options.grace)
+		err := d.server.Shutdown(ctx)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, err)
+		}
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if f := d.options.readyFile; f != "" {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *daemon) storeEvents() partition.Events {
+	return partition.Events{
+		Warning: func(w partition.Warning) { d.warn("%s: %s", w.Path, w.Text) },
+		Recovered: func(tp partition.TopicPartition, r partition.PartitionRecovery) {
+			d.say("%s recovered after an unclean end", tp)
+		},
+		PartitionFailed: func(tp partition.TopicPartition, err error) { d.warn("%s: %v", tp, err) },
+		LowSpace: func(free, threshold int64, low bool) {
+			if low {
+				d.warn("the disk has %d MiB left", free>>20)
+			}
+		},
+		Uncleanable: func(tp partition.TopicPartition, err error) { d.warn("%s is not compacted any more: %v", tp, err) },
+	}
+}
+
+func (d *daemon) kafkaEvents() kafka.Events {
+	return kafka.Events{
+		ConnectionRefused: func(broker int32, listener, remote string, reason error) {
+			d.warn("broker %d refused a connection of %s: %v", broker, remote, reason)
+		},
+		ListenerFailed: func(broker int32, listener string, err error) {
+			d.warn("broker %d: listener %s takes no connections any more: %v", broker, listener, err)
+		},
+		ConnectionClosed: func(broker int32, listener string, c kafka.ConnInfo, reason error) {
+			if reason != nil && !errors.Is(reason, io.EOF) && !isOrdinary(reason) {
+				d.warn("broker %d closed the connection of %v: %v", broker, c.Remote, reason)
+			}
+		},
+	}
+}
+
+// isOrdinary tells ends of connections that are nobody's mistake.
+func isOrdinary(err error) bool {
+	for _, known := range []error{wire.ErrServerClosed, wire.ErrIdle, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
