@@ -191,6 +191,13 @@ func within[T any](t *testing.T, ch <-chan T) (v T) {
 	return v
 }
 
+// afterwards returns when the step is over that a member, or a function of Events, has been told of: its timers are set then.
+func afterwards(t *testing.T, g *ConsumerGroup) {
+	t.Helper()
+	_, err := g.Describe(t.Context())
+	require.NoError(t, err)
+}
+
 func tp(topic string, p int32) partition.TopicPartition {
 	return partition.TopicPartition{Topic: topic, Partition: p}
 }

@@ -146,6 +146,7 @@ func TestASuspendedProcessExpelsNobodyOnWaking(t *testing.T) {
 	entered := make(chan error, 1)
 	go func() { entered <- b.enter(t.Context()) }()
 	<-a.joined.Rebalance
+	afterwards(t, g)
 
 	manual.Advance(59 * time.Second)          // one second is left
 	manual.Set(manual.Now().Add(time.Minute)) // and the process is stopped
@@ -159,6 +160,7 @@ func TestASuspendedProcessExpelsNobodyOnWaking(t *testing.T) {
 	go func() { entered <- c.join(t.Context()) }()
 	<-a.joined.Rebalance
 	<-b.joined.Rebalance
+	afterwards(t, g)
 	manual.Advance(time.Minute)
 	require.NoError(t, within(t, entered))
 	require.ErrorIs(t, a.c.Heartbeat(t.Context(), a.joined.Membership), ErrUnknownMemberID)
