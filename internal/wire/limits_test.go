@@ -379,10 +379,10 @@ func TestMemoryIsBoundedForTheWholeListener(t *testing.T) {
 		defer r.stop()
 		for range 100 {
 			liar := r.dial()
-			liar.Write(binary.BigEndian.AppendUint32(nil, 100<<20))
+			liar.Write(append(binary.BigEndian.AppendUint32(nil, 100<<20), "and little more"...))
 		}
 		synctest.Wait()
-		require.LessOrEqual(t, budget.Used(), int64(100*4<<10))
+		require.Zero(t, budget.Used())
 		var answered sync.WaitGroup
 		for range 20 {
 			c := r.dial()
@@ -402,6 +402,40 @@ func TestMemoryIsBoundedForTheWholeListener(t *testing.T) {
 		}
 		close(hold)
 		answered.Wait()
+	})
+}
+
+// Ten thousand connections that have begun a frame, or a handshake, and say no more cost little, do not keep others waiting,
+// and are gone when their time is over.
+func TestHalfOpenConnectionsAreOutlived(t *testing.T) {
+	n := 10_000
+	if raceEnabled {
+		n = 1000
+	}
+	const largest = 31 * time.Second // for 64 KiB
+	synctest.Test(t, func(t *testing.T) {
+		budget := wire.NewBudget(1 << 20) // less than they claim
+		r := start(t, wire.Config{Budget: budget}, handler{})
+		half := make([]net.Conn, n)
+		for i := range half {
+			half[i] = r.dial()
+			half[i].Write([]byte("\x00\x01\x00\x00 and no more")[:1+i%9])
+		}
+		synctest.Wait()
+		require.Zero(t, budget.Used())
+		c := r.dial()
+		for range 100 {
+			require.Equal(t, "x", ask(t, c, "x"))
+		}
+		begin := time.Now()
+		for _, late := range half {
+			require.Empty(t, ends(t, late))
+		}
+		require.LessOrEqual(t, time.Since(begin), largest+time.Second)
+		require.Equal(t, "x", ask(t, c, "x"))
+		require.Equal(t, 1, r.Stats().Connections)
+		require.Zero(t, budget.Used())
+		r.stop()
 	})
 }
 

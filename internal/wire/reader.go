@@ -9,11 +9,9 @@ import (
 // copying. Larger ones get memory of their own, and are read to it directly.
 const inlineBytes = 1024
 
-// firstBytes and growth limit what a size alone can claim: a frame gets firstBytes or growth times what has arrived of it,
-// whatever is more, and the whole of it at once only up to the size of the largest frame that this connection has
-// delivered (at most trustBytes).
+// A size alone claims no memory. When a frame has filled the inline buffer it gets growth times what has arrived of it, and
+// the whole of it at once only up to the size of the largest frame that this connection has delivered, at most trustBytes.
 const (
-	firstBytes = 4 << 10
 	growth     = 16
 	trustBytes = 16 << 20
 )
@@ -40,19 +38,19 @@ func (c *Conn) next() ([]byte, error) {
 	if size < 0 || size > c.maxFrame {
 		return nil, &FrameSizeError{size, c.maxFrame}
 	}
-	if sizeRoom+int(size) > len(c.inline) {
-		return c.large(int(size))
-	}
 	whole := sizeRoom + int(size)
-	if c.end-c.begin < whole {
+	if first := min(whole, len(c.inline)); c.end-c.begin < first {
 		c.ioLimit(c.server.config.Limits.SlowFrame, whole)
-		for c.end-c.begin < whole {
-			if err := c.fillMore(whole); err != nil {
+		for c.end-c.begin < first {
+			if err := c.fillMore(first); err != nil {
 				return nil, err
 			}
 		}
 	}
 	c.ioUnlimited()
+	if whole > len(c.inline) {
+		return c.large(int(size))
+	}
 	frame := c.inline[c.begin+sizeRoom : c.begin+whole : c.begin+whole]
 	c.begin += whole
 	if c.server.config.Budget.full() {
@@ -63,7 +61,7 @@ func (c *Conn) next() ([]byte, error) {
 	return frame, nil
 }
 
-// large reads a frame that is longer than the inline buffer, the beginning of which is there.
+// large reads a frame that is longer than the inline buffer, which is full of its beginning.
 func (c *Conn) large(size int) ([]byte, error) {
 	have := c.end - c.begin - sizeRoom
 	if err := c.grow(size, have); err != nil {
@@ -93,7 +91,7 @@ func (c *Conn) large(size int) ([]byte, error) {
 
 // grow gives the frame more memory, for size bytes in the end, of which have are there.
 func (c *Conn) grow(size, have int) error {
-	want := min(size, max(firstBytes, have*growth))
+	want := min(size, have*growth)
 	if size <= c.trusted {
 		want = size
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/partlog/partlog/internal/wire"
 )
 
-var sizes = []int{0, 1, 3, 1019, 1020, 1021, 1024, 4095, 4096, 5000, 70_000, 3 << 20, 12, 1 << 20, 0, 17 << 20, 100, 1 << 20}
+var sizes = []int{0, 1, 3, 1019, 1020, 1021, 1024, 4095, 4096, 5000, 70_000, 300_000, 12, 200_000, 0, 100}
 
 // exchangeAll sends frames of all sizes, cut in pieces of at most chunk bytes, and checks the echoes.
 func exchangeAll(t *testing.T, c net.Conn, chunk int) {
@@ -82,6 +82,16 @@ func TestFramesOfEverySizeAreAnsweredInOrder(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAFrameAboveAllPoolsIsAnswered(t *testing.T) {
+	r := start(t, wire.Config{}, handler{})
+	defer r.stop()
+	c := r.dial()
+	defer c.Close()
+	sent := pattern(17 << 20)
+	go c.Write(framed(sent))
+	require.True(t, bytes.Equal(sent, readFrame(t, c)))
 }
 
 func TestAReplyIsReleasedOnceWhetherItWasWrittenOrNot(t *testing.T) {
