@@ -327,4 +327,3 @@ func (c *script) scalar(f reflect.Value) string {
 	}
 	return fmt.Sprint(f.Interface())
 }
-
