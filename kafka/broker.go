@@ -141,7 +141,9 @@ func (s *Server) newBroker(c BrokerConfig) (*Broker, error) {
 		if set, warnings, err = parseProperties(all); err != nil {
 			return nil, err
 		}
-		s.warn(warnings)
+		if err := s.warn(warnings); err != nil {
+			return nil, err
+		}
 	}
 	if s.hasDynamic(b) {
 		set = s.inForce(b)

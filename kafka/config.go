@@ -16,6 +16,9 @@ type Config struct {
 	ClusterID  string            // cluster.id as clients see it; default the store's
 	Properties map[string]string // settings of all brokers by Kafka's names (server.properties); an unknown name is an error; default none
 
+	// UnknownProperties accepts names that Apache Kafka does not know, with an Events.Warning; default false.
+	UnknownProperties bool
+
 	// AllowPlaintext permits listeners without TLS on addresses that are not loopback: whoever reaches the address reads
 	// and writes everything, and sees passwords of SASL PLAIN. Default false.
 	AllowPlaintext bool

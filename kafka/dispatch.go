@@ -85,6 +85,9 @@ func (s *session) decode(a *api, c *call, body []byte) error {
 	if c.key == keyApiVersions && c.version > a.Max {
 		return nil // its body is of a layout that nobody here knows
 	}
+	if err := checkShape(c.key, c.version, c.version >= a.flexible, body); err != nil {
+		return err
+	}
 	if a.unsafe {
 		return c.req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
 	}

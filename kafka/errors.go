@@ -27,6 +27,19 @@ var (
 	errIntercepted        = errors.New("closed by the interceptor")
 )
 
+// Reasons for which connections end, beside *RequestError and errors of authentication. See Events.ConnectionClosed.
+var (
+	ErrServerClosed       = wire.ErrServerClosed       // the server or its broker was stopped
+	ErrIdle               = wire.ErrIdle               // connections.max.idle.ms
+	ErrHandshake          = wire.ErrHandshake          // TLS and authentication took too long
+	ErrSlowFrame          = wire.ErrSlowFrame          // a request took too long to arrive
+	ErrSlowReply          = wire.ErrSlowReply          // the client did not take an answer in time
+	ErrTooManyConnections = wire.ErrTooManyConnections // max.connections.per.ip, or connection_creation_rate
+)
+
+// FrameSizeError is a request whose size is negative or above socket.request.max.bytes.
+type FrameSizeError = wire.FrameSizeError
+
 // RequestError is why a request made its connection close. Err is ErrUnsupportedVersion, ErrMalformedRequest or what the
 // handler said.
 type RequestError struct {
@@ -66,6 +79,7 @@ var errorCodes = []struct {
 	{partition.ErrInvalidTopic, codeInvalidTopic},
 	{partition.ErrInvalidPartitions, codeInvalidPartitions},
 	{partition.ErrOffsetOutOfRange, codeOffsetOutOfRange},
+	{partition.ErrRecordListTooLarge, codeRecordListTooLarge},
 	{partition.ErrMessageTooLarge, codeMessageTooLarge},
 	{partition.ErrInvalidTimestamp, codeInvalidTimestamp},
 	{partition.ErrInvalidRecord, codeInvalidRecord},

@@ -304,7 +304,9 @@ func (s *session) collect(c *call, req *kmsg.FetchRequest, now bool) error {
 	if !now && req.MinBytes > 0 {
 		r.MaxWait = max(time.Duration(req.MaxWaitMillis)*time.Millisecond, 0)
 	}
+	began := s.elapsed()
 	results, err := s.server.store.Fetch(c.ctx, r)
+	s.waited(s.elapsed() - began)
 	if err != nil && c.ctx.Err() != nil { // a shutdown: what there is
 		r.MaxWait = 0
 		results, err = s.server.store.Fetch(context.Background(), r)

@@ -56,7 +56,9 @@ func New(store *partition.Store, c Config) (*Server, error) {
 		return nil, err
 	}
 	s.settings.Store(set)
-	s.warn(warnings)
+	if err := s.warn(warnings); err != nil {
+		return nil, err
+	}
 	prepareAPIs()
 	s.versions = servedVersions(c.Versions)
 	s.layout.server = s
@@ -97,12 +99,17 @@ func memoryLimit(s *settings) int64 {
 	return 512 << 20
 }
 
-func (s *Server) warn(ws []Warning) {
-	if f := s.config.Events.Warning; f != nil {
-		for _, w := range ws {
+// warn tells what is unusual about properties; a name that Kafka does not know is an error, unless they are welcome.
+func (s *Server) warn(ws []Warning) error {
+	for _, w := range ws {
+		if w.Unknown && !s.config.UnknownProperties {
+			return &PropertyError{Name: w.Property, Value: "[not looked at]", Reason: w.Text}
+		}
+		if f := s.config.Events.Warning; f != nil {
 			f(w)
 		}
 	}
+	return nil
 }
 
 // Store returns the store that is served.

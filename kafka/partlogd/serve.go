@@ -133,9 +133,10 @@ func isKafkas(dir string) bool {
 
 func (d *daemon) serveBrokers(configs []kafka.BrokerConfig) (err error) {
 	d.server, err = kafka.New(d.store, kafka.Config{
-		Properties:     d.cluster.common,
-		AllowPlaintext: true, // an address in a property is the word for it, and readCluster keeps to loopback without one
-		Events:         d.kafkaEvents(),
+		Properties:        d.cluster.common,
+		UnknownProperties: true,
+		AllowPlaintext:    true, // an address in a property is the word for it, and readCluster keeps to loopback without one
+		Events:            d.kafkaEvents(),
 	})
 	if err != nil {
 		return err
