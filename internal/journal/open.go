@@ -22,7 +22,7 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
-	if o.FS == vfs.OS {
+	if onMachine(o.FS) {
 		dir, err := filepath.Abs(o.Dir)
 		if err != nil {
 			return nil, nil, fmt.Errorf("journal: %w", err)

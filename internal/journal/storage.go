@@ -28,9 +28,20 @@ type storage interface {
 	close() error
 }
 
+// onMachine reports whether files are the operating system's, below whatever makes them fail.
+func onMachine(fsys vfs.FS) bool {
+	for {
+		f, ok := fsys.(*vfs.Fault)
+		if !ok {
+			return fsys == vfs.OS
+		}
+		fsys = f.Base()
+	}
+}
+
 // newStorage picks tidwall/wal for the operating system's files, and one file for any other.
 func newStorage(fsys vfs.FS, o Options) storage {
-	if fsys == vfs.OS {
+	if onMachine(fsys) {
 		return &walStore{fs: fsys, dir: o.Dir, segmentBytes: o.SegmentBytes}
 	}
 	return &fileStore{fs: fsys, dir: o.Dir, markEvery: o.SegmentBytes}

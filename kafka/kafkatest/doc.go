@@ -1,0 +1,2 @@
+// Package kafkatest is a Kafka cluster for tests.
+package kafkatest
