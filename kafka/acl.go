@@ -88,6 +88,12 @@ func (p permission) String() string   { return nameOf(permissionNames[:], int8(p
 // known reports whether a number of the protocol has a meaning.
 func known(names []string, n int8) bool { return n > 0 && int(n) < len(names) }
 
+// unknownElements reports whether one of the four numbers of a request says UNKNOWN: that is no request. Numbers that nobody
+// knows are another matter: rules with them are refused, and filters match nothing.
+func unknownElements(rt resourceType, p patternType, op operation, permit permission) bool {
+	return rt == 0 || p == 0 || op == 0 || permit == 0
+}
+
 // supportedOperations are the operations that make sense for a type of resource, as the bits of an authorized-operations
 // field.
 var supportedOperations = [resourceTypes]int32{
@@ -186,10 +192,15 @@ type aclFilter struct {
 	permit    permission
 }
 
-// known reports whether all numbers of the filter have a meaning.
-func (f *aclFilter) known() bool {
-	return known(resourceNames[:], int8(f.resource)) && known(patternNames[:], int8(f.pattern)) &&
-		known(operationNames[:], int8(f.operation)) && known(permissionNames[:], int8(f.permit))
+// check says what keeps f from selecting anything, in the words of Kafka's controller: a number without a meaning.
+func (f *aclFilter) check() error {
+	if !known(resourceNames[:], int8(f.resource)) || !known(patternNames[:], int8(f.pattern)) {
+		return &protocolError{codeInvalidRequest, "Unknown patternFilter."}
+	}
+	if !known(operationNames[:], int8(f.operation)) || !known(permissionNames[:], int8(f.permit)) {
+		return &protocolError{codeInvalidRequest, "Unknown entryFilter."}
+	}
+	return nil
 }
 
 // matches reports whether the filter selects a.

@@ -34,13 +34,16 @@ func answerOf(err error) (code int16, text *string) {
 	return code, &message
 }
 
+// errIndefinite is what Kafka makes of a request with a rule that has an element of filters: all of it fails.
+var errIndefinite = &protocolError{codeUnknownServerError, "a rule with an element that only filters have"}
+
 var errUnknownElements = fmt.Errorf("%w: an access rule with unknown elements", ErrMalformedRequest)
 
 func handleDescribeACLs(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.DescribeACLsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeACLsResponse)
 	f := aclFilter{resourceType(req.ResourceType), patternType(req.ResourcePatternType), req.ResourceName, req.Principal, req.Host, operation(req.Operation), permission(req.PermissionType)}
-	if !f.known() {
+	if unknownElements(f.resource, f.pattern, f.operation, f.permit) {
 		return nil, errUnknownElements
 	}
 	switch {
@@ -56,6 +59,7 @@ func handleDescribeACLs(s *session, c *call) (kmsg.Response, error) {
 		resp.ErrorCode, resp.ErrorMessage = answerOf(err)
 		return resp, nil
 	}
+	resp.ErrorMessage = new(string) // as Kafka: empty, not null
 	_, rules := x.sorted(&f)
 	for _, a := range rules { // those of one pattern come one after the other
 		n := len(resp.Resources)
@@ -77,15 +81,20 @@ func handleCreateACLs(s *session, c *call) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreateACLsResponse)
 	rules := make([]acl, len(req.Creations))
 	results := make([]error, len(req.Creations))
+	indefinite := false
 	for i, r := range req.Creations {
 		a := acl{resourceType(r.ResourceType), patternType(r.ResourcePatternType), r.ResourceName, r.Principal, r.Host, operation(r.Operation), permission(r.PermissionType)}
-		if !known(resourceNames[:], int8(a.Resource)) || !known(patternNames[:], int8(a.Pattern)) ||
-			!known(operationNames[:], int8(a.Operation)) || !known(permissionNames[:], int8(a.Permit)) {
+		if unknownElements(a.Resource, a.Pattern, a.Operation, a.Permit) {
 			return nil, errUnknownElements
 		}
+		indefinite = indefinite || a.Resource == resourceAny || a.Pattern == patternAny || a.Pattern == patternMatch || a.Operation == opAny || a.Permit == permissionAny
 		rules[i] = a
 	}
-	if err := s.mayAlterACLs(len(rules)); err != nil {
+	err := s.mayAlterACLs(len(rules))
+	if err == nil && indefinite {
+		err = errIndefinite
+	}
+	if err != nil {
 		for i := range results {
 			results[i] = err
 		}
@@ -99,6 +108,12 @@ func handleCreateACLs(s *session, c *call) (kmsg.Response, error) {
 	for _, err := range results {
 		r := kmsg.NewCreateACLsResponseResult()
 		r.ErrorCode, r.ErrorMessage = answerOf(err)
+		switch err {
+		case nil:
+			r.ErrorMessage = new(string) // as Kafka: empty, not null
+		case errIndefinite:
+			r.ErrorMessage = nil
+		}
 		resp.Results = append(resp.Results, r)
 	}
 	return resp, nil
@@ -146,7 +161,7 @@ func handleDeleteACLs(s *session, c *call) (kmsg.Response, error) {
 	filters := make([]aclFilter, len(req.Filters))
 	for i, r := range req.Filters {
 		filters[i] = aclFilter{resourceType(r.ResourceType), patternType(r.ResourcePatternType), r.ResourceName, r.Principal, r.Host, operation(r.Operation), permission(r.PermissionType)}
-		if !filters[i].known() {
+		if f := &filters[i]; unknownElements(f.resource, f.pattern, f.operation, f.permit) {
 			return nil, errUnknownElements
 		}
 	}
@@ -157,8 +172,11 @@ func handleDeleteACLs(s *session, c *call) (kmsg.Response, error) {
 	}
 	for i := range filters {
 		r := kmsg.NewDeleteACLsResponseResult()
-		r.ErrorCode, r.ErrorMessage = answerOf(err)
+		err := err
 		if err == nil {
+			err = filters[i].check()
+		}
+		if r.ErrorCode, r.ErrorMessage = answerOf(err); err == nil {
 			for _, a := range deleted[i] {
 				m := kmsg.NewDeleteACLsResponseResultMatchingACL()
 				m.ResourceType, m.ResourceName, m.ResourcePatternType = kmsg.ACLResourceType(a.Resource), a.Name, kmsg.ACLResourcePatternType(a.Pattern)

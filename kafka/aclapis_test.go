@@ -88,12 +88,12 @@ func TestRulesAreCreatedDescribedActAndAreDeleted(t *testing.T) {
 			require.Len(t, created.Results, 5)
 			for _, r := range created.Results {
 				require.Zero(t, r.ErrorCode)
-				require.Nil(t, r.ErrorMessage)
+				require.Empty(t, *r.ErrorMessage)
 			}
 		}
 		resp := root.ask(version, describeAllACLs()).(*kmsg.DescribeACLsResponse)
 		require.Zero(t, resp.ErrorCode)
-		require.Nil(t, resp.ErrorMessage)
+		require.Empty(t, *resp.ErrorMessage)
 		require.ElementsMatch(t, rules, described(resp))
 		require.Len(t, resp.Resources, 3, "rules of one pattern are together")
 		require.True(t, mayRead(alice, "a-1"))
@@ -118,11 +118,10 @@ func TestRulesThatAreNoneAreRefusedOneByOne(t *testing.T) {
 	for text, bad := range map[string]acl{
 		"Invalid empty resource name":                              change(func(a *acl) { a.Name = "" }),
 		"The only valid name for the CLUSTER resource is":          change(func(a *acl) { a.Resource = resourceCluster }),
-		"Invalid resourceType ANY":                                 change(func(a *acl) { a.Resource = resourceAny }),
-		"Invalid patternType ANY":                                  change(func(a *acl) { a.Pattern = patternAny }),
-		"Invalid patternType MATCH":                                change(func(a *acl) { a.Pattern = patternMatch }),
-		"Invalid operation ANY":                                    change(func(a *acl) { a.Operation = opAny }),
-		"Invalid permissionType ANY":                               change(func(a *acl) { a.Permit = permissionAny }),
+		"Invalid resourceType UNKNOWN":                             change(func(a *acl) { a.Resource = 77 }),
+		"Invalid patternType UNKNOWN":                              change(func(a *acl) { a.Pattern = 5 }),
+		"Invalid operation UNKNOWN":                                change(func(a *acl) { a.Operation = 16 }),
+		"Invalid permissionType UNKNOWN":                           change(func(a *acl) { a.Permit = -1 }),
 		"Could not parse principal from `alice` (no colon is pres": change(func(a *acl) { a.Principal = "alice" }),
 	} {
 		resp := root.ask(3, createACLs(bad, good)).(*kmsg.CreateACLsResponse)
@@ -137,10 +136,22 @@ func TestRulesThatAreNoneAreRefusedOneByOne(t *testing.T) {
 	}
 	require.Equal(t, codePolicyViolation, root.ask(3, createACLs(many...)).(*kmsg.CreateACLsResponse).Results[0].ErrorCode)
 
+	for _, indefinite := range []acl{change(func(a *acl) { a.Resource = resourceAny }), change(func(a *acl) { a.Pattern = patternMatch }), change(func(a *acl) { a.Operation = opAny }), change(func(a *acl) { a.Permit = permissionAny })} {
+		for _, r := range root.ask(3, createACLs(good, indefinite)).(*kmsg.CreateACLsResponse).Results {
+			require.Equal(t, codeUnknownServerError, r.ErrorCode, "all of the request fails, as in Kafka")
+			require.Nil(t, r.ErrorMessage)
+		}
+	}
+	strange := deleteACLs("t", "t")
+	strange.Filters[0].ResourceType, strange.Filters[1].Operation = 77, 99
+	refused := root.ask(3, strange).(*kmsg.DeleteACLsResponse)
+	require.Equal(t, "Unknown patternFilter.", *refused.Results[0].ErrorMessage)
+	require.Equal(t, "Unknown entryFilter.", *refused.Results[1].ErrorMessage)
+
 	for what, send := range map[string]func(*peer){
-		"create":   func(p *peer) { p.send(3, createACLs(change(func(a *acl) { a.Operation = 99 }))) },
+		"create":   func(p *peer) { p.send(3, createACLs(change(func(a *acl) { a.Operation = 0 }))) },
 		"describe": func(p *peer) { r := describeAllACLs(); r.PermissionType = 0; p.send(3, r) },
-		"delete":   func(p *peer) { r := deleteACLs("x"); r.Filters[0].ResourceType = 77; p.send(3, r) },
+		"delete":   func(p *peer) { r := deleteACLs("x"); r.Filters[0].ResourceType = 0; p.send(3, r) },
 	} {
 		p := f.as("root")
 		send(p)

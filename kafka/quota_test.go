@@ -75,11 +75,12 @@ func TestQuotasAreAlteredAndDescribed(t *testing.T) {
 			require.Nil(t, e.ErrorMessage)
 		}
 		require.Equal(t, "u", *resp.Entries[0].Entity[0].Name)
-		require.Nil(t, resp.Entries[1].Entity[1].Name)
+		require.Nil(t, resp.Entries[1].Entity[0].Name)
 
 		shown := func(req *kmsg.DescribeClientQuotasRequest) (out []string) {
 			resp := p.ask(version, req).(*kmsg.DescribeClientQuotasResponse)
 			require.Zero(t, resp.ErrorCode)
+			require.Empty(t, *resp.ErrorMessage)
 			require.NotNil(t, resp.Entries, "clients break on null")
 			for _, e := range resp.Entries {
 				text := ""
@@ -123,25 +124,29 @@ func TestQuotasAreRefusedOneByOneAsKafkaDoes(t *testing.T) {
 	half := quotaChange(user("h"), "producer_byte_rate", 1)
 	half.Ops = append(half.Ops, quotaChange(nil, "nothing_rate", 1).Ops...)
 	for text, e := range map[string]kmsg.AlterClientQuotasRequestEntry{
-		"Invalid empty client quota entity":                     quotaChange(nil, "producer_byte_rate", 1),
-		"Unhandled client quota entity type: group":             quotaChange([][2]string{{"group", "g"}}, "producer_byte_rate", 1),
-		"duplicate entity entry user":                           quotaChange(append(user("a"), user("b")...), "producer_byte_rate", 1),
-		"IP entity shouldnot be combined with User or ClientId": quotaChange(append(user("a"), [2]string{"ip", "1.2.3.4"}), "producer_byte_rate", 1),
-		"not-an-address is not a valid IP or resolvable host.":  quotaChange([][2]string{{"ip", "not-an-address"}}, "connection_creation_rate", 1),
-		"Invalid configuration key connection_creation_rate":    quotaChange(user("a"), "connection_creation_rate", 1),
-		"Invalid configuration key producer_byte_rate":          quotaChange([][2]string{{"ip", "1.2.3.4"}}, "producer_byte_rate", 1),
-		"Quota producer_byte_rate must be greater than 0":       quotaChange(user("a"), "producer_byte_rate", -1),
-		"producer_byte_rate cannot be a fractional value.":      quotaChange(user("a"), "producer_byte_rate", 1.5),
-		"too large for an INT":                                  quotaChange([][2]string{{"ip", ""}}, "connection_creation_rate", 1e12),
-		"Duplicate quota key producer_byte_rate not updating":   duplicate,
-		"Invalid configuration key nothing_rate":                half,
+		"Invalid empty client quota entity":                             quotaChange(nil, "producer_byte_rate", 1),
+		"Unhandled client quota entity type: group":                     quotaChange([][2]string{{"group", "g"}}, "producer_byte_rate", 1),
+		"IP entity shouldnot be combined with User or ClientId":         quotaChange(append(user("a"), [2]string{"ip", "1.2.3.4"}), "producer_byte_rate", 1),
+		"not-an-address is not a valid IP or resolvable host.":          quotaChange([][2]string{{"ip", "not-an-address"}}, "connection_creation_rate", 1),
+		"Invalid configuration key connection_creation_rate":            quotaChange(user("a"), "connection_creation_rate", 1),
+		"Invalid configuration key producer_byte_rate":                  quotaChange([][2]string{{"ip", "1.2.3.4"}}, "producer_byte_rate", 1),
+		"Quota producer_byte_rate must be greater than 0":               quotaChange(user("a"), "producer_byte_rate", -1),
+		"producer_byte_rate cannot be a fractional value.":              quotaChange(user("a"), "producer_byte_rate", 1.5),
+		"too large for an INT":                                          quotaChange([][2]string{{"ip", ""}}, "connection_creation_rate", 1e12),
+		"Ignoring duplicate entity ClientQuotaEntity(entries={user=d})": duplicate,
+		"Invalid configuration key nothing_rate":                        half,
 	} {
 		resp := p.ask(1, alterQuotas(e)).(*kmsg.AlterClientQuotasResponse)
 		require.Equal(t, codeInvalidRequest, resp.Entries[0].ErrorCode, text)
 		require.Contains(t, *resp.Entries[0].ErrorMessage, text)
 	}
 	twice := p.ask(1, alterQuotas(quotaChange(user("t"), "producer_byte_rate", 1), quotaChange(user("t"), "producer_byte_rate", 2))).(*kmsg.AlterClientQuotasResponse)
-	require.Contains(t, *twice.Entries[1].ErrorMessage, "Ignoring duplicate entity")
+	require.Len(t, twice.Entries, 1, "one answer for each entity")
+	require.Contains(t, *twice.Entries[0].ErrorMessage, "Ignoring duplicate entity")
+	last := p.ask(1, alterQuotas(quotaChange(append(user("a"), user("b")...), "producer_byte_rate", 1))).(*kmsg.AlterClientQuotasResponse)
+	require.Zero(t, last.Entries[0].ErrorCode)
+	require.Equal(t, "b", *last.Entries[0].Entity[0].Name, "of two names of one type the last counts")
+	require.Len(t, last.Entries[0].Entity, 1)
 	for text, req := range map[string]*kmsg.DescribeClientQuotasRequest{
 		"Invalid empty entity type.":              describeQuotas(false, "", 0, "x"),
 		"cannot appear more than once":            describeQuotas(false, "user", 0, "x", "user", 2, nil),

@@ -3,6 +3,7 @@ package kafka
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -55,6 +56,7 @@ func handleDescribeClientQuotas(s *session, c *call) (kmsg.Response, error) {
 		resp.ErrorCode, resp.ErrorMessage = answerOf(err)
 		return resp, nil // with null entries
 	}
+	resp.ErrorMessage = new(string) // as Kafka: empty, not null
 	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
 	entities := slices.SortedFunc(maps.Keys(t.entities), func(a, b quotaEntity) int { return strings.Compare(a.String(), b.String()) })
 	for _, e := range entities {
@@ -127,6 +129,9 @@ func handleAlterClientQuotas(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.AlterClientQuotasRequest)
 	resp := req.ResponseKind().(*kmsg.AlterClientQuotasResponse)
 	results := make([]error, len(req.Entries))
+	for i := range req.Entries {
+		req.Entries[i].Entity = lastOfEachType(req.Entries[i].Entity)
+	}
 	if !s.authorizeCluster(opAlterConfigs) {
 		for i := range results {
 			results[i] = &protocolError{codeClusterAuthorizationFailed, textClusterDenied}
@@ -138,21 +143,45 @@ func handleAlterClientQuotas(s *session, c *call) (kmsg.Response, error) {
 			}
 		}
 	}
+	place := map[string]int{}
 	for i, q := range req.Entries {
 		r := kmsg.NewAlterClientQuotasResponseEntry()
 		r.ErrorCode, r.ErrorMessage = answerOf(results[i])
+		name := ""
 		for _, p := range q.Entity {
 			part := kmsg.NewAlterClientQuotasResponseEntryEntity()
 			part.Type, part.Name = p.Type, p.Name
 			r.Entity = append(r.Entity, part)
+			name += fmt.Sprintf("%q=", p.Type)
+			if p.Name != nil {
+				name += strconv.Quote(*p.Name)
+			}
 		}
+		if at, again := place[name]; again { // one answer for each entity: the last
+			resp.Entries[at] = r
+			continue
+		}
+		place[name] = len(resp.Entries)
 		resp.Entries = append(resp.Entries, r)
 	}
 	return resp, nil
 }
 
+// lastOfEachType returns the parts of an entity by type, each type once: of several, Kafka takes the last.
+func lastOfEachType(parts []kmsg.AlterClientQuotasRequestEntryEntity) (out []kmsg.AlterClientQuotasRequestEntryEntity) {
+	for _, p := range parts {
+		if i := slices.IndexFunc(out, func(o kmsg.AlterClientQuotasRequestEntryEntity) bool { return o.Type == p.Type }); i >= 0 {
+			out[i] = p
+		} else {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b kmsg.AlterClientQuotasRequestEntryEntity) int { return strings.Compare(a.Type, b.Type) })
+	return out
+}
+
 // alterQuotas makes the valid ones of a request's changes, all or none; of each entity all or none are valid. results gets
-// what is wrong with the others.
+// what is wrong with the others. Of two changes of one entity the first is made, and the second refused.
 func (g *guard) alterQuotas(c *call, req *kmsg.AlterClientQuotasRequest, results []error) error {
 	g.alter.Lock()
 	defer g.alter.Unlock()
@@ -165,7 +194,7 @@ func (g *guard) alterQuotas(c *call, req *kmsg.AlterClientQuotasRequest, results
 	for i := range req.Entries {
 		e, values, err := t.altered(&req.Entries[i])
 		if err == nil && changed[e] {
-			err = &protocolError{codeInvalidRequest, "Ignoring duplicate entity " + e.String()}
+			err = ignoredEntity(e)
 		}
 		if results[i] = err; err != nil {
 			continue
@@ -184,6 +213,10 @@ func (g *guard) alterQuotas(c *call, req *kmsg.AlterClientQuotasRequest, results
 		return nil
 	}
 	return g.put(c, changes)
+}
+
+func ignoredEntity(e quotaEntity) error {
+	return &protocolError{codeInvalidRequest, "Ignoring duplicate entity " + e.String()}
 }
 
 // key is the name of an entity's setting: names of clients may be longer than that of a setting.
@@ -205,8 +238,6 @@ func (t *quotaTable) altered(q *kmsg.AlterClientQuotasRequestEntry) (e quotaEnti
 		switch {
 		case part == nil:
 			return bad("Unhandled client quota entity type: " + p.Type)
-		case part.set:
-			return bad("Invalid client quota entity, duplicate entity entry " + p.Type)
 		case p.Name == nil:
 			*part = defaultName
 		case *p.Name == "":
@@ -234,7 +265,7 @@ func (t *quotaTable) altered(q *kmsg.AlterClientQuotasRequestEntry) (e quotaEnti
 	seen := map[string]bool{}
 	for _, op := range q.Ops {
 		if seen[op.Key] {
-			return bad("Duplicate quota key " + op.Key + " not updating quota for this entity " + e.String())
+			return e, nil, ignoredEntity(e) // that is what Kafka says of a key that is there twice
 		}
 		seen[op.Key] = true
 		if op.Remove {

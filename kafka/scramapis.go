@@ -21,7 +21,8 @@ func handleDescribeUserSCRAMCredentials(s *session, c *call) (kmsg.Response, err
 		resp.ErrorCode, resp.ErrorMessage = answerOf(err)
 		return resp, nil
 	}
-	times := map[string]int{} // of each user in the request
+	resp.ErrorMessage = new(string) // as Kafka: empty, not null; so in each result
+	times := map[string]int{}       // of each user in the request
 	var names []string
 	for _, u := range req.Users {
 		if times[u.Name]++; times[u.Name] == 1 {
@@ -52,7 +53,7 @@ func handleDescribeUserSCRAMCredentials(s *session, c *call) (kmsg.Response, err
 				r.CredentialInfos = append(r.CredentialInfos, info)
 			}
 		}
-		if len(r.CredentialInfos) == 0 {
+		if r.ErrorMessage = new(string); len(r.CredentialInfos) == 0 {
 			r.ErrorCode, r.ErrorMessage = codeResourceNotFound, kmsg.StringPtr("Attempt to describe a user credential that does not exist: "+name)
 		}
 		resp.Results = append(resp.Results, r)
@@ -91,11 +92,16 @@ func handleAlterUserSCRAMCredentials(s *session, c *call) (kmsg.Response, error)
 	for _, name := range users {
 		r := kmsg.NewAlterUserSCRAMCredentialsResponseResult()
 		r.User = name
-		r.ErrorCode, r.ErrorMessage = answerOf(results[name])
+		if r.ErrorCode, r.ErrorMessage = answerOf(results[name]); results[name] == errNoPassword {
+			r.ErrorMessage = nil
+		}
 		resp.Results = append(resp.Results, r)
 	}
 	return resp, nil
 }
+
+// errNoPassword is what Kafka makes of an empty salted password.
+var errNoPassword error = &protocolError{codeUnknownServerError, "the salted password is empty"}
 
 // alterCredentials makes those changes of a request that are valid, all or none. results gets what is wrong with the others,
 // by user; a user that is mentioned twice is not changed at all.
@@ -126,8 +132,8 @@ func (g *guard) alterCredentials(c *call, req *kmsg.AlterUserSCRAMCredentialsReq
 			err = &protocolError{codeUnacceptableCredential, "Too few iterations"}
 		case u.Iterations > wire.MaxScramIterations:
 			err = &protocolError{codeUnacceptableCredential, "Too many iterations"}
-		case len(u.SaltedPassword) == 0 || len(u.Salt) == 0:
-			err = &protocolError{codeUnacceptableCredential, "Salt and salted password must not be empty"}
+		case len(u.SaltedPassword) == 0:
+			err = errNoPassword
 		}
 		if err := g.firstError(u.Name, err, times, results); err != nil {
 			continue

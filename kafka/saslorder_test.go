@@ -1,0 +1,94 @@
+package kafka
+
+import (
+	"testing"
+	"time"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/wire"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
+)
+
+// Random requests in random order, with time passing between them: whoever is served anything but the order of SASL has sent
+// the right password, in the session that it opened, and nothing wrong before.
+func TestNoOrderOfRequestsLeadsPastAuthentication(t *testing.T) {
+	manual := clock.NewManual(time.Unix(1_700_000_000, 0))
+	f := newFortress(t, Config{Clock: manual, Properties: map[string]string{"connections.max.reauth.ms": "10000", "connections.max.idle.ms": "-1"}}, aliceAndBob)
+	putUser(t, f.server, "alice", wire.MechanismScramSHA256, "wonder")
+	listener := f.server.brokers()[0].listeners[0]
+	served := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := listener.newSession(1, nil)
+		s.sec.stage = saslStart // as connected does; there is no connection here
+		var (
+			right     bool          // the right password was the last thing that a handshake with PLAIN led to
+			chosen    string        // the mechanism of the handshake that waits for its token
+			mechanism string        // the one of the first
+			until     time.Duration // when the session ends
+		)
+		for range rapid.IntRange(1, 12).Draw(t, "requests") {
+			var req kmsg.Request
+			version := int16(1)
+			what := rapid.SampledFrom([]string{"versions", "handshake", "handshake", "other handshake", "right token", "right token", "wrong token", "bob's token", "metadata", "metadata", "wait", "raw handshake"}).Draw(t, "what")
+			switch what {
+			case "wait":
+				manual.Advance(time.Duration(rapid.IntRange(1, 8).Draw(t, "seconds")) * time.Second)
+				continue
+			case "versions":
+				req, version = versionsRequest(), 3
+			case "handshake":
+				req = handshake("PLAIN")
+			case "raw handshake":
+				req, version = handshake("PLAIN"), 0
+			case "other handshake":
+				req = handshake(wire.MechanismScramSHA256)
+			case "right token":
+				req = authenticate(aliceToken)
+			case "wrong token":
+				req = authenticate("\x00alice\x00x")
+			case "bob's token":
+				req = authenticate("\x00bob\x00builder")
+			case "metadata":
+				req, version = topicRequest("t"), 12
+			}
+			resp, err := try(t.Context(), s, version, req)
+			if err != nil {
+				return // the connection is closed
+			}
+			switch resp := resp.(type) {
+			case *kmsg.SASLHandshakeResponse:
+				if resp.ErrorCode == 0 {
+					if chosen = req.(*kmsg.SASLHandshakeRequest).Mechanism; mechanism == "" {
+						mechanism = chosen
+					}
+				}
+				if version == 0 && resp.ErrorCode == 0 {
+					return // tokens have no headers from here on
+				}
+			case *kmsg.SASLAuthenticateResponse:
+				if resp.ErrorCode == codeIllegalSASLState {
+					require.True(t, right, "an answer to a token out of the order is for those who are in")
+					continue
+				}
+				mine := what == "right token" || what == "bob's token" && s.principal.Name == "bob"
+				if resp.ErrorCode != 0 {
+					require.Error(t, s.call.closing, "a failure closes the connection")
+					return
+				}
+				if chosen == "PLAIN" {
+					require.True(t, mine)
+					require.Equal(t, "PLAIN", mechanism, "nobody changes the mechanism")
+					right, until = true, clock.Elapsed(manual)+10*time.Second
+				}
+			case *kmsg.MetadataResponse:
+				served++
+				require.True(t, right)
+				require.LessOrEqual(t, clock.Elapsed(manual), until)
+				require.Contains(t, []string{"alice", "bob"}, s.principal.Name)
+			}
+		}
+	})
+	require.Positive(t, served, "some did get in")
+}
