@@ -27,6 +27,10 @@ type Config struct {
 	Intercept Interceptor     // called around every request; default none
 	Events    Events          // functions called when something happens that no call returns; default none
 
+	// ClientMetrics gets what clients measure of themselves (KIP-714), by the subscriptions that kafka-client-metrics keeps. It
+	// is called on the goroutine of the client's connection, which waits. Default nil: clients are not asked.
+	ClientMetrics func(ClientMetrics)
+
 	Clock partition.Clock // where all time comes from; default the store's
 	Seed  uint64          // of what is random: fetch session ids, the first replica of a topic; default 0, drawn
 }

@@ -57,6 +57,8 @@ type admin struct {
 	features  atomic.Pointer[map[string]int16] // finalized levels
 	epoch     atomic.Int64                     // of them
 	rootLevel sync.Map                         // of loggers, by broker id
+
+	telemetry telemetry
 }
 
 // configTable holds dynamic configurations by kind, name and key. It is never changed, only replaced.

@@ -51,12 +51,8 @@ func handleListConfigResources(s *session, c *call) (kmsg.Response, error) {
 				add(kind, strconv.Itoa(int(b.id)))
 			}
 		case kindTopic:
-			all, err := s.server.store.ListTopics(c.ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, t := range all {
-				add(kind, t.Name)
+			for _, name := range slices.Sorted(slices.Values(s.server.store.TopicNames())) {
+				add(kind, name)
 			}
 		}
 	}

@@ -19,13 +19,7 @@ func handleDescribeTopicPartitions(s *session, c *call) (kmsg.Response, error) {
 		names = append(names, t.Topic)
 	}
 	if all {
-		topics, err := s.server.store.ListTopics(c.ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range topics {
-			names = append(names, t.Name)
-		}
+		names = s.server.store.TopicNames()
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

@@ -61,6 +61,10 @@ func New(store *partition.Store, c Config) (*Server, error) {
 	}
 	prepareAPIs()
 	s.versions = servedVersions(c.Versions)
+	if c.ClientMetrics == nil {
+		delete(s.versions, keyGetTelemetrySubscriptions)
+		delete(s.versions, keyPushTelemetry)
+	}
 	s.layout.server = s
 	s.fetches.server = s
 	if s.guard, err = newGuard(store, s.clock); err != nil {

@@ -47,21 +47,18 @@ func checkTopicName(name string) error {
 
 // collidesWith returns the topic from which name differs only in '.' and '_', empty if there is none: names of metrics would
 // be the same.
-func (s *Server) collidesWith(ctx context.Context, name string) (string, error) {
+func (s *Server) collidesWith(name string) string {
 	if !strings.ContainsAny(name, "._") {
-		return "", nil
+		return ""
 	}
-	all, err := s.store.ListTopics(ctx)
-	if err != nil {
-		return "", err
-	}
-	fold := func(n string) string { return strings.ReplaceAll(n, ".", "_") }
-	for _, t := range all {
-		if t.Name != name && fold(t.Name) == fold(name) {
-			return t.Name, nil
+	fold := strings.NewReplacer(".", "_")
+	folded := fold.Replace(name)
+	for _, other := range s.store.TopicNames() {
+		if len(other) == len(name) && other != name && fold.Replace(other) == folded {
+			return other
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // topicSpec is a topic that somebody wants.

@@ -59,7 +59,7 @@ func handleCreateTopics(s *session, c *call) (kmsg.Response, error) {
 }
 
 func (s *session) createOne(c *call, t *kmsg.CreateTopicsRequestTopic, out *kmsg.CreateTopicsResponseTopic, quota mutations, validateOnly bool) error {
-	spec, err := s.newTopicSpec(c, t)
+	spec, err := s.newTopicSpec(t)
 	if err != nil {
 		return err
 	}
@@ -104,16 +104,14 @@ func someTopicID(s *Server) (id [16]byte) {
 }
 
 // newTopicSpec reads one topic of the request, checks it in Kafka's order and plans it.
-func (s *session) newTopicSpec(c *call, t *kmsg.CreateTopicsRequestTopic) (*topicSpec, error) {
+func (s *session) newTopicSpec(t *kmsg.CreateTopicsRequestTopic) (*topicSpec, error) {
 	if err := checkTopicName(t.Topic); err != nil {
 		return nil, err
 	}
 	if _, err := s.server.store.FindTopic(t.Topic, partition.TopicID{}); err == nil {
 		return nil, refusal(codeTopicAlreadyExists, "Topic '"+t.Topic+"' already exists.")
 	}
-	if other, err := s.server.collidesWith(c.ctx, t.Topic); err != nil {
-		return nil, err
-	} else if other != "" {
+	if other := s.server.collidesWith(t.Topic); other != "" {
 		return nil, refusal(codeInvalidTopic, fmt.Sprintf("Topic '%s' collides with existing topic: %s", t.Topic, other))
 	}
 	spec := &topicSpec{name: t.Topic, partitions: t.NumPartitions, factor: t.ReplicationFactor, configs: map[string]string{}}

@@ -1,5 +1,10 @@
 package partition
 
+import (
+	"maps"
+	"slices"
+)
+
 // TopicInfo is what a front end asks about a topic for each request.
 type TopicInfo struct {
 	Name              string
@@ -43,3 +48,8 @@ func (t *Topic) LeaderEpoch(partition int32) LeaderEpoch {
 
 // Clock returns where the store's time comes from, so that what is built on it goes by the same.
 func (s *Store) Clock() Clock { return s.config.Clock }
+
+// TopicNames returns the names of all topics, in no order. It is cheaper than ListTopics.
+func (s *Store) TopicNames() []string {
+	return slices.Collect(maps.Keys(s.index.Load().byName))
+}
