@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 )
 
 // brokers opens the sockets of all nodes. After an error none is open.
@@ -107,5 +108,5 @@ func (c *cluster) checkUsers(o *options) error {
 			}
 		}
 	}
-	return usagef("--user: no listener asks for a name and a password; make one SASL_PLAINTEXT or SASL_SSL: listeners=SASL_PLAINTEXT://HOST:PORT")
+	return tool.Usagef("--user: no listener asks for a name and a password; make one SASL_PLAINTEXT or SASL_SSL: listeners=SASL_PLAINTEXT://HOST:PORT")
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 )
 
 // Exit codes.
@@ -24,32 +26,17 @@ const (
 	readyMessage = "partlogd ready" // on standard output when all listeners take connections
 )
 
-// streams are where a command reads and writes.
-type streams struct {
-	in  io.Reader
-	out io.Writer
-	err io.Writer
-}
-
-// command is a word behind the program's name.
-type command struct {
-	name, summary string
-	run           func(ctx context.Context, args []string, s streams) error
-}
-
 // commands are looked up by functions that they call, so they are listed in init.
-var commands []command
+var commands []tool.Command
 
 func init() {
-	commands = []command{
-		{"serve", "serve brokers: what a command line without a command does", serve},
-	}
+	commands = append([]tool.Command{{Name: "serve", Summary: "serve brokers: what a command line without a command does", Run: serve}}, tool.Commands()...)
 }
 
 func main() {
 	ctx, stop := untilSignal(context.Background(), os.Exit)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], tool.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
 // untilSignal returns a context that ends with the first SIGINT or SIGTERM; the second one ends the process at once.
@@ -79,7 +66,7 @@ func untilSignal(parent context.Context, exit func(int)) (context.Context, func(
 }
 
 // run does what a command line says and returns the exit code.
-func run(ctx context.Context, args []string, s streams) int {
+func run(ctx context.Context, args []string, s tool.Streams) int {
 	do := serve
 	if len(args) > 0 {
 		switch args[0] {
@@ -89,23 +76,15 @@ func run(ctx context.Context, args []string, s streams) int {
 			}
 			args = []string{"--help"}
 		case "version", "--version", "-version":
-			fmt.Fprintln(s.out, programName, version())
+			fmt.Fprintln(s.Out, programName, version())
 			return exitOK
 		}
-		if i := slices.IndexFunc(commands, func(c command) bool { return c.name == args[0] }); i >= 0 {
-			do, args = commands[i].run, args[1:]
+		if i := slices.IndexFunc(commands, func(c tool.Command) bool { return c.Name == args[0] }); i >= 0 {
+			do, args = commands[i].Run, args[1:]
 		}
 	}
-	return exitCode(do(ctx, args, s), s.err)
+	return exitCode(do(ctx, args, s), s.Err)
 }
-
-// usageError is a mistake in the command line or in a property file.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 // exitCode tells about an error, if it is one to tell about, and returns the code for it.
 func exitCode(err error, w io.Writer) int {
@@ -118,7 +97,7 @@ func exitCode(err error, w io.Writer) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(w, "%s: %s\n", programName, line)
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
+	if _, ok := errors.AsType[*tool.UsageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed

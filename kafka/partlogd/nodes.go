@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 )
 
 // Kafka's default of log.dir, for a property file that names no directory.
@@ -41,7 +42,7 @@ func readCluster(o *options) (*cluster, error) {
 		local := o.settle(props)
 		node, err := kafka.ParseNode(props)
 		if err != nil {
-			return nil, &usageError{inFile(file, err)}
+			return nil, &tool.UsageError{Err: inFile(file, err)}
 		}
 		if local {
 			c.note(&seen, file, "listeners is not set: only this machine reaches "+localListener+" (Kafka would listen on all addresses)", o)
@@ -81,12 +82,12 @@ func readFile(file string) (map[string]string, error) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, usagef("property file %w", err)
+		return nil, tool.Usagef("property file %w", err)
 	}
 	defer f.Close()
 	props, err := kafka.ReadProperties(f)
 	if err != nil {
-		return nil, usagef("%s: %w", file, err)
+		return nil, tool.Usagef("%s: %w", file, err)
 	}
 	return props, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -104,7 +105,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 			fmt.Fprintf(out, serveHelp, commandList())
 			return nil, err
 		} else if err != nil {
-			return nil, usagef("%w\n(partlogd --help tells what there is)", err)
+			return nil, tool.Usagef("%w\n(partlogd --help tells what there is)", err)
 		}
 		if fs.NArg() == 0 {
 			break
@@ -113,7 +114,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		args = fs.Args()[1:]
 	}
 	if o.memory && o.dir != "" {
-		return nil, usagef("--memory and --dir cannot both be: is the store in memory, or in %s?", o.dir)
+		return nil, tool.Usagef("--memory and --dir cannot both be: is the store in memory, or in %s?", o.dir)
 	}
 	return o, nil
 }
@@ -121,7 +122,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 func commandList() string {
 	var b strings.Builder
 	for _, c := range commands {
-		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(&b, "  %-9s %s\n", c.Name, c.Summary)
 	}
 	return b.String()
 }

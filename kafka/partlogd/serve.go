@@ -14,6 +14,7 @@ import (
 
 	"github.com/partlog/partlog/internal/wire"
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -21,14 +22,14 @@ import (
 type daemon struct {
 	options *options
 	cluster *cluster
-	streams streams
+	streams tool.Streams
 	store   *partition.Store
 	server  *kafka.Server
 }
 
 // serve runs brokers until ctx ends.
-func serve(ctx context.Context, args []string, s streams) (err error) {
-	o, err := parseOptions(args, s.out)
+func serve(ctx context.Context, args []string, s tool.Streams) (err error) {
+	o, err := parseOptions(args, s.Out)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (d *daemon) say(format string, args ...any) {
 }
 
 func (d *daemon) warn(format string, args ...any) {
-	fmt.Fprintf(d.streams.err, programName+": "+format+"\n", args...)
+	fmt.Fprintf(d.streams.Err, programName+": "+format+"\n", args...)
 }
 
 func (d *daemon) start(ctx context.Context) error {
@@ -67,7 +68,7 @@ func (d *daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.cluster.tell(d.streams.err)
+	d.cluster.tell(d.streams.Err)
 	if err := d.open(ctx); err != nil {
 		closeAll(configs)
 		return err
@@ -187,7 +188,7 @@ func (d *daemon) ready() error {
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	_, err := fmt.Fprintln(d.streams.out, readyMessage)
+	_, err := fmt.Fprintln(d.streams.Out, readyMessage)
 	return err
 }
 
