@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"path/filepath"
 	"reflect"
@@ -25,7 +26,8 @@ import (
 )
 
 // oracle is an Apache Kafka broker at which the scripts are to be run instead, to write down what it answers: go test
-// -run Scripts -kafka 127.0.0.1:PORT -rewrite. It is one node, with the properties of scriptProperties.
+// -run Scripts.*ByApacheKafka -kafka 127.0.0.1:PORT -rewrite. It is one node with the properties of scriptProperties, and for
+// the other test three.
 var oracle = flag.String("kafka", "", "host:port of an Apache Kafka broker that answers the scripts instead")
 
 // scriptProperties are those of the broker that the answers in testdata/admin are of.
@@ -56,28 +58,46 @@ type script struct {
 // empty included, against ours. What cannot be equal is not printed: times, ids, sizes, and the order of lists, which is
 // that of a hash table there.
 func TestScriptsOfAdminRequestsAreAnsweredAsByApacheKafka(t *testing.T) {
-	files, err := filepath.Glob("testdata/admin/*.txt")
+	runScripts(t, "testdata/admin/*.txt", scriptProperties, 1)
+}
+
+// The same of three brokers, with default.replication.factor=3 and min.insync.replicas=2, asked at the first.
+func TestScriptsOfAdminRequestsToThreeBrokersAreAnsweredAsByApacheKafka(t *testing.T) {
+	props := maps.Clone(scriptProperties)
+	for _, name := range []string{"node.id", "broker.id", "listeners"} {
+		delete(props, name)
+	}
+	props["default.replication.factor"], props["min.insync.replicas"] = "3", "2"
+	runScripts(t, "testdata/admin3/*.txt", props, 3)
+}
+
+func runScripts(t *testing.T, pattern string, props map[string]string, brokers int) {
+	files, err := filepath.Glob(pattern)
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	s := &script{t: t, ids: map[[16]byte]string{}}
 	if *oracle != "" {
 		s.connect(*oracle)
 	} else {
-		set, _, err := parseProperties(scriptProperties)
+		set, _, err := parseProperties(props)
 		require.NoError(t, err)
 		c := set.store(partition.SyncNever)
 		c.Clock = clock.NewManual(rigStart)
 		store, err := partition.OpenMemory(c)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, store.Close()) })
-		l := listen(t)
-		server, err := Serve(l, store, Config{Properties: scriptProperties})
+		server, err := New(store, Config{Properties: props})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, server.Close()) })
+		for i := range brokers {
+			l := listen(t)
+			_, err := server.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: l}}})
+			require.NoError(t, err)
+			s.replaced = append(s.replaced, l.Addr().String(), fmt.Sprintf("127.0.0.1:%d", 9092+10*i))
+		}
 		r := &rig{t, c.Clock.(*clock.Manual), store, server}
 		conn := r.session(1)
 		s.do = func(req kmsg.Request) (kmsg.Response, error) { return try(t.Context(), conn, req.GetVersion(), req) }
-		s.replaced = []string{l.Addr().String(), "127.0.0.1:9092"}
 	}
 	for _, f := range files { // one after the other: a script finds what those before it have made
 		s.run(t, f)
@@ -245,7 +265,7 @@ func (c *script) print(resp kmsg.Response) string {
 var unprinted = []string{"Version", "UnknownTags", "ThrottleMillis", "ClusterID"}
 
 // varying are fields whose values are another broker's or another day's.
-var varying = []string{"TotalBytes", "UsableBytes", "Size", "HighWatermark", "LogEndOffset", "Port", "Dir", "FinalizedFeaturesEpoch"}
+var varying = []string{"TotalBytes", "UsableBytes", "Size", "HighWatermark", "LogEndOffset", "Port", "Dir", "ControllerID", "FinalizedFeaturesEpoch"}
 
 func (c *script) printFields(b *bytes.Buffer, v reflect.Value, indent string) {
 	for i := range v.NumField() {
@@ -276,6 +296,8 @@ func (c *script) printFields(b *bytes.Buffer, v reflect.Value, indent string) {
 			c.printFields(b, f.Elem(), indent+"  ")
 		case strings.HasSuffix(name, "Timestamp") && f.Kind() == reflect.Int64 && f.Int() > 1:
 			fmt.Fprintf(b, "%s%s TIME\n", indent, name)
+		case name == "ISR": // in the order in which they came
+			fmt.Fprintf(b, "%sISR %v\n", indent, slices.Sorted(slices.Values(f.Interface().([]int32))))
 		case slices.Contains(varying, name):
 			fmt.Fprintf(b, "%s%s SOME\n", indent, name)
 		default:

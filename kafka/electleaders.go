@@ -66,6 +66,15 @@ func handleElectLeaders(s *session, c *call) (kmsg.Response, error) {
 		}
 		addElection(resp, t.Topic, results...)
 	}
+	if req.TimeoutMillis <= 0 { // nobody waits for what has been done: a controller of Kafka is too late at once
+		resp.ErrorCode = codeRequestTimedOut
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				p := &resp.Topics[i].Partitions[j]
+				p.ErrorCode, p.ErrorMessage = codeRequestTimedOut, nil
+			}
+		}
+	}
 	return resp, nil
 }
 
