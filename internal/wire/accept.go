@@ -85,16 +85,11 @@ func (s *Server) take(accepted net.Conn, h Handler) bool {
 			accepted.Close()
 			return false
 		case err != nil:
-			s.refused.Add(1)
 			accepted.Close()
-			s.config.Refused(accepted.RemoteAddr(), err)
+			s.refuse(accepted.RemoteAddr(), err)
 			return true
 		case full == nil:
-			s.opened.Add(1)
-			go func() {
-				defer s.running.Done()
-				c.serve(h)
-			}()
+			go c.serve(h)
 			return true
 		}
 		select {

@@ -66,10 +66,14 @@ const at = "broker:9092"
 
 func start(t testing.TB, config wire.Config, h wire.Handler) *running {
 	r := &running{t: t, network: memnet.New(), served: make(chan error, 1)}
-	config.Closed = func(_ *wire.Conn, reason error) {
+	ended := func(reason error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.closed = append(r.closed, reason)
+	}
+	config.Closed = func(_ *wire.Conn, reason error) { ended(reason) }
+	if config.Refused == nil {
+		config.Refused = func(_ net.Addr, reason error) { ended(reason) }
 	}
 	r.Server = wire.NewServer(config)
 	l, err := r.network.Listen(at)

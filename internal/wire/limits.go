@@ -81,9 +81,9 @@ type Config struct {
 	// Quota is asked for every connection after Limits.PerAddress: it is closed after wait if err is not nil, and served
 	// after wait otherwise. Others do not wait meanwhile.
 	Quota func(remote net.Addr) (wait time.Duration, err error)
-	// Opened is called before the Handler's Open, Closed when a connection has ended, after the Session's Close if there is a
-	// Session: of a TLS handshake that failed there is none, nor after Quota said no. Refused is called for connections above
-	// Limits.PerAddress.
+	// Opened is called when a connection has got its Session, Closed after that Session's Close. Refused is called for
+	// connections that ended without one: above Limits.PerAddress, by Quota, by a TLS handshake that failed or took too long, by
+	// the Handler's Open.
 	Opened  func(c *Conn)
 	Closed  func(c *Conn, reason error)
 	Refused func(remote net.Addr, reason error)

@@ -433,6 +433,7 @@ func TestHalfOpenConnectionsAreOutlived(t *testing.T) {
 		}
 		require.LessOrEqual(t, time.Since(begin), largest+time.Second)
 		require.Equal(t, "x", ask(t, c, "x"))
+		synctest.Wait()
 		require.Equal(t, 1, r.Stats().Connections)
 		require.Zero(t, budget.Used())
 		r.stop()

@@ -14,6 +14,8 @@ import (
 func (c *Conn) serve(h Handler) {
 	session, reason := c.open(h)
 	if reason == nil {
+		c.server.opened.Add(1)
+		c.server.config.Opened(c)
 		reason = c.loop(session)
 	}
 	if first := c.reason.Load(); first != nil {
@@ -28,7 +30,13 @@ func (c *Conn) serve(h Handler) {
 	if session != nil {
 		session.Close(reason)
 	}
-	c.server.closed(c, reason)
+	c.server.forget(c)
+	if session != nil {
+		c.server.config.Closed(c, reason)
+	} else {
+		c.server.refuse(c.RemoteAddr(), reason)
+	}
+	c.server.running.Done()
 }
 
 func (c *Conn) open(h Handler) (Session, error) {
@@ -52,7 +60,6 @@ func (c *Conn) open(h Handler) (Session, error) {
 		}
 	}
 	c.inline = make([]byte, inlineBytes)
-	c.server.config.Opened(c)
 	return h.Open(c)
 }
 

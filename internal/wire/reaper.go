@@ -26,7 +26,7 @@ type reaper struct {
 	open     func() []*Conn
 	awake    atomic.Bool // changed under mu
 
-	mu   sync.Mutex // guards all below
+	mu   sync.Mutex // guards all below; nothing is locked under it
 	turn int        // of waking: a sweep of an earlier one does nothing
 	stop func() bool
 }
@@ -56,9 +56,9 @@ func (r *reaper) wakeLocked(pause time.Duration) {
 func (r *reaper) halt() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.turn++
 	if r.awake.Load() {
 		r.stop()
-		r.turn++
 		r.awake.Store(false)
 	}
 }
@@ -72,20 +72,31 @@ func (r *reaper) sweep(turn int) {
 			c.Close(r.reason(c))
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.turn != turn {
-		return
-	}
 	if next == never {
-		r.awake.Store(false)
+		if !r.sleep(turn) {
+			return
+		}
 		if next, late = r.look(now); next == never && len(late) == 0 {
 			return
 		}
 	}
-	// What is stored from here on is at least the shortest limit away.
-	pause := min(max(time.Duration(next-now), pauseOfSweeps), r.shortest)
-	r.wakeLocked(pause)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn == turn {
+		// What is stored from here on is at least the shortest limit away.
+		r.wakeLocked(min(max(time.Duration(next-now), pauseOfSweeps), r.shortest))
+	}
+}
+
+// sleep puts it to sleep, and reports false if it was woken anew or halted since this turn began.
+func (r *reaper) sleep(turn int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn != turn {
+		return false
+	}
+	r.awake.Store(false)
+	return true
 }
 
 // look returns the earliest deadline to come, and who has missed theirs.

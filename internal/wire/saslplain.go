@@ -30,21 +30,26 @@ func (e *plainExchange) Step(token []byte) ([]byte, bool, error) {
 	e.over = true
 	parts := strings.Split(string(token), "\x00")
 	if len(parts) != 3 {
-		return nil, false, invalid(MechanismPlain, fmt.Errorf("expected 3 tokens, got %d", len(parts)))
+		return nil, false, e.refuse(fmt.Sprintf("Invalid SASL/PLAIN response: expected 3 tokens, got %d", len(parts)))
 	}
 	identity, user, password := parts[0], parts[1], parts[2]
 	switch {
 	case user == "":
-		return nil, false, invalid(MechanismPlain, errors.New("username not specified"))
+		return nil, false, e.refuse("Authentication failed: username not specified")
 	case password == "":
-		return nil, false, invalid(MechanismPlain, errors.New("password not specified"))
+		return nil, false, e.refuse("Authentication failed: password not specified")
 	case !e.check(user, password):
-		return nil, false, &AuthenticationError{Mechanism: MechanismPlain, Message: "Authentication failed: Invalid username or password"}
+		return nil, false, e.refuse("Authentication failed: Invalid username or password")
 	case identity != "" && identity != user:
 		return nil, false, otherIdentity(MechanismPlain)
 	}
 	e.user = user
 	return nil, true, nil
+}
+
+// refuse has the words of the Java broker.
+func (*plainExchange) refuse(message string) error {
+	return &AuthenticationError{Mechanism: MechanismPlain, Message: message}
 }
 
 // PlainClient authenticates with SASL PLAIN. The password travels as it is: use TLS.

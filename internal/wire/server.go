@@ -34,8 +34,8 @@ type Server struct {
 // Stats are sums since NewServer, but for Connections and Memory, which are of now.
 type Stats struct {
 	Connections int   // open
-	Opened      int64 // connections that a Handler was to see
-	Refused     int64 // connections that none saw
+	Opened      int64 // connections that got a Session
+	Refused     int64 // connections that got none
 	Requests    int64
 	Received    int64 // bytes of requests, their sizes included
 	Sent        int64 // bytes of replies, their sizes included
@@ -143,9 +143,10 @@ func (s *Server) open() []*Conn {
 	return conns
 }
 
-// closed takes a connection that has ended from the books.
-func (s *Server) closed(c *Conn, reason error) {
+// forget takes a connection that has ended from the books.
+func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.conns, c)
 	if s.addresses[c.address]--; s.addresses[c.address] <= 0 {
 		delete(s.addresses, c.address)
@@ -158,6 +159,10 @@ func (s *Server) closed(c *Conn, reason error) {
 		s.idle.halt()
 		s.io.halt()
 	}
-	s.mu.Unlock()
-	s.config.Closed(c, reason)
+}
+
+// refuse counts and tells a connection that has ended without a Session.
+func (s *Server) refuse(remote net.Addr, reason error) {
+	s.refused.Add(1)
+	s.config.Refused(remote, reason)
 }

@@ -226,6 +226,7 @@ func TestStatsCount(t *testing.T) {
 		ask(t, c, "12345")
 		ask(t, c, "")
 		require.Empty(t, ends(t, r.dial()))
+		synctest.Wait()
 		require.Equal(t, wire.Stats{Connections: 1, Opened: 1, Refused: 1, Requests: 2, Received: 13, Sent: 13}, r.Stats())
 		r.stop()
 		require.Zero(t, r.Stats().Connections)
