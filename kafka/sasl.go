@@ -262,6 +262,7 @@ func handleSASLAuthenticate(s *session, c *call) (kmsg.Response, error) {
 		s.fail(c, err)
 		return resp, nil
 	}
+	resp.ErrorMessage = new(string) // as Kafka: empty, not null
 	if answer != nil {
 		resp.SASLAuthBytes = answer
 	}
