@@ -146,7 +146,7 @@ func (s *session) putFeatures(c *call, levels map[string]int16, validateOnly boo
 func (s *session) checkFeature(now int16, name string, level int16, way int8) error {
 	id := s.server.controller()
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("Invalid update version %d for feature %s. "+format, append([]any{level, name}, args...)...) //nolint:staticcheck // Kafka's words
+		return refusal(codeInvalidUpdateVersion, fmt.Sprintf("Invalid update version %d for feature %s. "+format, append([]any{level, name}, args...)...))
 	}
 	i := slices.IndexFunc(features, func(f feature) bool { return f.name == name })
 	switch {
@@ -161,9 +161,9 @@ func (s *session) checkFeature(now int16, name string, level int16, way int8) er
 	case level < now && way == upgradeOnly:
 		return bad("Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")
 	case name == metadataVersion && level < now && way == safeDowngrade:
-		return fmt.Errorf("Invalid metadata.version %d. Refusing to perform the requested downgrade because it might delete metadata information.", level) //nolint:staticcheck // Kafka's words
+		return refusal(codeInvalidUpdateVersion, fmt.Sprintf("Invalid metadata.version %d. Refusing to perform the requested downgrade because it might delete metadata information.", level))
 	case name == metadataVersion && level < now:
-		return fmt.Errorf("Invalid metadata.version %d. Unsafe metadata downgrade is not supported in this version.", level) //nolint:staticcheck // Kafka's words
+		return refusal(codeInvalidUpdateVersion, fmt.Sprintf("Invalid metadata.version %d. Unsafe metadata downgrade is not supported in this version.", level))
 	}
 	return nil
 }

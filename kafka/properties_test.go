@@ -131,7 +131,6 @@ func TestSettingsWithoutPropertiesAreApacheKafkasDefaults(t *testing.T) {
 	require.Equal(t, int32(50), s.offsetsPartitions)
 	require.Equal(t, 11, s.quotaSamples)
 	require.Equal(t, time.Second, s.quotaWindow)
-	require.Equal(t, "none", s.sslClientAuth)
 	require.Empty(t, s.authorizer)
 	require.Empty(t, s.topicDefaults)
 	other, _, _ := parseProperties(nil)

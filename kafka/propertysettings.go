@@ -27,8 +27,6 @@ type settings struct {
 	numPartitions     int32             // num.partitions
 	replicationFactor int16             // default.replication.factor
 	topicDefaults     map[string]string // configurations of topics that the broker's properties set, by the topic's key
-	minInsyncReplicas int32             // min.insync.replicas
-	messageMaxBytes   int32             // message.max.bytes
 
 	// Sockets and requests.
 	requestMaxBytes             int32          // socket.request.max.bytes
@@ -41,14 +39,11 @@ type settings struct {
 	connectionsMaxIdle          time.Duration  // connections.max.idle.ms; negative: for ever
 	connectionsMaxReauth        time.Duration  // connections.max.reauth.ms; 0: never
 	failedAuthenticationDelay   time.Duration  // connection.failed.authentication.delay.ms
-	requestTimeout              time.Duration  // request.timeout.ms
 
 	// Fetch.
 	fetchMaxBytes         int32 // fetch.max.bytes
 	fetchSessionSlots     int   // max.incremental.fetch.session.cache.slots
 	maxRequestPartitions  int32 // max.request.partition.size.limit
-	replicaLagTimeMax     time.Duration
-	autoLeaderRebalance   bool  // auto.leader.rebalance.enable
 	offsetsPartitions     int32 // offsets.topic.num.partitions
 	offsetsReplication    int16 // offsets.topic.replication.factor
 	offsetsSegmentBytes   int64 // offsets.topic.segment.bytes
@@ -57,7 +52,6 @@ type settings struct {
 	txnReplication        int16 // transaction.state.log.replication.factor
 	txnMaxTimeout         time.Duration
 	transactionalIDExpiry time.Duration // transactional.id.expiration.ms
-	verifyTxnPartitions   bool          // transaction.partition.verification.enable
 
 	// Groups.
 	groupMinSession       time.Duration // group.min.session.timeout.ms
@@ -65,18 +59,12 @@ type settings struct {
 	groupInitialDelay     time.Duration // group.initial.rebalance.delay.ms
 	groupMaxSize          int           // group.max.size
 	groupProtocols        []string      // group.coordinator.rebalance.protocols
-	consumerGroupMinSess  time.Duration // group.consumer.min.session.timeout.ms
-	consumerGroupMaxSess  time.Duration // group.consumer.max.session.timeout.ms
-	consumerGroupMinBeat  time.Duration // group.consumer.min.heartbeat.interval.ms
-	consumerGroupMaxBeat  time.Duration // group.consumer.max.heartbeat.interval.ms
 	consumerGroupMigrates group.MigrationPolicy
 
 	// Security.
 	authorizer           string   // authorizer.class.name; empty: none
 	superUsers           []string // super.users, as "User:name"
 	allowEveryoneIfNoACL bool     // allow.everyone.if.no.acl.found
-	saslMechanisms       []string // sasl.enabled.mechanisms
-	sslClientAuth        string   // ssl.client.auth: none, requested, required
 	sslPrincipalRules    string   // ssl.principal.mapping.rules
 
 	// Quotas: how many samples of which length.
@@ -215,8 +203,6 @@ func settingsOf(set map[string]string) *settings {
 		numPartitions:     int32(r.number("num.partitions")),
 		replicationFactor: int16(r.number("default.replication.factor")),
 		topicDefaults:     topicDefaultsOf(set),
-		minInsyncReplicas: int32(r.number("min.insync.replicas")),
-		messageMaxBytes:   int32(r.number("message.max.bytes")),
 
 		requestMaxBytes:             int32(r.number("socket.request.max.bytes")),
 		saslMaxReceiveBytes:         int32(r.number("sasl.server.max.receive.size")),
@@ -228,13 +214,10 @@ func settingsOf(set map[string]string) *settings {
 		connectionsMaxIdle:          r.millis("connections.max.idle.ms"),
 		connectionsMaxReauth:        r.millis("connections.max.reauth.ms"),
 		failedAuthenticationDelay:   r.millis("connection.failed.authentication.delay.ms"),
-		requestTimeout:              r.millis("request.timeout.ms"),
 
 		fetchMaxBytes:         int32(r.number("fetch.max.bytes")),
 		fetchSessionSlots:     int(r.number("max.incremental.fetch.session.cache.slots")),
 		maxRequestPartitions:  int32(r.number("max.request.partition.size.limit")),
-		replicaLagTimeMax:     r.millis("replica.lag.time.max.ms"),
-		autoLeaderRebalance:   r.is("auto.leader.rebalance.enable"),
 		offsetsPartitions:     int32(r.number("offsets.topic.num.partitions")),
 		offsetsReplication:    int16(r.number("offsets.topic.replication.factor")),
 		offsetsSegmentBytes:   r.number("offsets.topic.segment.bytes"),
@@ -243,23 +226,16 @@ func settingsOf(set map[string]string) *settings {
 		txnReplication:        int16(r.number("transaction.state.log.replication.factor")),
 		txnMaxTimeout:         r.millis("transaction.max.timeout.ms"),
 		transactionalIDExpiry: r.millis("transactional.id.expiration.ms"),
-		verifyTxnPartitions:   r.is("transaction.partition.verification.enable"),
 
 		groupMinSession:       r.millis("group.min.session.timeout.ms"),
 		groupMaxSession:       r.millis("group.max.session.timeout.ms"),
 		groupInitialDelay:     r.millis("group.initial.rebalance.delay.ms"),
 		groupMaxSize:          int(r.number("group.max.size")),
 		groupProtocols:        splitList(r.text("group.coordinator.rebalance.protocols")),
-		consumerGroupMinSess:  r.millis("group.consumer.min.session.timeout.ms"),
-		consumerGroupMaxSess:  r.millis("group.consumer.max.session.timeout.ms"),
-		consumerGroupMinBeat:  r.millis("group.consumer.min.heartbeat.interval.ms"),
-		consumerGroupMaxBeat:  r.millis("group.consumer.max.heartbeat.interval.ms"),
 		consumerGroupMigrates: migrationOf(r.text("group.consumer.migration.policy")),
 
 		authorizer:           r.text("authorizer.class.name"),
 		allowEveryoneIfNoACL: strings.EqualFold(set["allow.everyone.if.no.acl.found"], "true"),
-		saslMechanisms:       splitList(r.text("sasl.enabled.mechanisms")),
-		sslClientAuth:        r.text("ssl.client.auth"),
 		sslPrincipalRules:    r.text("ssl.principal.mapping.rules"),
 
 		quotaSamples:           int(r.number("quota.window.num")),
