@@ -161,7 +161,9 @@ func BenchmarkIdleConnections(b *testing.B) {
 		said := make([]byte, 100)
 		k, err := out.Read(said)
 		require.NoError(b, err)
-		require.Equal(b, "connected\n", string(said[:k]))
+		if string(said[:k]) != "connected\n" {
+			b.Skipf("this system does not let a process have %d connections: %s", n, said[:k])
+		}
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/n, "B/conn-at-once")
 		runtime.GC()
