@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +44,7 @@ func handleConsumerGroupHeartbeat(s *session, c *call) (kmsg.Response, error) {
 		result, err = g.ConsumerGroupHeartbeat(c.ctx, r)
 	}
 	if err != nil {
-		return fail(groupCode(err, c.key, c.version), err.Error())
+		return fail(groupCode(err, c.key, c.version), s.heartbeatRefused(req, err))
 	}
 	resp.MemberID, resp.MemberEpoch = &result.MemberID, int32(result.MemberEpoch)
 	resp.HeartbeatIntervalMillis = int32(result.HeartbeatInterval / time.Millisecond)
@@ -58,8 +60,31 @@ func handleConsumerGroupHeartbeat(s *session, c *call) (kmsg.Response, error) {
 	return resp, nil
 }
 
-// consumerProtocol reports whether groups of the new protocol are served (group.coordinator.rebalance.protocols).
+// heartbeatRefused is what the answer says beside the code, in Apache Kafka's words where they are known.
+func (s *session) heartbeatRefused(req *kmsg.ConsumerGroupHeartbeatRequest, err error) string {
+	switch {
+	case errors.Is(err, group.ErrGroupIDNotFound) && req.MemberEpoch > 0:
+		return fmt.Sprintf("Consumer group %s not found.", req.Group)
+	case errors.Is(err, group.ErrGroupIDNotFound):
+		return fmt.Sprintf("Group %s not found.", req.Group)
+	case errors.Is(err, group.ErrUnknownMemberID):
+		return fmt.Sprintf("Member %s is not a member of group %s.", req.MemberID, req.Group)
+	case errors.Is(err, group.ErrUnsupportedAssignor):
+		names := splitList(propertyReader(s.settings().properties).text("group.consumer.assignors"))
+		return fmt.Sprintf("ServerAssignor %s is not supported. Supported assignors: %s.", stringOf(req.ServerAssignor), strings.Join(names, ", "))
+	}
+	if bad, ok := errors.AsType[*syntax.Error](err); ok {
+		return fmt.Sprintf("SubscribedTopicRegex `%s` is not a valid regular expression: %s.", stringOf(req.SubscribedTopicRegex), bad.Code)
+	}
+	return err.Error()
+}
+
+// consumerProtocol reports whether groups of the new protocol are served (group.coordinator.rebalance.protocols, and the
+// feature group.version).
 func (s *session) consumerProtocol() bool {
+	if s.server.featureLevel("group.version") < 1 {
+		return false
+	}
 	names := s.settings().groupProtocols
 	return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, "consumer") })
 }
@@ -165,7 +190,7 @@ func (s *session) describeConsumerGroup(c *call, id string) kmsg.ConsumerGroupDe
 		member := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		member.MemberID, member.InstanceID, member.RackID = m.MemberID, nullable(m.InstanceID), nullable(m.RackID)
 		member.MemberEpoch, member.ClientID, member.ClientHost = int32(m.Epoch), m.ClientID, m.ClientHost
-		member.SubscribedTopics, member.SubscribedTopicRegex = m.Topics, nullable(m.Regex)
+		member.SubscribedTopics, member.SubscribedTopicRegex = m.Topics, &m.Regex
 		member.Assignment.TopicPartitions = names.assignment(m.Assignment)
 		member.TargetAssignment.TopicPartitions = names.assignment(m.Target)
 		member.MemberType = 1

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -266,8 +267,11 @@ func nullable(s string) *string {
 	return &s
 }
 
-// millis is a duration of the protocol.
-func millis[T int32 | int64](ms T) time.Duration { return time.Duration(ms) * time.Millisecond }
+// millis is a duration of the protocol; what no Duration can be is the longest.
+func millis[T int32 | int64](ms T) time.Duration {
+	const most = math.MaxInt64 / int64(time.Millisecond)
+	return time.Duration(max(min(int64(ms), most), -most)) * time.Millisecond
+}
 
 func compareTopicPartitions(a, b partition.TopicPartition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))

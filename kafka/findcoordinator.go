@@ -16,8 +16,14 @@ func handleFindCoordinator(s *session, c *call) (kmsg.Response, error) {
 	if c.version < 4 {
 		at, code, message := s.findCoordinator(c, kind, req.CoordinatorKey)
 		resp.ErrorCode, resp.NodeID, resp.Host, resp.Port = code, at.id, at.host, at.port
-		if message == "" && code == codeNone {
-			message = "NONE" // as Apache Kafka says
+		switch { // as Apache Kafka says
+		case message != "":
+		case code == codeNone:
+			message = "NONE"
+		case code == codeTransactionalIDAuthFailed:
+			message = "Transactional Id authorization failed."
+		default:
+			message = standardTexts[code]
 		}
 		resp.ErrorMessage = &message
 		return resp, nil
@@ -41,8 +47,10 @@ func (s *session) findCoordinator(c *call, kind coordinatorKind, key string) (en
 		return nowhere, codeGroupAuthorizationFailed, ""
 	case kind == coordinatorTxn && !s.authorize(opDescribe, resourceTransactionalID, key):
 		return nowhere, codeTransactionalIDAuthFailed, ""
-	case kind != coordinatorGroup && kind != coordinatorTxn: // there are no share groups
+	case kind == coordinatorShare && c.version >= 4: // there are no share groups
 		return nowhere, codeInvalidRequest, ""
+	case kind != coordinatorGroup && kind != coordinatorTxn:
+		return nowhere, codeInvalidRequest, standardTexts[codeInvalidRequest]
 	}
 	_, err := s.server.coordinatorTopic(c.ctx, kind)
 	if err != nil {

@@ -120,7 +120,7 @@ func TestJoinIsRefusedInKafkasOrder(t *testing.T) {
 	bad.SessionTimeoutMillis = 20000
 	resp := ask[*kmsg.JoinGroupResponse](r, 7, bad)
 	require.Equal(t, codeInconsistentGroupProtocol, resp.ErrorCode)
-	require.Equal(t, "", *resp.Protocol)
+	require.Nil(t, resp.Protocol)
 	require.Nil(t, resp.ProtocolType)
 
 	resp = ask[*kmsg.JoinGroupResponse](r, 9, joinOf("g", "nobody"))

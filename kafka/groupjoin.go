@@ -14,11 +14,10 @@ import (
 func handleJoinGroup(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.JoinGroupRequest)
 	resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-	none := ""
-	resp.Generation, resp.Protocol = -1, &none
+	resp.Generation = -1
 	switch {
 	case !s.authorize(opRead, resourceGroup, req.Group):
-		resp.ErrorCode, resp.Protocol = codeGroupAuthorizationFailed, nil
+		resp.ErrorCode = codeGroupAuthorizationFailed
 		return resp, nil
 	case req.Group == "":
 		resp.ErrorCode, resp.MemberID = codeInvalidGroupID, req.MemberID
@@ -39,9 +38,8 @@ func handleJoinGroup(s *session, c *call) (kmsg.Response, error) {
 		switch {
 		case errors.Is(err, group.ErrMemberIDRequired):
 			resp.MemberID = joined.MemberID
-		case errors.Is(err, group.ErrFencedInstanceID):
-			resp.MemberID, resp.Protocol = req.MemberID, nil
-		case errors.Is(err, group.ErrUnknownMemberID), errors.Is(err, group.ErrInconsistentGroupProtocol), errors.Is(err, group.ErrInvalidSessionTimeout):
+		case errors.Is(err, group.ErrUnknownMemberID), errors.Is(err, group.ErrFencedInstanceID),
+			errors.Is(err, group.ErrInconsistentGroupProtocol), errors.Is(err, group.ErrInvalidSessionTimeout):
 			resp.MemberID = req.MemberID
 		}
 		return resp, nil

@@ -3,7 +3,6 @@ package kafka
 import (
 	"errors"
 	"regexp"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -90,18 +89,18 @@ func (s *session) describeTransaction(c *call, id string) kmsg.DescribeTransacti
 	if !d.Start.IsZero() {
 		one.StartTimestamp = d.Start.UnixMilli()
 	}
-	for _, tp := range d.Partitions {
-		i := slices.IndexFunc(one.Topics, func(t kmsg.DescribeTransactionsResponseTransactionStateTopic) bool { return t.Topic == tp.Topic })
-		if i < 0 {
+	for _, tp := range d.Partitions { // in order
+		n := len(one.Topics)
+		if n == 0 || one.Topics[n-1].Topic != tp.Topic {
 			if !s.authorize(opDescribe, resourceTopic, tp.Topic) {
 				continue
 			}
-			i = len(one.Topics)
 			topic := kmsg.NewDescribeTransactionsResponseTransactionStateTopic()
 			topic.Topic = tp.Topic
 			one.Topics = append(one.Topics, topic)
+			n++
 		}
-		one.Topics[i].Partitions = append(one.Topics[i].Partitions, tp.Partition)
+		one.Topics[n-1].Partitions = append(one.Topics[n-1].Partitions, tp.Partition)
 	}
 	return one
 }
@@ -113,14 +112,22 @@ func handleDescribeProducers(s *session, c *call) (kmsg.Response, error) {
 	for _, t := range req.Topics {
 		topic := kmsg.NewDescribeProducersResponseTopic()
 		topic.Topic = t.Topic
-		allowed := s.authorize(opRead, resourceTopic, t.Topic)
+		err := checkTopicName(t.Topic)
+		if err == nil && !s.authorize(opRead, resourceTopic, t.Topic) {
+			err = standard(codeTopicAuthorizationFailed)
+		}
+		if err == nil {
+			if _, missing := s.server.store.Topic(t.Topic); errors.Is(missing, partition.ErrUnknownTopicOrPartition) {
+				err = standard(codeUnknownTopicOrPartition)
+			}
+		}
 		for _, p := range t.Partitions {
 			one := kmsg.NewDescribeProducersResponseTopicPartition()
 			one.Partition = p
-			if allowed {
+			if err == nil {
 				s.describeProducers(c, partition.TopicPartition{Topic: t.Topic, Partition: p}, &one)
 			} else {
-				one.ErrorCode = codeTopicAuthorizationFailed
+				one.ErrorCode, one.ErrorMessage = c.outcome(err)
 			}
 			topic.Partitions = append(topic.Partitions, one)
 		}
@@ -136,10 +143,7 @@ func (s *session) describeProducers(c *call, tp partition.TopicPartition, one *k
 		producers, err = s.server.store.DescribeProducers(c.ctx, tp)
 	}
 	if err != nil {
-		one.ErrorCode, one.ErrorMessage = errorCode(err, c.key, c.version), errorMessage(err)
-		if errors.Is(err, partition.ErrClosed) {
-			one.ErrorCode = codeNotLeaderOrFollower
-		}
+		one.ErrorCode = errorCode(err, c.key, c.version)
 		return
 	}
 	for _, p := range producers {

@@ -304,6 +304,29 @@ func TestWithoutTheNewProtocolItsApisAreUnsupported(t *testing.T) {
 	require.Equal(t, codeUnsupportedVersion, ask[*kmsg.ConsumerGroupDescribeResponse](r, 1, &kmsg.ConsumerGroupDescribeRequest{Groups: []string{"g"}}).Groups[0].ErrorCode)
 }
 
+func TestAMemberIDThatIsEmptyIsNobodysInAGroupOfTheNewProtocol(t *testing.T) {
+	r := coordinated(t, nil)
+	newgen(r, "new", "m")
+	stable(r, "classic")
+	empty := ""
+	for id, code := range map[string]int16{"new": codeUnknownMemberID, "classic": codeNone, "none": codeNone} {
+		g := kmsg.NewOffsetFetchRequestGroup()
+		g.Group, g.MemberID = id, &empty
+		require.Equal(t, code, ask[*kmsg.OffsetFetchResponse](r, 9, &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{g}}).Groups[0].ErrorCode, id)
+	}
+}
+
+func TestTimesThatNoClockHasAreTheLongest(t *testing.T) {
+	r := coordinated(t, nil)
+	req := commitRequest("g", -1, "", map[string][]int32{"t": {0}})
+	req.RetentionTimeMillis = 1<<63 - 1
+	require.Zero(t, ask[*kmsg.OffsetCommitResponse](r, 3, req).Topics[0].Partitions[0].ErrorCode)
+	r.clock.Advance(time.Hour)
+	require.Equal(t, [2]int64{100, 0}, offsetsOf(r, 9, "g")["t-0"])
+	require.Empty(t, ask[*kmsg.ListTransactionsResponse](r, 1, &kmsg.ListTransactionsRequest{DurationFilterMillis: 1<<63 - 1}).TransactionStates)
+	require.Less(t, millis(int64(-1<<63)), time.Duration(0))
+}
+
 func TestCommitsAndFetchesCarryTheMemberEpoch(t *testing.T) {
 	r := coordinated(t, nil)
 	newgen(r, "g", "m")

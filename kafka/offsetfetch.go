@@ -15,6 +15,7 @@ import (
 type fetchedGroup struct {
 	group.OffsetsRequest
 	all    bool // all partitions with an offset
+	blank  bool // a member id was given, and is empty
 	topics []fetchedTopic
 
 	code int16 // about the whole group; topics is empty then, but in the oldest versions
@@ -83,7 +84,7 @@ func handleOffsetFetch(s *session, c *call) (kmsg.Response, error) {
 func fetchOf(g *kmsg.OffsetFetchRequestGroup) *fetchedGroup {
 	f := &fetchedGroup{OffsetsRequest: group.OffsetsRequest{
 		Group: g.Group, MemberID: stringOf(g.MemberID), MemberEpoch: group.MemberEpoch(g.MemberEpoch)}}
-	f.all = g.Topics == nil
+	f.all, f.blank = g.Topics == nil, g.MemberID != nil && *g.MemberID == ""
 	for _, t := range g.Topics {
 		f.want(t.Topic, t.Partitions)
 	}
@@ -138,6 +139,11 @@ func (s *session) fetchOffsets(c *call, f *fetchedGroup) {
 	}
 	g, err := s.groupOf(c.ctx, f.Group)
 	var found map[partition.TopicPartition]group.CommittedOffset
+	if err == nil && f.blank { // nobody's id: in a group of the new protocol that is nobody
+		if _, none := g.ConsumerGroupDescribe(c.ctx, f.Group); none == nil {
+			err = group.ErrUnknownMemberID
+		}
+	}
 	if err == nil {
 		found, err = g.Offsets(c.ctx, f.OffsetsRequest)
 	}

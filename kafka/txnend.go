@@ -1,8 +1,6 @@
 package kafka
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/partlog/partlog/group"
@@ -118,6 +116,7 @@ func handleTxnOffsetCommit(s *session, c *call) (kmsg.Response, error) {
 func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.WriteTxnMarkersRequest)
 	resp := req.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
+	at := make(map[int64]int) // several markers of one producer are one answer
 	allowed := s.authorizeCluster(opAlter) || s.authorizeCluster(opClusterAction)
 	for i := range req.Markers {
 		m := &req.Markers[i]
@@ -132,10 +131,10 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 				a.add(t.Topic, p, code)
 			}
 		}
-		// Several markers of one producer are one answer.
-		at := slices.IndexFunc(resp.Markers, func(have kmsg.WriteTxnMarkersResponseMarker) bool { return have.ProducerID == m.ProducerID })
-		if at < 0 {
-			at = len(resp.Markers)
+		k, ok := at[m.ProducerID]
+		if !ok {
+			k = len(resp.Markers)
+			at[m.ProducerID] = k
 			marker := kmsg.NewWriteTxnMarkersResponseMarker()
 			marker.ProducerID = m.ProducerID
 			resp.Markers = append(resp.Markers, marker)
@@ -148,7 +147,7 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 				one.Partition, one.ErrorCode = p.partition, p.code
 				topic.Partitions = append(topic.Partitions, one)
 			}
-			resp.Markers[at].Topics = append(resp.Markers[at].Topics, topic)
+			resp.Markers[k].Topics = append(resp.Markers[k].Topics, topic)
 		}
 	}
 	return resp, nil
