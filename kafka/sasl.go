@@ -67,6 +67,11 @@ type securityOf struct {
 // secure prepares a listener's authentication.
 func (l *listener) secure(set *settings) (err error) {
 	g := l.broker.server.guard
+	for _, name := range set.superUsers {
+		if _, ok := parsePrincipal(name); !ok {
+			return &partition.ConfigError{Key: "super.users", Value: name, Range: "User:NAME, with semicolons between"}
+		}
+	}
 	if l.security.principals, err = parsePrincipalRules(set.sslPrincipalRules); err != nil {
 		return fmt.Errorf("listener %s: %w", l.name, err)
 	}

@@ -298,6 +298,8 @@ func TestPasswordsOfPlainComeFromThePropertyToo(t *testing.T) {
 	defer l.Close()
 	_, err = s.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: l, Protocol: SASLPlaintext, Mechanisms: []string{"GSSAPI"}}}})
 	require.ErrorIs(t, err, partition.ErrInvalidConfig)
+	_, err = s.AddBroker(BrokerConfig{Properties: map[string]string{"super.users": "root"}, Listeners: []ListenerConfig{{Listener: l}}})
+	require.ErrorIs(t, err, partition.ErrInvalidConfig)
 }
 
 // franz-go logs in by each mechanism, over a plain and an encrypted listener, writes and reads.
