@@ -24,6 +24,8 @@ const (
 	CleanupCompact CleanupPolicy = "compact"
 	// CleanupCompactDelete does both.
 	CleanupCompactDelete CleanupPolicy = "compact,delete"
+	// CleanupNone keeps every record, whatever its age and the size of the log: Kafka's empty list.
+	CleanupNone CleanupPolicy = "none"
 )
 
 // TimestampType says which time a topic's records carry, in Kafka's words.
