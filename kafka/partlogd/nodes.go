@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/partlog/partlog/kafka"
@@ -145,4 +146,16 @@ func (c *cluster) tell(w io.Writer) {
 	for _, n := range c.notes {
 		fmt.Fprintf(w, "%s: %s\n", programName, n)
 	}
+}
+
+// listenerNames are those of all nodes, once each, in the order of the files.
+func (c *cluster) listenerNames() (names []string) {
+	for _, n := range c.nodes {
+		for _, l := range n.Listeners {
+			if !slices.Contains(names, l.Name) {
+				names = append(names, l.Name)
+			}
+		}
+	}
+	return names
 }

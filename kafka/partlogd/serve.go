@@ -9,11 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/partlog/partlog/internal/wire"
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/kafkatest"
 	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 	"github.com/partlog/partlog/partition"
 )
@@ -25,6 +27,8 @@ type daemon struct {
 	streams tool.Streams
 	store   *partition.Store
 	server  *kafka.Server
+	double  *kafkatest.Cluster // with --control: it has store and server, and others after each crash
+	web     web
 }
 
 // serve runs brokers until ctx ends.
@@ -64,45 +68,94 @@ func (d *daemon) warn(format string, args ...any) {
 }
 
 func (d *daemon) start(ctx context.Context) error {
+	if err := d.web.open(d.options); err != nil {
+		return err
+	}
 	configs, err := d.cluster.brokers(d.options)
 	if err != nil {
 		return err
 	}
 	d.cluster.tell(d.streams.Err)
-	if err := d.open(ctx); err != nil {
+	if d.options.control != "" {
+		err = d.startDouble(configs)
+	} else if err = d.open(); err == nil {
+		err = d.serveBrokers(configs)
+	}
+	if err != nil {
 		closeAll(configs)
 		return err
 	}
-	if err := d.serveBrokers(configs); err != nil {
-		closeAll(configs)
+	if d.options.imported != "" {
+		if err := d.importTopics(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.addUsers(ctx); err != nil {
 		return err
 	}
-	return d.populate(ctx)
+	d.introduce()
+	if err := d.populate(ctx); err != nil {
+		return err
+	}
+	return d.web.serve(d.double)
 }
 
-// open opens the store.
-func (d *daemon) open(ctx context.Context) (err error) {
+// storeConfig is what the properties and --sync say of the store.
+func (d *daemon) storeConfig() partition.Config {
 	mode := d.options.sync
 	if !d.options.syncGiven {
 		mode = partition.SyncAlways
 	}
 	config := d.cluster.nodes[0].StoreConfig(mode)
 	config.Events = d.storeEvents()
-	if d.cluster.dir == "" {
-		d.store, err = partition.OpenMemory(config)
-		d.say("the store is in memory: it is gone when this process ends")
-	} else {
-		d.store, err = partition.Open(d.cluster.dir, config)
+	return config
+}
+
+// kafkaConfig is what the properties say of the brokers.
+func (d *daemon) kafkaConfig() kafka.Config {
+	return kafka.Config{
+		Properties:        d.cluster.common,
+		UnknownProperties: true, // readCluster has warned
+		AllowPlaintext:    true, // an address in a property is the word for it, and without one it is loopback
+		Events:            d.kafkaEvents(),
 	}
-	if err != nil {
+}
+
+// open opens the store.
+func (d *daemon) open() (err error) {
+	if d.cluster.dir == "" {
+		d.store, err = partition.OpenMemory(d.storeConfig())
+		return err
+	}
+	if d.store, err = partition.Open(d.cluster.dir, d.storeConfig()); err != nil {
 		return d.explain(err)
 	}
-	if d.cluster.dir != "" {
-		d.say("the store is in %s", d.cluster.dir)
+	return nil
+}
+
+// startDouble opens the store and the brokers as a cluster that fails on command.
+func (d *daemon) startDouble(configs []kafka.BrokerConfig) (err error) {
+	opts := []kafkatest.Option{kafkatest.Server(d.kafkaConfig()), kafkatest.Store(d.storeConfig())}
+	if d.cluster.dir == "" {
+		opts = append(opts, kafkatest.FaultyDisk())
+	} else {
+		opts = append(opts, kafkatest.Directory(d.cluster.dir))
 	}
-	if d.options.imported == "" {
-		return nil
+	if _, ok := d.cluster.common["group.initial.rebalance.delay.ms"]; !ok {
+		opts = append(opts, kafkatest.Property("group.initial.rebalance.delay.ms", "3000")) // Kafka's, not that of a test in Go
 	}
+	for _, c := range configs {
+		opts = append(opts, kafkatest.Broker(c))
+	}
+	if d.double, err = kafkatest.Start(opts...); err != nil {
+		return d.explain(err)
+	}
+	d.store, d.server = d.double.Store(), d.double.Server()
+	return nil
+}
+
+// importTopics takes topics over from a log directory of Apache Kafka.
+func (d *daemon) importTopics(ctx context.Context) error {
 	r, err := d.store.Import(ctx, d.options.imported, partition.ImportOptions{})
 	if err != nil {
 		return fmt.Errorf("import of %s: %w", d.options.imported, err)
@@ -133,34 +186,45 @@ func isKafkas(dir string) bool {
 }
 
 func (d *daemon) serveBrokers(configs []kafka.BrokerConfig) (err error) {
-	d.server, err = kafka.New(d.store, kafka.Config{
-		Properties:        d.cluster.common,
-		UnknownProperties: true,
-		AllowPlaintext:    true, // an address in a property is the word for it, and readCluster keeps to loopback without one
-		Events:            d.kafkaEvents(),
-	})
-	if err != nil {
+	if d.server, err = kafka.New(d.store, d.kafkaConfig()); err != nil {
 		return err
 	}
-	for _, u := range d.options.users {
-		if u.mechanism == "PLAIN" {
-			continue
-		}
-		if err := d.server.PutScramUser(context.Background(), kafka.ScramUser{Name: u.name, Mechanism: u.mechanism, Password: kafka.Password(u.password)}); err != nil {
-			return fmt.Errorf("--user %s: %w", u.name, err)
-		}
-	}
 	for _, c := range configs {
-		b, err := d.server.AddBroker(c)
-		if err != nil {
+		if _, err := d.server.AddBroker(c); err != nil {
 			return err
-		}
-		for _, l := range c.Listeners {
-			host, port, _ := b.Addr(l.Name)
-			d.say("broker %d: %s on %s, clients are told %s:%d", b.ID(), l.Name, l.Listener.Addr(), host, port)
 		}
 	}
 	return nil
+}
+
+// addUsers gives the users of SCRAM mechanisms their passwords.
+func (d *daemon) addUsers(ctx context.Context) error {
+	for _, u := range d.options.users {
+		if u.mechanism == "PLAIN" {
+			continue // of the listener
+		}
+		if err := d.server.PutScramUser(ctx, kafka.ScramUser{Name: u.name, Mechanism: u.mechanism, Password: kafka.Password(u.password)}); err != nil {
+			return fmt.Errorf("--user %s: %w", u.name, err)
+		}
+	}
+	return nil
+}
+
+// introduce tells what there is.
+func (d *daemon) introduce() {
+	if d.cluster.dir == "" {
+		d.say("the store is in memory: it is gone when this process ends")
+	} else {
+		d.say("the store is in %s", d.cluster.dir)
+	}
+	names := d.cluster.listenerNames()
+	for _, b := range d.server.Brokers() {
+		for _, name := range names {
+			if host, port, ok := b.Addr(name); ok {
+				d.say("broker %d: %s, clients are told %s", b.ID(), name, net.JoinHostPort(host, strconv.Itoa(int(port))))
+			}
+		}
+	}
 }
 
 // populate creates the topics of --topics that are not there.
@@ -183,13 +247,14 @@ func (d *daemon) populate(ctx context.Context) error {
 
 // ready tells the world.
 func (d *daemon) ready() error {
+	d.web.health.Set(true)
 	if f := d.options.readyFile; f != "" {
 		if err := writeWhole(f, d.facts()); err != nil {
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	_, err := fmt.Fprintln(d.streams.Out, readyMessage)
-	return err
+	fmt.Fprintln(d.streams.Out, readyMessage) // nobody may be listening
+	return nil
 }
 
 // facts are what the ready file says: properties that a test reads.
@@ -197,12 +262,18 @@ func (d *daemon) facts() string {
 	var bootstrap []string
 	for _, b := range d.server.Brokers() {
 		host, port, _ := b.Addr("")
-		bootstrap = append(bootstrap, fmt.Sprintf("%s:%d", host, port))
+		bootstrap = append(bootstrap, net.JoinHostPort(host, strconv.Itoa(int(port))))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "bootstrap.servers=%s\n", strings.Join(bootstrap, ","))
 	fmt.Fprintf(&b, "cluster.id=%s\n", d.server.ClusterID())
 	fmt.Fprintf(&b, "pid=%d\n", os.Getpid())
+	if a := d.web.address(d.web.control); a != "" {
+		fmt.Fprintf(&b, "control=http://%s\n", a)
+	}
+	if a := d.web.address(d.web.probes); a != "" {
+		fmt.Fprintf(&b, "health=http://%s\n", a)
+	}
 	return b.String()
 }
 
@@ -217,7 +288,11 @@ func writeWhole(file, text string) error {
 
 // stop ends brokers and store, in this order. It may be called after a start that failed half way.
 func (d *daemon) stop() error {
-	var errs []error
+	d.web.health.Set(false)
+	errs := []error{d.web.close()}
+	if d.double != nil {
+		d.server = d.double.Server()
+	}
 	if d.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), d.options.grace)
 		err := d.server.Shutdown(ctx)
@@ -226,7 +301,9 @@ func (d *daemon) stop() error {
 			errs = append(errs, err)
 		}
 	}
-	if d.store != nil {
+	if d.double != nil {
+		errs = append(errs, d.double.Close())
+	} else if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
 	if f := d.options.readyFile; f != "" {
