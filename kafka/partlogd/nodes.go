@@ -72,6 +72,9 @@ func (o *options) settle(props map[string]string) bool {
 	protocol := "PLAINTEXT"
 	if len(o.users) > 0 {
 		protocol = "SASL_PLAINTEXT"
+		if _, ok := props["sasl.enabled.mechanisms"]; !ok {
+			props["sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+		}
 	}
 	props["listeners"] = protocol + "://" + localListener
 	return true
