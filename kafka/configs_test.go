@@ -102,6 +102,21 @@ func TestConfigurationsAreToldAsTheyWereAskedFor(t *testing.T) {
 	require.Empty(t, r.store.Settings(configArea))
 }
 
+func TestWhatIsKeptOfATopicGoesWithItAtTheNextStartAtLast(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	for _, name := range []string{"gone", "there"} {
+		r.topic(name, partition.TopicConfig{})
+		code, text := r.alter(r.session(1), kindTopic, name, "flush.messages=100")
+		require.Zero(t, code, text)
+	}
+	require.NoError(t, r.store.DeleteTopic(t.Context(), "gone")) // in this process, past the listener
+	require.Len(t, r.store.Settings("kafka/config/topic/"), 2)
+	s, err := New(r.store, Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.Len(t, r.store.Settings("kafka/config/topic/"), 1)
+}
+
 func TestTheKeyIndexIsAConfigurationToo(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	spec := wanted("t", 1, 1)

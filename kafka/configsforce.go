@@ -2,9 +2,12 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/partlog/partlog/partition"
 )
 
 // startAdmin reads what is kept of configurations and features, and brings it into force.
@@ -17,6 +20,9 @@ func (s *Server) startAdmin() error {
 	if err != nil {
 		return err
 	}
+	if err := s.forgetTopics(t[kindTopic]); err != nil {
+		return err
+	}
 	for name, configs := range t[kindGroup] {
 		if err := s.configureGroup(name, configs); err != nil {
 			s.warn([]Warning{{Property: "group " + name, Text: err.Error()}})
@@ -26,6 +32,22 @@ func (s *Server) startAdmin() error {
 		return s.refresh(context.Background())
 	}
 	return s.refreshTopicDefaults(context.Background(), s.settings.Load())
+}
+
+// forgetTopics drops what is kept of topics that were deleted past the listener.
+func (s *Server) forgetTopics(byID map[string]map[string]string) error {
+	for text := range byID {
+		id, err := partition.ParseTopicID(text)
+		if err == nil {
+			_, err = s.store.TopicByID(id)
+		}
+		if errors.Is(err, partition.ErrUnknownTopicID) {
+			if err := s.dropConfigs(context.Background(), kindTopic, text); err != nil && !errors.Is(err, partition.ErrReadOnly) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // refresh brings the dynamic configurations of brokers into force: the settings that the handlers read, and the defaults of
