@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -98,5 +99,32 @@ func TestNoOrderOfRequestsLeadsPastAuthentication(t *testing.T) {
 				require.Contains(t, []string{"alice", "bob"}, s.principal.Name)
 			}
 		}
+	})
+}
+
+// Whatever a stranger sends, he stays one.
+func FuzzStranger(f *testing.F) {
+	frame := func(version int16, req kmsg.Request) []byte {
+		req.SetVersion(version)
+		return kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)[4:]
+	}
+	f.Add(frame(1, handshake("PLAIN")), frame(2, authenticate("\x00alice\x00x")), []byte{0, 36, 0, 2})
+	f.Add(frame(0, handshake(wire.MechanismScramSHA256)), []byte("n,,n=alice,r=abc"), []byte("c=biws,r=abc,p=AAAA"))
+	f.Add(frame(3, versionsRequest()), frame(12, topicRequest("t")), []byte{})
+	fortress := newFortress(f, Config{}, aliceAndBob)
+	putUser(f, fortress.server, "alice", wire.MechanismScramSHA256, "wonder")
+	f.Fuzz(func(t *testing.T, a, b, c []byte) {
+		s := fortress.server.brokers()[0].listeners[0].newSession(1, nil)
+		s.sec.stage = saslStart
+		for _, frame := range [][]byte{a, b, c} {
+			if bytes.Contains(frame, []byte("wonder")) || bytes.Contains(frame, []byte("builder")) {
+				return // it has guessed right
+			}
+			if _, err := s.Frame(t.Context(), frame); err != nil || s.call.closing != nil {
+				break
+			}
+		}
+		require.NotEqual(t, saslAdmitted, s.sec.stage)
+		require.Equal(t, anonymous, s.principal)
 	})
 }
