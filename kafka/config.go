@@ -13,8 +13,11 @@ import (
 // Config holds the settings of a Server. The zero Config is valid: Apache Kafka's defaults, plaintext on loopback
 // addresses only, no authentication and no authorization.
 type Config struct {
-	ClusterID  string            // cluster.id as clients see it; default the store's
-	Properties map[string]string // settings of all brokers by Kafka's names (server.properties); an unknown name is an error; default none
+	ClusterID string // cluster.id as clients see it; default the store's
+	// Properties are settings of all brokers by Kafka's names (server.properties); default none. An unknown name is an error.
+	// Those of the store itself (log.cleaner.*, transaction.max.timeout.ms, producer.id.expiration.ms ...) count when it is
+	// opened, see Node.StoreConfig; defaults of topics (log.retention.ms, message.max.bytes ...) count here.
+	Properties map[string]string
 
 	// UnknownProperties accepts names that Apache Kafka does not know, with an Events.Warning; default false.
 	UnknownProperties bool
