@@ -12,8 +12,10 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/wire"
 	"github.com/partlog/partlog/partition"
 )
@@ -241,7 +243,8 @@ func (b *Broker) halt(ctx context.Context) error {
 }
 
 // Stop stops the broker as if its process had ended: its connections are closed, it leaves the in-sync replicas, and what
-// it led is led by other replicas, or by nobody if there are none. Start opens it again.
+// it led is led by other replicas, or by nobody if there are none. Start opens it again. It waits for the connections, and so
+// must not be called by an Interceptor or from Events.
 func (b *Broker) Stop() error {
 	s := b.server
 	s.mu.Lock()
@@ -274,7 +277,7 @@ func (b *Broker) Start(listeners ...net.Listener) error {
 			continue
 		}
 		old := l.config.Listener.Addr()
-		socket, err := net.Listen(old.Network(), old.String())
+		socket, err := listenAgain(old)
 		if err != nil {
 			for _, opened := range b.listeners[:i] {
 				opened.config.Listener.Close()
@@ -290,4 +293,18 @@ func (b *Broker) Start(listeners ...net.Listener) error {
 	}
 	b.serve()
 	return nil
+}
+
+// listenAgain listens where a listener was before. The port may be taken for a moment: a client that connects to a port above
+// 32768 on this machine while nobody listens may be given that very port as its own, and then be connected to itself.
+func listenAgain(a net.Addr) (net.Listener, error) {
+	for tries := 0; ; tries++ {
+		l, err := net.Listen(a.Network(), a.String())
+		if err == nil || tries == 100 || !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		over := make(chan struct{})
+		clock.System.AfterFunc(50*time.Millisecond, func() { close(over) })
+		<-over
+	}
 }

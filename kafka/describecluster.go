@@ -6,7 +6,6 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 func handleDescribeCluster(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
-	resp.EndpointType = req.EndpointType
 	switch req.EndpointType {
 	case 1:
 	case 2:

@@ -33,7 +33,8 @@ type fetchItem struct {
 	cached *cachedPartition // of an incremental fetch
 	topic  partition.Topic
 	code   int16
-	at     int // in positions and results; -1: not fetched
+	early  bool // the code was found before the partition was looked at
+	at     int  // in positions and results; -1: not fetched
 
 	diverging   partition.FoundOffset // DivergingEpoch, if its epoch is not -1
 	replica     int32                 // preferred read replica, -1: none
@@ -185,7 +186,7 @@ func (s *session) prepare(c *call, req *kmsg.FetchRequest) (now bool) {
 	f.positions = f.positions[:0]
 	for i := range f.items {
 		it := &f.items[i]
-		it.at, it.replica, it.diverging.LeaderEpoch, it.mark, it.start, it.result = -1, -1, -1, -1, -1, nil
+		it.at, it.replica, it.diverging.LeaderEpoch, it.mark, it.start, it.result, it.early = -1, -1, -1, -1, -1, nil, true
 		var err error
 		if it.key.name == "" && c.version < 13 {
 			err = partition.ErrUnknownTopicOrPartition
@@ -206,6 +207,7 @@ func (s *session) prepare(c *call, req *kmsg.FetchRequest) (now bool) {
 			continue
 		}
 		// From here on an error is one of the partition's, which ends the wait.
+		it.early = false
 		if err := s.prepareOne(c, req, it); err != nil {
 			it.code, now = errorCode(err, c.key, c.version), true
 			continue
@@ -237,11 +239,18 @@ func isFollower(req *kmsg.FetchRequest) bool { return req.ReplicaID >= 0 || req.
 // prepareOne checks leadership and epochs of one partition, finds a diverging epoch (KIP-320) and a nearer replica (KIP-392).
 func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) error {
 	if isFollower(req) {
-		return errNotLeader // nobody replicates this store by its listener
+		// Nobody replicates this store by its listener.
+		if err := s.serves(&it.topic, it.key.partition, it.want.leaderEpoch, false); err != nil || it.want.leaderEpoch < 0 {
+			return errors.Join(err, errNotLeader)
+		}
+		return partition.ErrUnknownLeaderEpoch // what Kafka tells a broker that is no replica
 	}
 	at, _ := s.server.layout.at(&it.topic, it.key.partition)
 	if err := s.serves(&it.topic, it.key.partition, it.want.leaderEpoch, c.version >= 11 && at.leader >= 0); err != nil {
 		return err
+	}
+	if it.want.maxBytes < 0 {
+		return errNegativeBytes
 	}
 	tp := partition.TopicPartition{Topic: it.topic.Name(), Partition: it.key.partition}
 	if it.want.fetchedEpoch >= 0 {
@@ -265,6 +274,8 @@ func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) err
 	}
 	return nil
 }
+
+var errNegativeBytes = &protocolError{codeUnknownServerError, "fewer bytes than none are asked for"}
 
 // lookAt reads what an answer without records says of its partition.
 func (s *session) lookAt(tp partition.TopicPartition, it *fetchItem) error {
@@ -408,6 +419,9 @@ func (s *session) answerFetch(c *call, req *kmsg.FetchRequest, resp *kmsg.FetchR
 		if p.LastStableOffset = -1; it.code == codeNone {
 			p.LastStableOffset = mark
 			it.fill(p, committed)
+		}
+		if it.early { // as Kafka has it
+			p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 		}
 		s.fetchHints(c, resp, it, p)
 		if x.incremental && records > 0 {

@@ -142,6 +142,16 @@ func TestFetchFromABrokerThatDoesNotLead(t *testing.T) {
 	}
 }
 
+// Kafka's broker, which has more to say of what it has looked at, says null there and an empty list elsewhere.
+func TestFetchErrorsHaveNullOrNoAbortedTransactions(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	r.topic("orders", partition.TopicConfig{})
+	for _, v := range versionsOf(keyFetch) {
+		_, ps := r.fetched(r.session(1), v, r.fetchOf(99, tpOf("orders", 0), tpOf("orders", 7), tpOf("nowhere", 0)))
+		require.Equal(t, []bool{true, false, false}, []bool{ps[0].AbortedTransactions == nil, ps[1].AbortedTransactions == nil, ps[2].AbortedTransactions == nil})
+	}
+}
+
 // A follower has no business here.
 func TestFetchAsAFollowerIsRefused(t *testing.T) {
 	r := newRig(t, 1, Config{})

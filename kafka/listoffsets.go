@@ -38,12 +38,16 @@ func handleListOffsets(s *session, c *call) (kmsg.Response, error) {
 			tp := partition.TopicPartition{Topic: t.Topic, Partition: p.Partition}
 			rp := kmsg.NewListOffsetsResponseTopicPartition()
 			rp.Partition = p.Partition
+			if named[tp] < 0 {
+				continue // of a partition that is named more than once there is one answer
+			}
 			from, special := timestampsFrom[p.Timestamp]
 			switch {
 			case !allowed:
 				rp.ErrorCode = codeTopicAuthorizationFailed
 			case named[tp] > 1:
 				rp.ErrorCode = codeInvalidRequest
+				named[tp] = -1
 			case p.Timestamp < 0 && (!special || c.version < from):
 				rp.ErrorCode = codeUnsupportedVersion
 			default:
@@ -54,7 +58,9 @@ func handleListOffsets(s *session, c *call) (kmsg.Response, error) {
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
-		resp.Topics = append(resp.Topics, rt)
+		if len(rt.Partitions) > 0 || len(t.Partitions) == 0 {
+			resp.Topics = append(resp.Topics, rt)
+		}
 	}
 	return resp, nil
 }

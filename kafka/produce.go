@@ -59,6 +59,18 @@ func handleProduce(s *session, c *call) (kmsg.Response, error) {
 		failAll(req, resp, codeTransactionalIDAuthFailed)
 		return s.produced(c, req, resp)
 	}
+	if err := unreadable(req); err != nil {
+		if errors.Is(err, errNoRecords) {
+			return nil, err
+		}
+		failAll(req, resp, codeCorruptMessage)
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				resp.Topics[i].Partitions[j].ErrorMessage = errorMessage(err)
+			}
+		}
+		return s.produced(c, req, resp)
+	}
 	p.appends, p.places = p.appends[:0], p.places[:0]
 	bytes := 0
 	for i := range req.Topics {
@@ -102,6 +114,26 @@ func (s *session) produced(c *call, req *kmsg.ProduceRequest, resp *kmsg.Produce
 	}
 	c.quiet = true
 	return resp, nil
+}
+
+// errNoRecords closes the connection, as the Java broker does.
+var errNoRecords = errors.New("a partition without any bytes of records")
+
+// unreadable looks at where the records of each partition begin, as Kafka does before all else: if that is no batch of any
+// format, the whole request is refused.
+func unreadable(req *kmsg.ProduceRequest) error {
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			b := req.Topics[i].Partitions[j].Records
+			if len(b) == 0 {
+				return errNoRecords
+			}
+			if _, err := batchSize(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // hasTransactional reports whether any batch is part of a transaction.
@@ -206,7 +238,7 @@ var (
 	errNoBatch      = &protocolError{codeInvalidRecord, "no record batch"}
 	errManyBatches  = &protocolError{codeInvalidRecord, "more than one record batch"}
 	errOldFormat    = &protocolError{codeInvalidRecord, "a record batch that is not of format 2"}
-	errCorruptBatch = &protocolError{codeCorruptMessage, "no record batch begins here"}
+	errCorruptBatch = &protocolError{codeCorruptMessage, "Corrupt record batch header"}
 	errZstd         = &protocolError{codeUnsupportedCompressionType, "zstd below Produce 7"}
 )
 
@@ -245,13 +277,13 @@ func batchSize(b []byte) (int, error) {
 	}
 	size := int32(binary.BigEndian.Uint32(b[8:]))
 	if size < 14 { // the smallest record of format 0
-		return 0, errCorruptBatch
+		return 0, &protocolError{codeCorruptMessage, fmt.Sprintf("Record size %d is less than the minimum record overhead (14)", size)}
 	}
 	if len(b) < overhead+5 {
 		return 0, nil
 	}
 	if magic := int8(b[16]); magic < 0 || magic > 2 {
-		return 0, errCorruptBatch
+		return 0, &protocolError{codeCorruptMessage, fmt.Sprintf("Invalid magic found in record: %d", magic)}
 	}
 	if int64(len(b)) < int64(size)+overhead {
 		return 0, nil
@@ -299,11 +331,16 @@ func (s *session) appendAll(c *call, req *kmsg.ProduceRequest, resp *kmsg.Produc
 		switch {
 		case o.Err == nil:
 			rp.BaseOffset, rp.LogAppendTime, rp.LogStartOffset = int64(o.BaseOffset), o.LogAppendTime, int64(o.LogStart)
+			if o.Duplicate && o.LogAppendTime < 0 { // Kafka tells the time of the first one, which this one has too
+				rp.LogAppendTime = batch.Batch(p.appends[i].Batch).MaxTimestamp()
+			}
 		case errors.Is(o.Err, partition.ErrClosed):
 			return o.Err
 		default:
 			s.produceFailed(c, rp, o.Err)
-			if rp.ErrorRecords != nil || rp.ErrorMessage != nil {
+			switch rp.ErrorCode {
+			case codeCorruptMessage, codeMessageTooLarge, codeRecordListTooLarge, codeKafkaStorageError, codeNotLeaderOrFollower, codeUnknownTopicOrPartition, codeUnknownTopicID:
+			default: // Kafka's log has looked at the batch, and says where it begins
 				rp.LogStartOffset = s.logStart(p.appends[i].TopicPartition)
 			}
 		}
@@ -311,7 +348,7 @@ func (s *session) appendAll(c *call, req *kmsg.ProduceRequest, resp *kmsg.Produc
 	return nil
 }
 
-// logStart is for answers about single records, which have it as Kafka's do.
+// logStart is for answers about batches that were refused, which have it as Kafka's do.
 func (s *session) logStart(tp partition.TopicPartition) int64 {
 	found, err := s.server.store.LookUpOffset(context.Background(), tp, partition.TimestampEarliest, partition.LeaderEpochUnknown, false)
 	if err != nil {

@@ -92,8 +92,6 @@ func TestProduceRefusesWhatIsNotOneGoodBatch(t *testing.T) {
 		bad     []int32 // records named, from version 8 on
 		below   int16   // only below this version; 0: in all
 	}{
-		{name: "null", want: codeInvalidRecord},
-		{name: "nothing", records: []byte{}, want: codeInvalidRecord},
 		{name: "a few bytes", records: []byte{1, 2, 3}, want: codeInvalidRecord},
 		{name: "half a batch", records: good()[:80], want: codeInvalidRecord},
 		{name: "two batches", records: append(good(), good()...), want: codeInvalidRecord},
@@ -142,6 +140,35 @@ func TestProduceRefusesWhatIsNotOneGoodBatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// No records at all close the connection, and a beginning that is no batch of any format refuses the whole request, with a
+// reason, whatever the other partitions have.
+func TestProduceWithoutABatchIsRefusedAsAWhole(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	topic := r.topic("orders", partition.TopicConfig{Partitions: 2})
+	for _, v := range versionsOf(keyProduce) {
+		for _, none := range [][]byte{nil, {}} {
+			_, err := try(t.Context(), r.session(1), v, r.byID(produceOf("orders", 0, -1, none)))
+			require.ErrorIs(t, err, errNoRecords)
+		}
+		req := produceOf("orders", 0, -1, records(batch.Options{}, "a"))
+		bad := records(batch.Options{}, "b")
+		bad[16] = 9
+		rp := kmsg.NewProduceRequestTopicPartition()
+		rp.Partition, rp.Records = 1, bad
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, rp)
+		resp := put[*kmsg.ProduceResponse](r, r.session(1), v, r.byID(req))
+		for _, p := range resp.Topics[0].Partitions {
+			require.Equal(t, codeCorruptMessage, p.ErrorCode)
+			require.Equal(t, v >= 8, p.ErrorMessage != nil)
+		}
+	}
+	p, err := topic.Partition(0)
+	require.NoError(t, err)
+	mark, err := p.HighWatermark()
+	require.NoError(t, err)
+	require.Zero(t, mark)
 }
 
 // A batch followed by less than another one is taken without what follows, as Kafka takes it.
