@@ -95,6 +95,7 @@ func filled(key int16) kmsg.Request {
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:
 		req.Acks, req.TransactionID = -1, nil
+		req.Topics[0].Partitions[0].Records = make([]byte, 100) // no batch, but that is not asked before
 	case *kmsg.FetchRequest:
 		req.MaxWaitMillis, req.ReplicaID = 0, -1
 		req.ForgottenTopics, req.SessionID, req.SessionEpoch = nil, 0, -1
