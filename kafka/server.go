@@ -263,8 +263,8 @@ func (s *Server) topicOf(tp partition.TopicPartition) (*partition.Topic, error) 
 // and those in hand are finished until ctx ends. Then it is Close. The first error is returned.
 func (s *Server) Shutdown(ctx context.Context) error { return s.end(ctx) }
 
-// Close ends the server at once; it waits for the connections, as Broker.Stop does. Listeners and connections are closed, requests in hand come to their end in the store,
-// and their answers are lost. The store stays open. Later calls do nothing.
+// Close ends the server at once: listeners and connections are closed, requests in hand come to their end in the store, and
+// their answers are lost. It waits for the connections, as Broker.Stop does. The store stays open. Later calls do nothing.
 func (s *Server) Close() error { return s.end(nil) }
 
 func (s *Server) end(ctx context.Context) error {
