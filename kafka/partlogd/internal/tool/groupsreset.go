@@ -166,6 +166,9 @@ func (g *groupTool) resetOffsets(ctx context.Context) (err error) {
 	if g.export {
 		return errors.Join(err, g.exported(t))
 	}
+	if len(t.rows) == 1 {
+		return err
+	}
 	fmt.Fprintln(g.streams.Out)
 	return errors.Join(err, t.write(g.streams.Out))
 }

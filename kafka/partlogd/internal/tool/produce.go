@@ -151,8 +151,7 @@ func sendLines(ctx context.Context, client *kgo.Client, line *lineReader, s Stre
 
 // chosenPartition sends records where they say, else to fallback, else by key or spread.
 func chosenPartition(fallback int32) kgo.Partitioner {
-	byKey := kgo.UniformBytesPartitioner(64<<10, true, true, nil)
-	return partitioner{byKey, fallback}
+	return partitioner{kgo.StickyKeyPartitioner(nil), fallback}
 }
 
 type partitioner struct {
@@ -184,4 +183,11 @@ func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
 		return int(p.fallback)
 	}
 	return p.TopicPartitioner.Partition(r, n)
+}
+
+// OnNewBatch implements kgo.TopicPartitionerOnNewBatch, by which records without keys are spread.
+func (p topicPartitioner) OnNewBatch() {
+	if inner, ok := p.TopicPartitioner.(kgo.TopicPartitionerOnNewBatch); ok {
+		inner.OnNewBatch()
+	}
 }
