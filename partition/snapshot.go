@@ -25,6 +25,17 @@ const snapshotChunk = 4 << 20
 // error, which is then a *log.CorruptionError beside a complete backup of the rest. After any other error dir is
 // not a backup and should be removed.
 func (s *Store) Snapshot(ctx context.Context, dir string) error {
+	return s.snapshot(ctx, s.outside(), dir, false)
+}
+
+// SnapshotTo is Snapshot to a directory of another file system, and finishes each partition's last segment behind the last
+// record: the store opened from it appends to new files only, so copies of the backup may share the others (see
+// partitiontest.Disk and kafkatest.Snapshot).
+func (s *Store) SnapshotTo(ctx context.Context, fsys FS, dir string) error {
+	return s.snapshot(ctx, fsys, dir, true)
+}
+
+func (s *Store) snapshot(ctx context.Context, fsys vfs.FS, dir string, roll bool) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
@@ -32,7 +43,6 @@ func (s *Store) Snapshot(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("snapshot to %q: %w", dir, err)
 	}
-	fsys := s.outside()
 	entries, err := fsys.ReadDir(root)
 	if err == nil && len(entries) > 0 {
 		return fmt.Errorf("snapshot to %s: %w: the directory is not empty", root, ErrNotStore)
@@ -41,7 +51,7 @@ func (s *Store) Snapshot(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("snapshot to %s: %w", root, err)
 	}
-	damage, err := s.copyTo(ctx, b)
+	damage, err := s.copyTo(ctx, b, roll)
 	if err != nil {
 		b.abort()
 		return fmt.Errorf("snapshot to %s: %w", root, err)
@@ -64,7 +74,7 @@ func (s *Store) outside() vfs.FS {
 }
 
 // copyTo copies the catalogue, with the admin lock held against changes, and then all records.
-func (s *Store) copyTo(ctx context.Context, b *Store) (damage, err error) {
+func (s *Store) copyTo(ctx context.Context, b *Store, roll bool) (damage, err error) {
 	s.admin.Lock()
 	state := s.copyCatalogue()
 	topics := s.index.Load()
@@ -85,7 +95,7 @@ func (s *Store) copyTo(ctx context.Context, b *Store) (damage, err error) {
 			if err != nil {
 				return nil, err
 			}
-			damage, err := p.copyTo(ctx, target, ends[p])
+			damage, err := p.copyTo(ctx, target, ends[p], roll)
 			if errors.Is(p.gone(err), ErrUnknownTopicOrPartition) {
 				continue // deleted meanwhile: the backup has an empty topic of its id
 			}
@@ -149,7 +159,7 @@ func (b *Store) takeCatalogue(state []byte) error {
 }
 
 // copyTo copies all durable batches of p to a partition of a new store.
-func (p *part) copyTo(ctx context.Context, target *part, end Offset) (damage, err error) {
+func (p *part) copyTo(ctx context.Context, target *part, end Offset, roll bool) (damage, err error) {
 	if p.log.Load() == nil && p.start.clean && p.start.end == 0 {
 		return nil, nil
 	}
@@ -191,6 +201,11 @@ func (p *part) copyTo(ctx context.Context, target *part, end Offset) (damage, er
 	}
 	if tl := target.log.Load(); tl != nil {
 		target.suspect.Store(tl.LastStable() < tl.End()) // its record may be behind the cut
+		if roll {
+			if err := tl.Roll(); err != nil {
+				return damage, err
+			}
+		}
 		return damage, tl.Park()
 	}
 	return damage, nil

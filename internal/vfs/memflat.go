@@ -9,6 +9,17 @@ type flat struct {
 	main *view   // main.buf is the content and room to grow
 	n    int64   // the size of the file
 	old  []*view // views that regions still show, from before main was moved to grow
+
+	shared bool // main.buf is another file's too, in a clone, and is not to be changed
+}
+
+// own gives the file bytes of its own. Regions go on showing the shared ones.
+func (f *flat) own() {
+	if !f.shared {
+		return
+	}
+	f.shared = false
+	f.main = &view{buf: append(make([]byte, 0, len(f.main.buf)), f.main.buf...)}
 }
 
 func newFlat() *flat { return &flat{main: &view{}} }
@@ -30,6 +41,7 @@ func (f *flat) readAt(p []byte, off int64) int {
 
 func (f *flat) writeAt(p []byte, off int64) {
 	end := off + int64(len(p))
+	f.own()
 	f.reserve(end)
 	copy(f.main.buf[off:], p)
 	for _, v := range f.old {
@@ -40,6 +52,7 @@ func (f *flat) writeAt(p []byte, off int64) {
 
 func (f *flat) truncate(size int64) {
 	if size < f.n {
+		f.own()
 		f.main.patch(nil, size, f.n-size)
 		for _, v := range f.old {
 			v.patch(nil, size, f.n-size)
@@ -56,7 +69,9 @@ func (f *flat) truncate(size int64) {
 const leastView = 64 << 10
 
 func (f *flat) view(n int64) (*view, int64) {
-	f.reserve(min(n, max(2*f.n, leastView)))
+	if !f.shared {
+		f.reserve(min(n, max(2*f.n, leastView)))
+	}
 	f.main.refs++
 	return f.main, min(n, int64(len(f.main.buf)))
 }
@@ -79,8 +94,8 @@ func (f *flat) reserve(n int64) {
 	}
 	buf := make([]byte, roundUp(max(n, grown)))
 	copy(buf, f.main.buf)
-	if f.main.refs > 0 {
+	if f.main.refs > 0 && !f.shared {
 		f.old = append(f.old, f.main)
 	}
-	f.main = &view{buf: buf}
+	f.main, f.shared = &view{buf: buf}, false
 }

@@ -21,6 +21,7 @@ import (
 
 // Cluster is some brokers over one store, for tests. Any number of goroutines may use it.
 type Cluster struct {
+	opts     []Option
 	config   *config
 	settings kafka.Config
 	clock    *Clock
@@ -73,7 +74,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 // Start makes a cluster, for programs that are no Go test. Close ends it.
 func Start(opts ...Option) (*Cluster, error) {
 	cfg := newConfig(opts)
-	c := &Cluster{config: cfg, clock: newClock(cfg.frozen), crashed: make(chan struct{})}
+	c := &Cluster{opts: opts, config: cfg, clock: newClock(cfg.frozen), crashed: make(chan struct{})}
 	c.rules = NewRules(cfg.seed, c.clock)
 	c.rules.topicName, c.fetches.topicName = c.topicName, c.topicName
 	c.rules.crash = c.crashByRule

@@ -25,7 +25,7 @@ func bound(t testing.TB) context.Context {
 // client is kgo, in a hurry.
 func client(t testing.TB, c *kafkatest.Cluster, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	all := []kgo.Opt{kgo.SeedBrokers(c.Addrs()...), kgo.Dialer(c.Dialer()), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
+	all := []kgo.Opt{kgo.SeedBrokers(c.Addrs()...), kgo.Dialer(c.Dialer()), kgo.MetadataMinAge(10 * time.Millisecond), kgo.FetchMaxWait(100 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
 	if tls := c.TLSConfig(); tls != nil {
 		all = append(all[:1], append([]kgo.Opt{kgo.DialTLSConfig(tls)}, all[2:]...)...)
 	}

@@ -32,6 +32,9 @@ type disk interface {
 	remove() error
 }
 
+// memoryDir is where a store is in memory.
+const memoryDir = "/kafkatest"
+
 // memoryDisk is files in memory.
 type memoryDisk struct {
 	mem   *vfs.Mem
@@ -39,7 +42,7 @@ type memoryDisk struct {
 }
 
 func (d *memoryDisk) layer() *vfs.Fault { return vfs.NewFault(d.mem) }
-func (d *memoryDisk) dir() string       { return "/kafkatest" }
+func (d *memoryDisk) dir() string       { return memoryDir }
 func (d *memoryDisk) remove() error     { return nil }
 
 func (d *memoryDisk) lose(rng *rand.Rand) error {
@@ -70,7 +73,7 @@ func (d *realDisk) remove() error {
 
 func (c *config) openDisk() (disk, error) {
 	if c.image != nil {
-		return c.image.fork(c)
+		return c.image.fork()
 	}
 	switch c.disk {
 	case diskFaulty:

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/partlog/partlog/kafka"
 	"github.com/partlog/partlog/partition"
 )
@@ -101,6 +103,16 @@ func (r *Rule) selective() bool {
 	return r.Topic != "" || len(r.Partitions) > 0 || r.Group != "" || r.TransactionalID != ""
 }
 
+// asked is picks for a place that a request names. Some name topics, and are answered for each partition.
+func (r *Rule) asked(key int16) func(item) bool {
+	if key != int16(kmsg.Metadata) && key != int16(kmsg.DescribeTopicPartitions) {
+		return r.picks
+	}
+	topics := *r
+	topics.Partitions = nil
+	return topics.picks
+}
+
 // event is a request as rules see it.
 type event struct {
 	key, version int16
@@ -121,7 +133,7 @@ func (a *Armed) match(e *event) bool {
 		!matches(r.ClientID, e.clientID), !matches(r.Principal, e.principal),
 		len(r.Brokers) > 0 && !slices.Contains(r.Brokers, e.broker),
 		r.Listener != "" && r.Listener != e.listener,
-		r.selective() && !slices.ContainsFunc(e.items(), r.picks):
+		r.selective() && !slices.ContainsFunc(e.items(), r.asked(e.key)):
 		return false
 	}
 	return r.Match == nil || e.call != nil && r.Match(e.call)
@@ -258,7 +270,9 @@ func (s *RuleSet) act(r *Rule, call *kafka.Call, next func() kafka.Answer) kafka
 	} else {
 		answer = next()
 	}
-	answer.Delay += r.DelayAnswer
+	if !wait(call.Context, s.clock, r.DelayAnswer) {
+		return kafka.Answer{Err: call.Context.Err()}
+	}
 	if answer.Err != nil || answer.Response == nil {
 		return answer
 	}
