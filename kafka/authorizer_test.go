@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/partition/partitiontest"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -95,7 +96,7 @@ func filled(key int16) kmsg.Request {
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:
 		req.Acks, req.TransactionID = -1, nil
-		req.Topics[0].Partitions[0].Records = make([]byte, 100) // no batch, but that is not asked before
+		req.Topics[0].Partitions[0].Records = partitiontest.Batch(partitiontest.Record{Value: []byte("v")})
 	case *kmsg.FetchRequest:
 		req.MaxWaitMillis, req.ReplicaID = 0, -1
 		req.ForgottenTopics, req.SessionID, req.SessionEpoch = nil, 0, -1
