@@ -68,7 +68,8 @@ type Answer struct {
 	Close bool
 	// Err ends the connection at once, without an answer, and is its reason.
 	Err error
-	// Delay holds the answer back for as long by the server's clock. Later requests of the connection wait.
+	// Delay holds the answer back for as long by the system's clock; later requests of the connection wait. A hook that goes
+	// by another clock waits itself, until Call.Context ends.
 	Delay time.Duration
 }
 
