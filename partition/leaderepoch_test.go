@@ -85,3 +85,20 @@ func epochs(t *testing.T, s *Store) (es []LeaderEpoch) {
 	}
 	return es
 }
+
+// A backup has the leader epochs of its store, so that nobody who has seen them is ahead of it.
+func TestBackupsKeepRaisedLeaderEpochs(t *testing.T) {
+	fs := vfs.NewMem()
+	s, err := Open("/store", Config{FS: fs})
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.CreateTopic(t.Context(), "orders", TopicConfig{Partitions: 3})
+	require.NoError(t, err)
+	require.NoError(t, s.RaiseLeaderEpochs(t.Context(), TopicPartition{"orders", 1}))
+	want := epochs(t, s)
+	require.NoError(t, s.Snapshot(t.Context(), "/backup"))
+	b, err := Open("/backup", Config{FS: fs})
+	require.NoError(t, err)
+	defer b.Close()
+	require.Equal(t, want, epochs(t, b))
+}
