@@ -165,12 +165,18 @@ func (c *Cluster) addNode(b kafka.BrokerConfig) (*node, error) {
 	return n, nil
 }
 
+// loopback needs no multipath, which costs as much as the rest of listening.
+var loopback = func() (c net.ListenConfig) {
+	c.SetMultipathTCP(false)
+	return c
+}()
+
 // listener describes the only listener of a broker that is not described in full.
 func (c *Cluster) listener(id int32) (l kafka.ListenerConfig, err error) {
 	if c.network != nil {
 		l.Listener, err = c.network.Listen("broker-" + strconv.Itoa(int(id)) + ":9092")
 	} else {
-		l.Listener, err = net.Listen("tcp", "127.0.0.1:0")
+		l.Listener, err = loopback.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	}
 	if err != nil {
 		return l, err
@@ -283,6 +289,9 @@ func (c *Cluster) Close() error {
 	c.running.Wait()
 	c.change.Lock()
 	defer c.change.Unlock()
+	if _, ok := c.disk.(*memoryDisk); ok && c.store != nil {
+		c.kill() // nobody will see what is in memory
+	}
 	err = errors.Join(err, c.shut())
 	for _, n := range c.nodes {
 		for _, p := range n.ports {

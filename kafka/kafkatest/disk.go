@@ -1,9 +1,14 @@
 package kafkatest
 
 import (
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/partlog/partlog/internal/vfs"
@@ -114,11 +119,30 @@ func (c *config) storeConfig() (partition.Config, error) {
 	if c.store != nil {
 		return *c.store, nil
 	}
-	n, err := kafka.ParseNode(c.allProperties())
-	if err != nil {
-		return partition.Config{}, err
+	all := c.allProperties()
+	known, ok := storeConfigs.Load(propertyText(all))
+	if !ok {
+		n, err := kafka.ParseNode(all)
+		if err != nil {
+			return partition.Config{}, err
+		}
+		known = n.StoreConfig(partition.SyncAlways)
+		storeConfigs.Store(propertyText(all), known)
 	}
-	return n.StoreConfig(partition.SyncAlways), nil
+	cfg := known.(partition.Config)
+	cfg.Topics.Extra = maps.Clone(cfg.Topics.Extra)
+	return cfg, nil
+}
+
+// storeConfigs remembers what properties say: hundreds of tests have the same.
+var storeConfigs sync.Map
+
+func propertyText(all map[string]string) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&b, "%q=%q\n", k, all[k])
+	}
+	return b.String()
 }
 
 // DiskRule says which operations of the disk fail, and how. The zero DiskRule makes the first operation of any kind fail
