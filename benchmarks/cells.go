@@ -21,12 +21,19 @@ type cell struct {
 	contenders []contender
 	// latency names the measure: the median latency instead of records per second.
 	latency bool
+	// smaller names the extra figure that is the measure instead, smaller being better.
+	smaller string
+	// cpu says that rows have the processor time of the broker per record, cpu_ns, and ours how it compares, cpu_ratio.
+	cpu bool
 	// note is what a reader of the rows must know besides.
 	note string
 }
 
 // compare returns how much better a is than b: above 1 is better for both measures.
 func (c cell) compare(a, b row) float64 {
+	if c.smaller != "" {
+		return b.Extra[c.smaller] / a.Extra[c.smaller]
+	}
 	if c.latency {
 		return b.P50us / a.P50us
 	}
@@ -76,6 +83,19 @@ func cells() []cell {
 		assignCell("assign-sticky-250x2500", 250, 2500, false),
 		assignCell("assign-sticky-500x5000", 500, 5000, false),
 		assignCell("assign-unequal-500x5000", 500, 5000, true),
+		wireProduceCell("wire-produce-100B", 100, 1),
+		wireProduceCell("wire-produce-100B-p16", 100, 16),
+		wireProduceCell("wire-produce-1KiB", 1024, 1),
+		wireProduceCell("wire-produce-1KiB-p16", 1024, 16),
+		wireConsumeCell("wire-consume-100B", 100, 1),
+		wireConsumeCell("wire-consume-100B-p16", 100, 16),
+		wireConsumeCell("wire-consume-1KiB", 1024, 1),
+		wireConsumeCell("wire-consume-1KiB-p16", 1024, 16),
+		wireEndToEndCell("wire-e2e"),
+		wireFetchCell("wire-fetch-cpu"),
+		wireIdleCell("wire-10000-idle-connections"),
+		doubleStartCell("double-start"),
+		forkCell("fork-1GB"),
 	}
 }
 

@@ -53,6 +53,13 @@ func parse() (options, error) {
 }
 
 func main() {
+	if system := os.Getenv(brokerVariable); system != "" {
+		if err := serveAsBroker(system); err != nil {
+			fmt.Fprintln(os.Stderr, "benchmarks: broker", system+":", err)
+			os.Exit(1)
+		}
+		return
+	}
 	o, err := parse()
 	if err == nil {
 		err = run(o)

@@ -35,6 +35,9 @@ func rowsOf(c cell, order []contender, samples map[string][]sample) []row {
 		return rows
 	}
 	us := &rows[ours]
+	if c.cpu {
+		compareCPU(us, rows)
+	}
 	for _, r := range rows {
 		switch {
 		case r.System == "partlog":
@@ -47,6 +50,16 @@ func rowsOf(c cell, order []contender, samples map[string][]sample) []row {
 		}
 	}
 	return rows
+}
+
+// compareCPU says how much more processor time the best rival takes for a record.
+func compareCPU(us *row, rows []row) {
+	for _, r := range rows {
+		if ratio := r.Extra["cpu_ns"] / us.Extra["cpu_ns"]; r.System != "partlog" && r.System != "raw" &&
+			(us.Extra["cpu_ratio"] == 0 || ratio < us.Extra["cpu_ratio"]) {
+			us.Extra["cpu_ratio"] = ratio
+		}
+	}
 }
 
 // rowOf takes the median of each figure over the repeats.
