@@ -43,3 +43,40 @@ func BenchmarkFirstRecord(b *testing.B) {
 		c.Close()
 	}
 }
+
+// Forks of a store with a GiB of records. It takes as much memory, and as much again for the snapshot.
+func BenchmarkFork1GiB(b *testing.B) {
+	for name, o := range map[string][]kafkatest.Option{"memory": nil, "directory": {kafkatest.Directory(b.TempDir() + "/store")}} {
+		b.Run(name, func(b *testing.B) {
+			c, err := kafkatest.Start(append(o, kafkatest.Topic("orders", 4))...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			value := make([]byte, 64<<10)
+			var records []kafkatest.Record
+			for range 8 {
+				records = append(records, kafkatest.Record{Value: value})
+			}
+			for i := range 1 << 30 / (512 << 10) {
+				if _, err := c.Produce(b.Context(), "orders", int32(i%4), records...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			snap, err := c.Snapshot(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer snap.Close()
+			for b.Loop() {
+				f, err := snap.Start()
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				f.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}

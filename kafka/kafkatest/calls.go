@@ -181,4 +181,3 @@ func (l *callLog) changes() <-chan struct{} {
 	}
 	return l.changed
 }
-

@@ -132,7 +132,9 @@ func Store(s partition.Config) Option { return func(c *config) { c.store = &s } 
 
 // Broker adds a broker that is described in full, with listeners that the caller has opened, in place of those of Brokers.
 // The cluster closes them in the end.
-func Broker(b kafka.BrokerConfig) Option { return func(c *config) { c.explicit = append(c.explicit, b) } }
+func Broker(b kafka.BrokerConfig) Option {
+	return func(c *config) { c.explicit = append(c.explicit, b) }
+}
 
 // CallBytes bounds the memory of the log of calls (Cluster.Calls), in bytes; default 4 MiB, 0 keeps none.
 func CallBytes(n int) Option { return func(c *config) { c.callBytes = n } }

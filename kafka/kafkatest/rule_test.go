@@ -207,7 +207,6 @@ func TestAFetchSessionIsFoundByItsTopics(t *testing.T) {
 	require.Equal(t, []string{"b"}, consume(t, r, 1))
 }
 
-
 func TestErrorsAreWhereEachAPIHasThem(t *testing.T) {
 	c := kafkatest.New(t, kafkatest.Topic("a", 2), kafkatest.Topic("b", 1))
 	k := client(t, c)

@@ -260,6 +260,7 @@ var unsaid = []string{"HighWatermark", "LastStableOffset", "LogStartOffset", "Ba
 // sources are lists of an answer that have another name in the request.
 var sources = map[string][]string{
 	"Coordinators": {"CoordinatorKeys"}, "Topics": {"TopicNames"}, "TransactionStates": {"TransactionalIDs"},
+	"Results": {"Creations", "Filters", "Deletions", "Upsertions"},
 }
 
 // mirror fills target, a struct of an answer, from the struct of the request that it answers.
@@ -289,8 +290,7 @@ func (w walker) mirror(target, source reflect.Value, code int16) {
 			if !from.IsValid() || from.Kind() != reflect.Slice || from.Len() == 0 {
 				continue
 			}
-			f.Set(w.mirrorList(f.Type(), from, code))
-			break
+			f.Set(reflect.AppendSlice(f, w.mirrorList(f.Type(), from, code)))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/partlog/partlog/internal/vfs"
@@ -22,15 +23,21 @@ import (
 // It is safe for concurrent use.
 type Snapshot struct {
 	opts []Option
-	mem  *vfs.Mem // nil: in dir
-	dir  string
+	dir  string // empty: in mem
+
+	mu     sync.Mutex // guards all below; held while a copy is made
+	mem    *vfs.Mem
+	closed bool
 }
 
 // Snapshot takes a snapshot of the store, while clients go on. Each transaction is in it whole or will be aborted in the
 // copies if it is open; members of groups are gone, committed offsets stay. It costs a copy of the records, once.
 func (c *Cluster) Snapshot(ctx context.Context) (*Snapshot, error) {
-	s := &Snapshot{opts: slices.Clone(c.opts)}
-	store := c.Store()
+	c.mu.RLock()
+	brokers, store := len(c.nodes), c.store
+	c.mu.RUnlock()
+	// Sockets that a caller has opened are the first cluster's.
+	s := &Snapshot{opts: append(slices.Clone(c.opts), Brokers(brokers), func(c *config) { c.explicit = nil })}
 	if d, ok := c.disk.(*memoryDisk); ok {
 		s.mem = vfs.NewMem()
 		if d.crash {
@@ -63,7 +70,9 @@ func (s *Snapshot) Start(opts ...Option) (*Cluster, error) {
 
 // Close gives up the snapshot. Clusters made from it go on.
 func (s *Snapshot) Close() error {
-	s.mem = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mem, s.closed = nil, true
 	if s.dir == "" {
 		return nil
 	}
@@ -76,10 +85,12 @@ func From(s *Snapshot) Option { return func(c *config) { c.image = s } }
 
 // fork returns a disk with a copy of the snapshot.
 func (s *Snapshot) fork() (disk, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
 	if s.dir == "" {
-		if s.mem == nil {
-			return nil, ErrClosed
-		}
 		return &memoryDisk{mem: s.mem.Clone(), crash: s.mem.Remembers()}, nil
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(s.dir), "kafkatest-")
