@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -29,6 +30,10 @@ type Config struct {
 	Versions  map[int16]Range // narrows what is advertised and served, by API key; an empty range (Max < Min) takes an API away; default everything
 	Intercept Interceptor     // called around every request; default none
 	Events    Events          // functions called when something happens that no call returns; default none
+
+	// GroupEvents are told what happens in the coordinators of groups, unless somebody has started those of the store before
+	// (group.Start); default none.
+	GroupEvents group.Events
 
 	// ClientMetrics gets what clients measure of themselves (KIP-714), by the subscriptions that kafka-client-metrics keeps. It
 	// is called on the goroutine of the client's connection, which waits. Default nil: clients are not asked.

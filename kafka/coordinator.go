@@ -39,7 +39,7 @@ const patience = time.Second
 // members in this process and members over the wire share them.
 func (s *Server) startGroups() (group.Coordinators, error) {
 	c := s.settings.Load().coordinator()
-	c.Clock = s.clock
+	c.Clock, c.Events = s.clock, s.config.GroupEvents
 	return group.Start(s.store, c)
 }
 

@@ -27,10 +27,11 @@ type Cluster struct {
 	clock    *Clock
 	rules    *RuleSet
 	calls    *callLog
+	history  history
 	network  *memnet.Network // nil: sockets
 	secure   *authority      // nil: no TLS
 	fetches  fetchSessions
-	dead     atomic.Bool // between a crash and what comes after it
+	dead     atomic.Bool    // between a crash and what comes after it
 	running  sync.WaitGroup // crashes that rules have started
 
 	change sync.Mutex // one crash, stop, start or move at a time; before mu
@@ -64,6 +65,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 		t.Fatalf("kafkatest: %v", err)
 	}
 	t.Cleanup(func() {
+		c.LogFailure(t)
 		if err := c.Close(); err != nil {
 			t.Errorf("kafkatest: close: %v", err)
 		}
@@ -97,6 +99,11 @@ func (c *Cluster) start() (err error) {
 	cfg := c.config
 	c.settings = cfg.server
 	c.settings.Properties = cfg.allProperties()
+	if cfg.persona != nil {
+		c.settings.Versions = narrow(c.settings.Versions, cfg.persona.Ranges())
+	}
+	c.history.now = c.clock.Now
+	c.settings.GroupEvents = c.history.listen(cfg.server.GroupEvents)
 	c.settings.Clock, c.settings.Seed, c.settings.Intercept = c.clock, max(cfg.seed, 1), c.intercept
 	if cfg.tls {
 		if c.secure, err = newAuthority(cfg.brokers); err != nil {
@@ -400,6 +407,10 @@ func (c *Cluster) intercept(call *kafka.Call, next func() kafka.Answer) kafka.An
 	inner := next
 	if f := c.config.server.Intercept; f != nil {
 		inner = func() kafka.Answer { return f(call, next) }
+	}
+	if p := c.config.persona; p != nil {
+		plain := inner
+		inner = func() kafka.Answer { return p.intercept(call, plain) }
 	}
 	began := c.calls.begin(c.clock, call)
 	var names []string

@@ -32,6 +32,7 @@ type config struct {
 	store      *partition.Config
 	image      *Snapshot
 	callBytes  int
+	persona    *Persona
 }
 
 type topicSpec struct {
