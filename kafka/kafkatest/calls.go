@@ -34,6 +34,8 @@ type Call struct {
 	Answer  []byte
 	Records int   // bytes of records in the answer
 	Err     error // why the connection was closed instead
+
+	version int16 // of Answer: ApiVersions answers a version that it does not know in version 0
 }
 
 // API returns the name of the API.
@@ -62,7 +64,7 @@ func (c *Call) Response() (kmsg.Response, error) {
 		return nil, nil
 	}
 	req := kmsg.RequestForKey(c.Key)
-	req.SetVersion(c.Version)
+	req.SetVersion(c.version)
 	resp := req.ResponseKind()
 	return resp, resp.ReadFrom(c.Answer)
 }
@@ -125,14 +127,15 @@ func (l *callLog) end(k partition.Clock, c *Call, answer kafka.Answer, rules []s
 		return
 	}
 	var body []byte
-	records := 0
+	records, version := 0, c.Version
 	if answer.Response != nil && answer.Err == nil {
 		body, records = encodeAnswer(c, answer.Response)
+		version = answer.Response.GetVersion()
 	}
 	took := k.Now().Sub(c.Began)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.Done, c.Took, c.Answer, c.Records, c.Err, c.Rules = true, took, body, records, answer.Err, rules
+	c.Done, c.Took, c.Answer, c.Records, c.Err, c.Rules, c.version = true, took, body, records, answer.Err, rules, version
 	l.addLocked(len(body))
 }
 
