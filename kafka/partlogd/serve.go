@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,7 +98,8 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := d.populate(ctx); err != nil {
 		return err
 	}
-	return d.web.serve(d.double)
+	d.web.serve(d.double, d.fork)
+	return nil
 }
 
 // storeConfig is what the properties and --sync say of the store.
@@ -135,23 +137,50 @@ func (d *daemon) open() (err error) {
 
 // startDouble opens the store and the brokers as a cluster that fails on command.
 func (d *daemon) startDouble(configs []kafka.BrokerConfig) (err error) {
-	opts := []kafkatest.Option{kafkatest.Server(d.kafkaConfig()), kafkatest.Store(d.storeConfig())}
-	if d.cluster.dir == "" {
-		opts = append(opts, kafkatest.FaultyDisk())
-	} else {
-		opts = append(opts, kafkatest.Directory(d.cluster.dir))
+	disk := kafkatest.FaultyDisk()
+	if d.cluster.dir != "" {
+		disk = kafkatest.Directory(d.cluster.dir)
 	}
+	if d.double, err = kafkatest.Start(d.doubled(configs, disk)...); err != nil {
+		return d.explain(err)
+	}
+	d.store, d.server = d.double.Store(), d.double.Server()
+	return nil
+}
+
+// doubled are the options of such a cluster.
+func (d *daemon) doubled(configs []kafka.BrokerConfig, more ...kafkatest.Option) []kafkatest.Option {
+	opts := append(more, kafkatest.Server(d.kafkaConfig()), kafkatest.Store(d.storeConfig()))
 	if _, ok := d.cluster.common["group.initial.rebalance.delay.ms"]; !ok {
 		opts = append(opts, kafkatest.Property("group.initial.rebalance.delay.ms", "3000")) // Kafka's, not that of a test in Go
 	}
 	for _, c := range configs {
 		opts = append(opts, kafkatest.Broker(c))
 	}
-	if d.double, err = kafkatest.Start(opts...); err != nil {
-		return d.explain(err)
+	return opts
+}
+
+// fork makes a cluster of a snapshot: the same brokers, on ports of loopback that the system chooses.
+func (d *daemon) fork(s *kafkatest.Snapshot) (*kafkatest.Cluster, error) {
+	elsewhere := *d.cluster
+	elsewhere.nodes = nil
+	for _, n := range d.cluster.nodes {
+		moved := *n
+		moved.Listeners = slices.Clone(n.Listeners)
+		for i := range moved.Listeners {
+			moved.Listeners[i].Bind, moved.Listeners[i].Advertised = "127.0.0.1:0", ""
+		}
+		elsewhere.nodes = append(elsewhere.nodes, &moved)
 	}
-	d.store, d.server = d.double.Store(), d.double.Server()
-	return nil
+	configs, err := elsewhere.brokers(d.options)
+	if err != nil {
+		return nil, err
+	}
+	c, err := kafkatest.Start(d.doubled(configs, kafkatest.From(s))...)
+	if err != nil {
+		closeAll(configs)
+	}
+	return c, err
 }
 
 // importTopics takes topics over from a log directory of Apache Kafka.

@@ -44,12 +44,11 @@ func (w *web) open(o *options) error {
 }
 
 // serve answers requests about a cluster.
-func (w *web) serve(c *kafkatest.Cluster) error {
+func (w *web) serve(c *kafkatest.Cluster, fork func(*kafkatest.Snapshot) (*kafkatest.Cluster, error)) {
 	if w.control != nil {
-		w.handler = control.New(c, &w.health)
+		w.handler = control.New(c, fork, &w.health)
 		w.start(w.control, w.handler)
 	}
-	return nil
 }
 
 func (w *web) start(l net.Listener, h http.Handler) {

@@ -21,7 +21,7 @@ const maxBody = 64 << 20
 // Handler answers for one cluster, and for the forks that are made of it. Close ends those. It is safe for concurrent use.
 type Handler struct {
 	cluster *kafkatest.Cluster
-	ready   *Health
+	start   func(*kafkatest.Snapshot) (*kafkatest.Cluster, error)
 	mux     *http.ServeMux
 
 	mu        sync.Mutex // guards all below
@@ -31,17 +31,16 @@ type Handler struct {
 	last      int64
 }
 
-// New makes a handler for a cluster, which stays the caller's.
-func New(c *kafkatest.Cluster, ready *Health) *Handler {
-	h := newHandler(c)
-	h.ready = ready
+// New makes a handler for a cluster, which stays the caller's. start makes a cluster of a snapshot, on ports of its own.
+func New(c *kafkatest.Cluster, start func(*kafkatest.Snapshot) (*kafkatest.Cluster, error), ready *Health) *Handler {
+	h := newHandler(c, start)
 	h.mux.Handle("GET /healthz", ready)
 	h.mux.Handle("GET /readyz", ready)
 	return h
 }
 
-func newHandler(c *kafkatest.Cluster) *Handler {
-	h := &Handler{cluster: c, mux: http.NewServeMux(), diskRules: map[int64]*diskRule{}, snapshots: map[int64]*kafkatest.Snapshot{}, forks: map[int64]*fork{}}
+func newHandler(c *kafkatest.Cluster, start func(*kafkatest.Snapshot) (*kafkatest.Cluster, error)) *Handler {
+	h := &Handler{cluster: c, start: start, mux: http.NewServeMux(), diskRules: map[int64]*diskRule{}, snapshots: map[int64]*kafkatest.Snapshot{}, forks: map[int64]*fork{}}
 	h.clusterRoutes()
 	h.ruleRoutes()
 	h.diskRoutes()
@@ -58,12 +57,15 @@ func newHandler(c *kafkatest.Cluster) *Handler {
 // Close ends the forks and forgets the snapshots.
 func (h *Handler) Close() error {
 	h.mu.Lock()
-	forks := h.forks
+	forks, snapshots := h.forks, h.snapshots
 	h.forks, h.snapshots = map[int64]*fork{}, map[int64]*kafkatest.Snapshot{}
 	h.mu.Unlock()
 	var err error
 	for _, f := range forks {
 		err = errors.Join(err, f.close())
+	}
+	for _, s := range snapshots {
+		err = errors.Join(err, s.Close())
 	}
 	return err
 }

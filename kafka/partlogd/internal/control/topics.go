@@ -208,7 +208,11 @@ func (h *Handler) getRecords(r *http.Request) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := h.cluster.Records(tp.Topic, tp.Partition)
+	records := h.cluster.Records
+	if r.URL.Query().Get("committed") == "true" {
+		records = h.cluster.Committed
+	}
+	all, err := records(tp.Topic, tp.Partition)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func TestAGroupWithMembersIsDescribed(t *testing.T) {
 	c := kafkatest.New(t, kafkatest.Topic("a", 2))
 	_, err := c.Produce(t.Context(), "a", 0, kafkatest.Record{Value: []byte("1")}, kafkatest.Record{Value: []byte("2")})
 	require.NoError(t, err)
-	member, err := kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("a"), kgo.ClientID("me"),
+	member, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("a"), kgo.ClientID("me"),
 		kgo.InstanceID("static-1"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(t, err)
 	defer member.Close()
@@ -168,7 +168,7 @@ func TestVerifyFindsWhatABrokerSendsDamaged(t *testing.T) {
 	require.Equal(t, int64(3), r.Records)
 	require.False(t, r.Damaged)
 
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...))
 	require.NoError(t, err)
 	defer client.Close()
 	topics, err := metadata(t.Context(), client)
