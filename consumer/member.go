@@ -380,8 +380,8 @@ func (m *member) expel(held time.Duration) {
 	lost := c.Assignment()
 	c.loseWork()
 	c.tellLost(lost)
+	c.fail(err) // before another can have the partitions: nothing of them is yielded any more
 	_ = m.leave()
-	c.fail(err)
 }
 
 // lastTimeout bounds the last commit of an assignment.
