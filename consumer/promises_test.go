@@ -18,8 +18,9 @@ import (
 func TestLastAcknowledgementOfARevokedPartitionIsDropped(t *testing.T) {
 	store := newStore(t, "t", 1)
 	write(t, store, "t", 0, 0, 10)
+	still := clock.NewManual(time.UnixMilli(1_700_000_000_000)) // the coordinator's: however late the member notices, it is the first
 	clock := clock.NewManual(time.UnixMilli(1_700_000_000_000))
-	g := openGroup(t, store, group.Config{Coordinator: group.CoordinatorConfig{Clock: clock}})
+	g := openGroup(t, store, group.Config{Coordinator: group.CoordinatorConfig{Clock: still}})
 	first, err := consumer.Join(t.Context(), g, consumer.Config{Topics: []string{"t"}, Clock: clock})
 	require.NoError(t, err)
 	var got []string
