@@ -104,7 +104,8 @@ func TestKgoGoesOnWhileLeadersMoveAndBrokersStop(t *testing.T) {
 		host, port, _ := b.Addr("")
 		seeds = append(seeds, net.JoinHostPort(host, fmt.Sprint(port)))
 	}
-	opts := []kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
+	// A broker that stops may close a connection before its first answer: kgo takes that for a wrong protocol, unless told otherwise.
+	opts := []kgo.Opt{kgo.AlwaysRetryEOF(), kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
 	const n = 300
 	var wg sync.WaitGroup
 	p := kgoClient(t, addr, append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic("orders"))...)

@@ -163,6 +163,7 @@ func TestASessionEndsItsConnectionByAnErrorOrAfterAReply(t *testing.T) {
 				conn.Write(append(framed([]byte("x")), framed([]byte("never read"))...))
 				require.Equal(t, c.reply, string(ends(t, conn)))
 				conn.Close()
+				synctest.Wait()   // until it is told why, before the other is
 				other := r.dial() // the server goes on
 				other.Close()
 				r.stop()
