@@ -104,9 +104,10 @@ func (s *Snapshot) fork() (disk, error) {
 	return d, nil
 }
 
-// linkTree makes a copy of a store's directory in which the files of finished segments are links.
+// linkTree makes a copy of a closed store's directory in which files are links, but for those that a store writes to where they
+// are: the lock, the journal, and the last segment of each partition, which is empty. All others are replaced, or removed.
 func linkTree(from, to string) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
+	if err := os.Mkdir(to, 0o700); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(from)
@@ -114,17 +115,18 @@ func linkTree(from, to string) error {
 		return err
 	}
 	active := activeSegment(entries)
+	journal := filepath.Base(from) == "journal"
 	for _, e := range entries {
 		source, target := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
 		switch {
 		case e.IsDir():
 			err = linkTree(source, target)
-		case isFinished(e.Name(), active):
+		case journal, e.Name() == "lock", active != "" && isAppended(e.Name(), active):
+			err = copyFile(source, target)
+		default:
 			if err = os.Link(source, target); err != nil {
 				err = copyFile(source, target) // a file system without links
 			}
-		default:
-			err = copyFile(source, target)
 		}
 		if err != nil {
 			return err
@@ -143,17 +145,10 @@ func activeSegment(sorted []os.DirEntry) (base string) {
 	return base
 }
 
-// isFinished tells the files of segments that are not appended to.
-func isFinished(name, active string) bool {
+// isAppended tells the files of the active segment that are written to where they are.
+func isAppended(name, active string) bool {
 	base, ext, _ := strings.Cut(name, ".")
-	if active == "" || len(base) != 20 || base >= active {
-		return false
-	}
-	switch ext {
-	case "log", "index", "timeindex", "txnindex", "snapshot", "sum", "keyindex":
-		return true
-	}
-	return false
+	return base >= active && (ext == "log" || ext == "index" || ext == "timeindex" || ext == "txnindex")
 }
 
 func copyFile(from, to string) (err error) {
