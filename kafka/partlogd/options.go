@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/kafkatest"
 	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 	"github.com/partlog/partlog/partition"
 )
@@ -29,6 +30,7 @@ type options struct {
 	control   string
 	health    string
 	imported  string
+	persona   *kafkatest.Persona
 	grace     time.Duration
 	quiet     bool
 }
@@ -67,6 +69,7 @@ Flags:
                          on. Removed at the end
   --control HOST:PORT    HTTP and JSON for tests, on a loopback address only: faults, clock, crashes, moves, forks. See
                          docs/control.md
+  --persona RELEASE      with --control: pass for Apache Kafka 2.8, 3.9, 4.0 or 4.1 (the default)
   --health HOST:PORT     HTTP /healthz and /readyz and nothing else, on any address
   --grace DURATION       how long requests in hand may take at the end; default 10s
   --quiet                only warnings and errors are told
@@ -97,6 +100,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	fs.StringVar(&o.imported, "import", "", "")
 	fs.StringVar(&o.readyFile, "ready-file", "", "")
 	fs.Func("control", "", func(s string) error { o.control = s; return checkLoopback(s) })
+	fs.Func("persona", "", o.setPersona)
 	fs.Func("health", "", func(s string) error { o.health = s; return checkAddress(s) })
 	fs.DurationVar(&o.grace, "grace", 10*time.Second, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
@@ -116,7 +120,20 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	if o.memory && o.dir != "" {
 		return nil, tool.Usagef("--memory and --dir cannot both be: is the store in memory, or in %s?", o.dir)
 	}
+	if o.persona != nil && o.control == "" {
+		return nil, tool.Usagef("--persona is for tests, and needs --control")
+	}
 	return o, nil
+}
+
+func (o *options) setPersona(s string) error {
+	for _, p := range []*kafkatest.Persona{kafkatest.Kafka28, kafkatest.Kafka39, kafkatest.Kafka40, kafkatest.Kafka41} {
+		if strings.TrimPrefix(p.String(), "Kafka ") == strings.TrimPrefix(strings.ToLower(s), "kafka-") {
+			o.persona = p
+			return nil
+		}
+	}
+	return errors.New("want 2.8, 3.9, 4.0 or 4.1")
 }
 
 func commandList() string {

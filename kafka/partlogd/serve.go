@@ -154,6 +154,9 @@ func (d *daemon) doubled(configs []kafka.BrokerConfig, more ...kafkatest.Option)
 	if _, ok := d.cluster.common["group.initial.rebalance.delay.ms"]; !ok {
 		opts = append(opts, kafkatest.Property("group.initial.rebalance.delay.ms", "3000")) // Kafka's, not that of a test in Go
 	}
+	if d.options.persona != nil {
+		opts = append(opts, kafkatest.As(d.options.persona))
+	}
 	for _, c := range configs {
 		opts = append(opts, kafkatest.Broker(c))
 	}

@@ -54,7 +54,7 @@ func (r *rig) raw(method, path, body string) []byte {
 func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
 
 func (r *rig) client(opts ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.Addrs()...), kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond })}, opts...)...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.Addrs()...), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond })}, opts...)...)
 	require.NoError(r, err)
 	r.Cleanup(c.Close)
 	return c
@@ -192,8 +192,9 @@ func TestTheRequestsOfAClientAreShown(t *testing.T) {
 	require.Len(t, calls, 1)
 	require.Equal(t, "Produce", calls[0].API)
 	require.Contains(t, itoaAny(calls[0].Request), `"Acks":-1`)
+	after := itoa(int(calls[0].Seq) - 1)
 	calls = nil
-	require.NoError(t, json.Unmarshal(r.raw("200 GET", "/v1/calls?bodies=false&after="+itoa(int(calls[0].Seq)-1), ""), &calls))
+	require.NoError(t, json.Unmarshal(r.raw("200 GET", "/v1/calls?bodies=false&after="+after, ""), &calls))
 	require.Equal(t, "Produce", calls[0].API)
 	require.Nil(t, calls[0].Request)
 	r.ask("400 GET", "/v1/calls?clientId=[", "")
@@ -289,4 +290,36 @@ func TestHealthIsAliveBeforeItIsReady(t *testing.T) {
 	h.Set(true)
 	require.Equal(t, 200, ask("/readyz"))
 	require.Equal(t, 404, ask("/"))
+}
+
+func TestATestWaitsForWhatItExpects(t *testing.T) {
+	r := newRig(t)
+	require.Equal(t, 3.0, r.ask("200 POST", "/v1/topics/a/records", `{"key":"k","value":"1"}
+{"partition":1,"value":{"n":2}}
+{"key":"k","value":"3"}`)["records"])
+	require.Contains(t, string(r.raw("200 GET", "/v1/topics/a/records", "")), `"value":"{\"n\":2}"`)
+	r.raw("200 GET", "/v1/topics/a/wait-records?count=3", "")
+	r.ask("408 GET", "/v1/topics/a/wait-records?count=4&timeout=1ms", "")
+	r.ask("200 POST", "/v1/topics/a/check-delivered", `[{"key":"k","value":"1"},{"key":"k","value":"3"},{"key":null,"value":"{\"n\":2}"}]`)
+	require.Contains(t, r.ask("409 POST", "/v1/topics/a/check-delivered", `[{"key":"k","value":"1"}]`)["error"], "not as expected")
+	r.ask("400 POST", "/v1/topics/a/records", `nonsense`)
+	r.ask("404 GET", "/v1/topics/none/records", "")
+
+	member := r.client(kgo.ConsumerGroup("g"), kgo.ConsumeTopics("a"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	for n := 0; n < 3; {
+		fs := member.PollFetches(t.Context())
+		require.NoError(t, fs.Err())
+		n += fs.NumRecords()
+	}
+	r.ask("200 GET", "/v1/groups/g/wait-stable?members=1", "")
+	r.ask("408 GET", "/v1/groups/g/wait-lag-zero?timeout=1ms", "")
+	require.NoError(t, member.CommitUncommittedOffsets(t.Context()))
+	r.ask("200 GET", "/v1/groups/g/wait-lag-zero?topics=a", "")
+	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/lag", "")), `"lag":0`)
+	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/offsets", "")), `"topic":"a"`)
+	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/history", "")), "generation")
+	require.Contains(t, string(r.raw("200 GET", "/v1/transcript", "")), "OffsetCommit")
+	require.Contains(t, string(r.raw("200 GET", "/v1/calls/wait?api=OffsetCommit&count=1", "")), `"api":"OffsetCommit"`)
+	r.ask("408 GET", "/v1/calls/wait?api=OffsetCommit&count=99&timeout=1ms", "")
+	r.ask("400 GET", "/v1/calls/wait?api=Nonsense", "")
 }

@@ -47,6 +47,7 @@ func newHandler(c *kafkatest.Cluster, start func(*kafkatest.Snapshot) (*kafkates
 	h.topicRoutes()
 	h.groupRoutes()
 	h.callRoutes()
+	h.expectRoutes()
 	h.forkRoutes()
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, errors.New("there is no "+r.Method+" "+r.URL.Path+"; see docs/control.md of partlogd"))
@@ -117,6 +118,7 @@ func status(err error) int {
 		{kafkatest.ErrNoPowerLoss, http.StatusConflict},
 		{kafkatest.ErrClosed, http.StatusServiceUnavailable},
 		{errTimeout, http.StatusRequestTimeout},
+		{errUnexpected, http.StatusConflict},
 		{partition.ErrInvalidConfig, http.StatusBadRequest},
 		{partition.ErrInvalidTopic, http.StatusBadRequest},
 		{partition.ErrInvalidPartitions, http.StatusBadRequest},

@@ -16,6 +16,7 @@ var (
 	errBadRequest = errors.New("bad request")
 	errNotThere   = errors.New("not there")
 	errTimeout    = errors.New("the time is over")
+	errUnexpected = errors.New("not as expected")
 )
 
 // bad is a mistake of the client.
