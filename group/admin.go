@@ -102,6 +102,9 @@ func (g *ConsumerGroup) Standings(ctx context.Context) ([]Standing, Description,
 		return all[tp]
 	}
 	for tp, o := range d.Offsets {
+		if o.Offset < 0 {
+			continue // CommitRequest.Negative
+		}
 		standing(tp).Committed = &o
 	}
 	for i := range d.Members {

@@ -51,7 +51,7 @@ func (m *machine) stepCommit(e commitEvent) {
 	for _, o := range e.offsets {
 		var err error
 		switch {
-		case o.Offset < 0:
+		case o.Offset < 0 && !e.negative:
 			err = ErrInvalidCommitOffset
 		case len(o.Metadata) > m.config.maxMetadata:
 			err = fmt.Errorf("%w: %d bytes, at most %d", ErrOffsetMetadataTooLarge, len(o.Metadata), m.config.maxMetadata)

@@ -92,6 +92,31 @@ func TestCommitToWhatDoesNotExistIsRefused(t *testing.T) {
 	require.NoError(t, g.Commit(t.Context(), nil))
 }
 
+// Clients of Kafka commit negative offsets to say that nothing is committed: such a one is kept, told to whoever asks the
+// coordinator, also after a restart, and counts as none for consumers and for how the group stands.
+func TestNegativeOffsetThatIsAskedForCountsAsNone(t *testing.T) {
+	store := newStore(t, "orders")
+	g, c := openGroup(t, newBackend(store), "billing", Config{})
+	at := tp("orders", 0)
+	require.NoError(t, g.Commit(t.Context(), map[partition.TopicPartition]CommittedOffset{at: {Offset: 3}, tp("orders", 1): {Offset: 4}}))
+	require.NoError(t, c.Commit(t.Context(), CommitRequest{Membership: Membership{Group: "billing", Generation: NoGeneration}, Negative: true,
+		Offsets: map[partition.TopicPartition]CommittedOffset{at: {Offset: -2}}}))
+	again, reopened := openGroup(t, newBackend(store), "billing", Config{})
+	for i, c := range []Coordinator{c, reopened} {
+		told, err := c.Offsets(t.Context(), OffsetsRequest{Group: "billing"})
+		require.NoError(t, err)
+		require.EqualValues(t, -2, told[at].Offset)
+		g := []*ConsumerGroup{g, again}[i]
+		committed, err := g.Committed(t.Context())
+		require.NoError(t, err)
+		require.Len(t, committed, 1)
+		standings, _, err := g.Standings(t.Context())
+		require.NoError(t, err)
+		require.Len(t, standings, 1)
+		require.Equal(t, tp("orders", 1), standings[0].TopicPartition)
+	}
+}
+
 // While one append is under way, everything else waits in the queue; then it is one batch.
 func TestCommitsThatComeTogetherShareABatch(t *testing.T) {
 	b := newBackend(newStore(t, "orders"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -153,7 +154,9 @@ func (g *ConsumerGroup) Committed(ctx context.Context, tps ...partition.TopicPar
 	if err != nil {
 		return nil, err
 	}
-	return c.Offsets(ctx, OffsetsRequest{Group: g.id, Partitions: tps})
+	offsets, err := c.Offsets(ctx, OffsetsRequest{Group: g.id, Partitions: tps})
+	maps.DeleteFunc(offsets, func(_ partition.TopicPartition, o CommittedOffset) bool { return o.Offset < 0 }) // CommitRequest.Negative
+	return offsets, err
 }
 
 // Commit commits offsets from outside the group, as a tool that resets it does: ErrUnknownMemberID while the group

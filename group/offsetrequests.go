@@ -32,7 +32,7 @@ func (c *coordinator) Commit(ctx context.Context, r CommitRequest) error {
 	}
 	// Offsets carry the id of the topic that has the name now, so that another of the name does not inherit them. If
 	// it is deleted between here and the log, the offset is dropped when it is next asked for.
-	e := commitEvent{Membership: r.Membership, txn: r.Txn, retention: r.Retention, offsets: make([]offsetRecord, 0, len(tps))}
+	e := commitEvent{Membership: r.Membership, txn: r.Txn, retention: r.Retention, negative: r.Negative, offsets: make([]offsetRecord, 0, len(tps))}
 	for i, tp := range tps {
 		o, t := r.Offsets[tp], metadata[i]
 		var err error

@@ -126,6 +126,9 @@ type CommitRequest struct {
 	// by that. Only Kafka's oldest clients ask for it (OffsetCommit v2 to v4). Such offsets lose their leader epoch and
 	// topic id at a restart, as their format has no place for them.
 	Retention time.Duration
+	// Negative takes negative offsets as they are, as Kafka's coordinator does: to clients they say that nothing is
+	// committed (kafkajs resets a group so). Without it they are ErrInvalidCommitOffset.
+	Negative bool
 }
 
 // TxnCommit names the transaction that a commit belongs to.

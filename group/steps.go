@@ -38,6 +38,7 @@ type (
 		refused   map[partition.TopicPartition]error
 		txn       *TxnCommit
 		retention time.Duration
+		negative  bool // offsets are taken too
 	}
 	deleteGroupEvent   struct{ call callID }
 	deleteOffsetsEvent struct {

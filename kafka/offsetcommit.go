@@ -90,7 +90,7 @@ func (o *offsetsToCommit) fail(code int16) {
 func handleOffsetCommit(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.OffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
-	o := offsetsToCommit{CommitRequest: group.CommitRequest{Membership: membership(req.Group, req.MemberID, req.Generation, req.InstanceID)}}
+	o := offsetsToCommit{CommitRequest: group.CommitRequest{Membership: membership(req.Group, req.MemberID, req.Generation, req.InstanceID), Negative: true}}
 	if c.version <= 4 && req.RetentionTimeMillis != -1 {
 		o.Retention = max(millis(req.RetentionTimeMillis), time.Millisecond) // of 0 and less nothing stays
 	}

@@ -46,7 +46,7 @@ func handleTxnOffsetCommit(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.TxnOffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	o := offsetsToCommit{CommitRequest: group.CommitRequest{
-		Membership: group.Membership{Group: req.Group, Generation: group.NoGeneration},
+		Membership: group.Membership{Group: req.Group, Generation: group.NoGeneration}, Negative: true,
 		Txn: &group.TxnCommit{
 			TransactionalID: req.TransactionalID, Producer: partition.ProducerID{ID: req.ProducerID, Epoch: req.ProducerEpoch}, PartitionAdded: c.version < 5,
 		},
