@@ -287,7 +287,11 @@ func (m *member) run(ctx context.Context) {
 			}
 		case <-unless(busy(), heartbeat.c):
 			heartbeat.again()
-			if entering != nil || m.coordinator.Heartbeat(ctx, m.current().Membership) == nil {
+			if entering != nil {
+				continue
+			}
+			// A coordinator that cannot be reached has not ended the generation: the next heartbeat finds out.
+			if err := m.coordinator.Heartbeat(ctx, m.current().Membership); err == nil || partition.Retriable(err) {
 				continue
 			}
 		case <-over:

@@ -98,6 +98,10 @@ type TopicConfig struct {
 	Extra map[string]string
 }
 
+// Overrides returns the fields that are set, by Kafka's key and in Kafka's text: what a topic with c sets itself. The error is
+// a *ConfigError.
+func (c TopicConfig) Overrides() (map[string]string, error) { return c.overrides() }
+
 // overrides returns the fields that are set, by Kafka's key and in Kafka's text, validated.
 func (c TopicConfig) overrides() (map[string]string, error) {
 	m := map[string]string{}

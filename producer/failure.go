@@ -183,5 +183,6 @@ func vague(err error) bool {
 			return false
 		}
 	}
-	return true
+	var answered interface{ Refused() bool } // a broker's answer with another code
+	return !errors.As(err, &answered) || !answered.Refused()
 }
