@@ -1,9 +1,6 @@
 package kafka
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -26,7 +23,8 @@ func handleApiVersions(s *session, c *call) (kmsg.Response, error) {
 		}
 		s.software, s.softwareVersion = req.ClientSoftwareName, req.ClientSoftwareVersion
 	}
-	for _, key := range slices.Sorted(maps.Keys(served)) {
+	resp.ApiKeys = make([]kmsg.ApiVersionsResponseApiKey, 0, len(served))
+	for _, key := range s.server.keys {
 		resp.ApiKeys = append(resp.ApiKeys, apiKey(key, served[key]))
 	}
 	s.server.features(resp, c.version)

@@ -236,3 +236,19 @@ func FuzzPropertiesAreAcceptedOrRefusedForAReason(f *testing.F) {
 		}
 	})
 }
+
+func TestPropertiesThatWereReadBeforeSayTheSame(t *testing.T) {
+	props := map[string]string{"num.partitions": "3", "of.nobody": "x"}
+	first, warned, err := parseProperties(props)
+	require.NoError(t, err)
+	props["num.partitions"] = "4" // the caller's map is the caller's
+	second, _, err := parseProperties(props)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, first.numPartitions)
+	require.EqualValues(t, 4, second.numPartitions)
+	again, warnedAgain, err := parseProperties(props)
+	require.NoError(t, err)
+	require.NotSame(t, second, again)
+	require.Equal(t, second, again)
+	require.Equal(t, warned, warnedAgain)
+}

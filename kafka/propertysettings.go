@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/partlog/partlog/group"
@@ -84,12 +85,35 @@ type Warning struct {
 }
 
 // parseProperties reads properties by their Kafka names. A name that Kafka does not know is a Warning, as in Kafka; a value
-// that it refuses is a *PropertyError, and so is a property whose promise this broker cannot keep.
+// that it refuses is a *PropertyError, and so is a property whose promise this broker cannot keep. The last answer is kept:
+// of the doubles of a test suite one is as the other.
 func parseProperties(props map[string]string) (*settings, []Warning, error) {
 	if len(props) == 0 {
 		s := *defaultSettings()
 		return &s, nil, nil
 	}
+	if last := lastParsed.Load(); last != nil && maps.Equal(last.props, props) {
+		s := *last.settings
+		return &s, slices.Clone(last.settings.warnings), nil
+	}
+	s, err := readProperties(props)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept := *s
+	lastParsed.Store(&parsed{maps.Clone(props), &kept})
+	return s, slices.Clone(s.warnings), nil
+}
+
+// parsed is what properties say. It is never changed.
+type parsed struct {
+	props    map[string]string
+	settings *settings
+}
+
+var lastParsed atomic.Pointer[parsed]
+
+func readProperties(props map[string]string) (*settings, error) {
 	set := make(map[string]string, len(props))
 	var warnings []Warning
 	for _, name := range slices.Sorted(maps.Keys(props)) {
@@ -102,17 +126,17 @@ func parseProperties(props map[string]string) (*settings, []Warning, error) {
 			continue
 		}
 		if err := p.check(props[name]); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		set[name] = strings.TrimSpace(props[name])
 	}
 	more, err := checkPromises(set)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s := settingsOf(set)
 	s.warnings = append(warnings, more...)
-	return s, s.warnings, nil
+	return s, nil
 }
 
 // defaultSettings are those of a broker that sets nothing.

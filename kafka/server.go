@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -21,7 +22,8 @@ type Server struct {
 	config   Config
 	clock    partition.Clock
 	settings atomic.Pointer[settings] // of all brokers
-	versions map[int16]Range          // what is served
+	versions map[int16]Range          // what is served; never changed
+	keys     []int16                  // of versions, sorted
 	layout   layout
 	fetches  fetchCache
 	counters counters
@@ -60,11 +62,8 @@ func New(store *partition.Store, c Config) (*Server, error) {
 		return nil, err
 	}
 	prepareAPIs()
-	s.versions = servedVersions(c.Versions)
-	if c.ClientMetrics == nil {
-		delete(s.versions, keyGetTelemetrySubscriptions)
-		delete(s.versions, keyPushTelemetry)
-	}
+	s.versions = servedVersions(c.Versions, c.ClientMetrics != nil)
+	s.keys = slices.Sorted(maps.Keys(s.versions))
 	s.layout.server = s
 	s.fetches.server = s
 	if s.guard, err = newGuard(store, s.clock); err != nil {

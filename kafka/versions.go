@@ -81,10 +81,23 @@ func flexible(key, version int16) bool {
 	return a != nil && version >= a.flexible
 }
 
-// servedVersions are the ranges of all APIs, narrowed.
-func servedVersions(narrow map[int16]Range) map[int16]Range {
+// servedVersions are the ranges of all APIs, narrowed; the map is not to be changed.
+func servedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
+	if len(narrow) == 0 && !telemetry {
+		return usualVersions()
+	}
+	return narrowedVersions(narrow, telemetry)
+}
+
+// usualVersions are the same for all servers that do not say otherwise.
+var usualVersions = sync.OnceValue(func() map[int16]Range { return narrowedVersions(nil, false) })
+
+func narrowedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
 	out := make(map[int16]Range, len(apis))
 	for key, a := range apis {
+		if !telemetry && (key == keyGetTelemetrySubscriptions || key == keyPushTelemetry) {
+			continue
+		}
 		r := a.Range
 		if n, ok := narrow[key]; ok {
 			r = Range{max(r.Min, n.Min), min(r.Max, n.Max)}

@@ -96,9 +96,9 @@ func (c Config) withDefaults() Config {
 }
 
 // validate returns a *ConfigError for the first field out of range. c has its defaults.
-func (c Config) validate() error {
+func (c Config) validate() (overrides map[string]string, err error) {
 	if c.Sync < 0 && c.Sync != SyncAlways && c.Sync != SyncNever {
-		return &ConfigError{Key: "Sync", Value: c.Sync.String(), Range: "SyncAlways, SyncInterval or SyncNever"}
+		return nil, &ConfigError{Key: "Sync", Value: c.Sync.String(), Range: "SyncAlways, SyncInterval or SyncNever"}
 	}
 	for _, f := range []struct {
 		name string
@@ -122,14 +122,13 @@ func (c Config) validate() error {
 		{"TransactionalIDExpiration", int64(c.TransactionalIDExpiration) + 1},
 	} {
 		if f.v < 1 {
-			return &ConfigError{Key: f.name, Value: fmt.Sprint(f.v), Range: "at least 1"}
+			return nil, &ConfigError{Key: f.name, Value: fmt.Sprint(f.v), Range: "at least 1"}
 		}
 	}
 	if c.Topics.Partitions < 1 || c.Topics.Partitions > maxPartitions {
-		return &ConfigError{Key: "num.partitions", Value: fmt.Sprint(c.Topics.Partitions), Range: fmt.Sprintf("1 to %d", maxPartitions)}
+		return nil, &ConfigError{Key: "num.partitions", Value: fmt.Sprint(c.Topics.Partitions), Range: fmt.Sprintf("1 to %d", maxPartitions)}
 	}
-	_, err := c.Topics.overrides()
-	return err
+	return c.Topics.overrides()
 }
 
 // maxPartitions bounds the partitions of one topic, so that a slip of the keyboard does not fill the disk with directories.

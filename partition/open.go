@@ -56,7 +56,8 @@ func OpenReadOnly(dir string, c Config) (*Store, error) {
 
 func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 	c = c.withDefaults()
-	if err := c.validate(); err != nil {
+	defaults, err := c.validate()
+	if err != nil {
 		return nil, err
 	}
 	s := &Store{
@@ -68,7 +69,6 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 		cat:      newCatalogue(),
 		opened:   c.Clock.Now(),
 	}
-	defaults, _ := c.Topics.overrides() // validated
 	s.defaults.Store(&defaults)
 	s.index.Store(&topicIndex{byName: map[string]*topic{}})
 	s.shell.init(s)

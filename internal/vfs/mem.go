@@ -127,7 +127,7 @@ func (m *Mem) MkdirAll(name string, perm fs.FileMode) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dir := m.root
-	for _, part := range split(name) {
+	for part, rest := cutPart(clean(name)); part != ""; part, rest = cutPart(rest) {
 		next := dir.entries[part]
 		if next == nil {
 			next = m.newDir(perm)
@@ -296,14 +296,34 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	}}, nil
 }
 
-func clean(name string) string { return path.Clean("/" + filepath.ToSlash(name)) }
-
-func split(name string) []string {
-	name = clean(name)
-	if name == "/" {
-		return nil
+// clean returns the path of a name from the root, in its shortest form; one that is that already costs nothing.
+func clean(name string) string {
+	if isClean(name) {
+		return name
 	}
-	return strings.Split(name[1:], "/")
+	return path.Clean("/" + filepath.ToSlash(name))
+}
+
+// isClean reports that no part of a path from the root is empty or begins with a dot, and that there is one.
+func isClean(name string) bool {
+	if filepath.Separator != '/' || len(name) < 2 || name[0] != '/' || name[len(name)-1] == '/' {
+		return false
+	}
+	for i := 1; i < len(name); i++ {
+		if name[i-1] == '/' && (name[i] == '/' || name[i] == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// cutPart takes the first part off a clean path; it is empty at the path's end.
+func cutPart(path string) (part, rest string) {
+	path = strings.TrimPrefix(path, "/")
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, ""
 }
 
 func sortedNames(names map[string]*inode) []string {

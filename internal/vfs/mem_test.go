@@ -1,7 +1,10 @@
 package vfs_test
 
 import (
+	"bytes"
+	"io"
 	"math"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -134,5 +137,51 @@ func TestMemIsSafeForConcurrentUse(t *testing.T) {
 		}
 		wg.Wait()
 		require.NoError(t, region.Unmap())
+	})
+}
+
+func TestZerosBeyondTheEndAreAsAnyBytes(t *testing.T) {
+	eachMem(t, func(t *testing.T, m *vfs.Mem) {
+		f := create(t, m, "log", "head")
+		defer f.Close()
+		write := func(p []byte, off int64) {
+			n, err := f.WriteAt(p, off)
+			require.NoError(t, err)
+			require.Len(t, p, n)
+		}
+		write(make([]byte, 1<<20), 4)
+		size, err := f.Size()
+		require.NoError(t, err)
+		require.EqualValues(t, 1<<20+4, size)
+		write([]byte{0, 0, 1}, 1<<20+4) // not all of them
+		write([]byte("tail"), 2)        // over zeros
+		write(make([]byte, 2), 4)       // zeros over bytes
+		want := make([]byte, 1<<20+7)
+		copy(want, "heta")
+		want[1<<20+6] = 1
+		got := make([]byte, 1<<20+8)
+		n, err := f.ReadAt(got, 0)
+		require.ErrorIs(t, err, io.EOF)
+		require.True(t, bytes.Equal(want, got[:n]))
+	})
+}
+
+func TestEveryWayToWriteANameIsOneFile(t *testing.T) {
+	eachMem(t, func(t *testing.T, m *vfs.Mem) {
+		require.NoError(t, m.MkdirAll("/a/b", 0o700))
+		require.NoError(t, create(t, m, "/a/b/.c", "x").Close())
+		for _, name := range []string{"a/b/.c", "/a//b/.c", "/a/./b/.c", "/a/x/../b/.c", "//a/b/.c/", "/../a/b/.c"} {
+			_, err := m.Stat(name)
+			require.NoError(t, err, name)
+		}
+		for name, want := range map[string]error{"/a/x/c": syscall.ENOENT, "/a/b/.c/d": syscall.ENOTDIR, "/x": syscall.ENOENT} {
+			_, err := m.Stat(name)
+			require.ErrorIs(t, err, want, name)
+		}
+		_, err := m.OpenFile("/a/b/.c/d", os.O_RDWR|os.O_CREATE, 0o600)
+		require.ErrorIs(t, err, syscall.ENOTDIR)
+		info, err := m.Stat("/")
+		require.NoError(t, err)
+		require.True(t, info.IsDir())
 	})
 }

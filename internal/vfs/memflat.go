@@ -1,6 +1,9 @@
 package vfs
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // flat is the content of a file of a Mem that remembers no history: one stretch of memory, which regions share.
 //
@@ -41,6 +44,10 @@ func (f *flat) readAt(p []byte, off int64) int {
 
 func (f *flat) writeAt(p []byte, off int64) {
 	end := off + int64(len(p))
+	if off >= f.n && isZero(p) { // as it is there already: a log that zeroes ahead takes no memory
+		f.n = max(f.n, end)
+		return
+	}
 	f.own()
 	f.reserve(end)
 	copy(f.main.buf[off:], p)
@@ -98,4 +105,9 @@ func (f *flat) reserve(n int64) {
 		f.old = append(f.old, f.main)
 	}
 	f.main, f.shared = &view{buf: buf}, false
+}
+
+// isZero costs little for what is not.
+func isZero(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }

@@ -2,13 +2,14 @@ package vfs
 
 import (
 	"io/fs"
+	"strings"
 	"syscall"
 )
 
 // findLocked walks to name.
 func (m *Mem) findLocked(name string) (*inode, error) {
 	node := m.root
-	for _, part := range split(name) {
+	for part, rest := cutPart(clean(name)); part != ""; part, rest = cutPart(rest) {
 		if !node.isDir() {
 			return nil, syscall.ENOTDIR
 		}
@@ -21,20 +22,19 @@ func (m *Mem) findLocked(name string) (*inode, error) {
 
 // parentLocked walks to the directory that holds name, and returns the last part too: empty for the root itself.
 func (m *Mem) parentLocked(name string) (*inode, string, error) {
-	parts := split(name)
-	if len(parts) == 0 {
+	name = clean(name)
+	if name == "/" {
 		return m.root, "", nil
 	}
-	dir := m.root
-	for _, part := range parts[:len(parts)-1] {
-		if dir = dir.entries[part]; dir == nil {
-			return nil, "", syscall.ENOENT
-		}
-		if !dir.isDir() {
-			return nil, "", syscall.ENOTDIR
-		}
+	i := strings.LastIndexByte(name, '/')
+	dir, err := m.findLocked(name[:max(i, 1)])
+	if err == nil && !dir.isDir() {
+		err = syscall.ENOTDIR
 	}
-	return dir, parts[len(parts)-1], nil
+	if err != nil {
+		return nil, "", err
+	}
+	return dir, name[i+1:], nil
 }
 
 func (m *Mem) newDir(perm fs.FileMode) *inode {

@@ -32,7 +32,7 @@ func BenchmarkFirstRecord(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		k, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("orders"))
+		k, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("orders"), kgo.ProducerLinger(0))
 		if err != nil {
 			b.Fatal(err)
 		}
