@@ -101,7 +101,7 @@ func TestTheNetworkInMemoryWorksInSimulatedTime(t *testing.T) {
 		k := client(t, c)
 		produce(t, k, "orders", "a")
 		start := time.Now()
-		r := reader(t, c, "orders", kgo.ConsumerGroup("g"))
+		r := reader(t, c, "orders", kgo.ConsumerGroup("g"), kgo.FetchMaxWait(20*time.Second))
 		require.Equal(t, []string{"a"}, consume(t, r, 1))
 		time.Sleep(time.Hour) // heartbeats, fetches and metadata requests of an hour
 		require.GreaterOrEqual(t, time.Since(start), time.Hour)
