@@ -380,7 +380,7 @@ func (d *daemon) kafkaEvents() kafka.Events {
 
 // isOrdinary tells ends of connections that are nobody's mistake.
 func isOrdinary(err error) bool {
-	for _, known := range []error{wire.ErrServerClosed, wire.ErrIdle, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+	for _, known := range []error{wire.ErrServerClosed, wire.ErrIdle, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, kafkatest.ErrRule, kafkatest.ErrCrashed} {
 		if errors.Is(err, known) {
 			return true
 		}
