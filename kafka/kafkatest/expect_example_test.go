@@ -1,6 +1,7 @@
 package kafkatest_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -62,4 +63,53 @@ func ExampleAs() {
 	// Output:
 	// Produce 9
 	// Fetch 12
+}
+
+// What a client and brokers have said to each other is recorded, and the recording answers in their place.
+func ExampleStartRecorder() {
+	ctx := context.Background()
+	ask := func(addrs ...string) {
+		k, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer k.Close()
+		resp, err := kmsg.NewPtrListGroupsRequest().RequestWith(ctx, k)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(len(resp.Groups), "groups")
+	}
+	c, err := kafkatest.Start() // in its place a real cluster
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var file bytes.Buffer
+	recorder, err := kafkatest.StartRecorder(kafkatest.RecorderConfig{Brokers: c.Addrs(), Output: &file})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ask(recorder.Addrs()...)
+	fmt.Println(recorder.Close(), c.Close())
+
+	recording, err := kafkatest.ReadRecording(&file)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	replay, err := kafkatest.NewReplay(recording)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer replay.Close()
+	ask(replay.Addr())
+	// Output:
+	// 0 groups
+	// <nil> <nil>
+	// 0 groups
 }
