@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -35,7 +36,7 @@ type sendQueue struct{ waiting []*sending }
 type sending struct {
 	partition.TopicPartition
 	id    partition.TopicID
-	batch []byte // a copy: its caller may give up waiting
+	batch []byte
 	done  chan struct{}
 
 	result partition.AppendResult
@@ -68,11 +69,28 @@ func (c *Cluster) append(ctx context.Context, r *partition.AppendRequest) (parti
 	if err != nil || len(b) != len(r.Batch) {
 		return partition.AppendResult{}, fmt.Errorf("%w: %d bytes that are not one batch", partition.ErrCorruptMessage, len(r.Batch))
 	}
+	own := bytes.Clone(r.Batch) // its caller may give up waiting while it is written
+	until := c.config.Clock.Now().Add(c.config.RequestTimeout)
+	for attempt := 1; ; attempt++ {
+		result, err := c.appendOnce(ctx, r, b, own)
+		answered, ok := errors.AsType[*BrokerError](err)
+		if !ok || answered.API != "Produce" || !moved(answered.Code) || !answered.Refused() || !c.config.Clock.Now().Before(until) {
+			return result, err
+		}
+		if err := c.pause(ctx, retryPause(attempt)); err != nil { // a leader is about to be known
+			return result, err
+		}
+	}
+}
+
+// appendOnce sends a batch to whom is known as the leader.
+func (c *Cluster) appendOnce(ctx context.Context, r *partition.AppendRequest, b batch.Batch, own []byte) (partition.AppendResult, error) {
 	of, err := c.leader(ctx, r.TopicPartition, r.TopicID)
 	if err != nil {
 		return partition.AppendResult{}, err
 	}
 	if of.broker < 0 {
+		c.outdated(r.Topic)
 		return partition.AppendResult{}, brokerError("Produce", codeLeaderNotAvailable, nil)
 	}
 	key := sendKey{of.broker, r.Acks, r.TransactionalID}
@@ -82,7 +100,7 @@ func (c *Cluster) append(ctx context.Context, r *partition.AppendRequest) (parti
 			return partition.AppendResult{}, err
 		}
 	}
-	s := &sending{TopicPartition: r.TopicPartition, id: of.topic, batch: bytes.Clone(r.Batch), done: make(chan struct{})}
+	s := &sending{TopicPartition: r.TopicPartition, id: of.topic, batch: own, done: make(chan struct{})}
 	if err := c.send(key, s); err != nil {
 		return partition.AppendResult{}, err
 	}

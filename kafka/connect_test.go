@@ -28,11 +28,30 @@ var (
 	_ partitiontest.Backend = (*Cluster)(nil)
 )
 
-// connected is a Cluster over a server with brokers on real connections.
-func connected(t testing.TB, brokers int, c ConnectConfig) (*Cluster, *Server, *partition.Store, string) {
+// serving is a server with brokers on real connections.
+func serving(t testing.TB, brokers int) (*Server, string) {
+	server, _, addr := newCluster(t, brokers, partition.Config{}, Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
+	return server, addr
+}
+
+// somewhere is the address of such a server, or of the Apache Kafka of -kafka.
+func somewhere(t testing.TB, brokers int) string {
+	if *oracle != "" {
+		return *oracle
+	}
+	_, addr := serving(t, brokers)
+	return addr
+}
+
+// fresh makes a topic without records.
+func fresh(t testing.TB, c *Cluster, topic string, partitions int32) {
 	t.Helper()
-	server, store, addr := newCluster(t, brokers, partition.Config{}, Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "100"}})
-	return connect(t, addr, c), server, store, addr
+	err := c.DeleteTopic(eventually(t), topic)
+	if !errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+		require.NoError(t, err)
+	}
+	_, err = c.CreateTopic(eventually(t), topic, partition.TopicConfig{Partitions: partitions})
+	require.NoError(t, err)
 }
 
 func connect(t testing.TB, addr string, c ConnectConfig) *Cluster {
@@ -51,9 +70,8 @@ func TestClusterConforms(t *testing.T) {
 	for _, brokers := range []int{1, 3} {
 		t.Run(fmt.Sprint(brokers), func(t *testing.T) {
 			partitiontest.Conformance(t, func(t *testing.T, topic string, partitions int32) partitiontest.Backend {
-				cluster, _, _, _ := connected(t, brokers, ConnectConfig{})
-				_, err := cluster.CreateTopic(eventually(t), topic, partition.TopicConfig{Partitions: partitions})
-				require.NoError(t, err)
+				cluster := connect(t, somewhere(t, brokers), ConnectConfig{})
+				fresh(t, cluster, topic, partitions)
 				return cluster
 			})
 		})
@@ -64,9 +82,12 @@ type order struct{ Cents int }
 
 // The contract snippet of the architecture, with one line changed.
 func TestContractSnippetRunsOverACluster(t *testing.T) {
-	_, _, addr := newCluster(t, 1, partition.Config{}, Config{})
+	addr := somewhere(t, 1)
 	ctx, cancel := context.WithCancel(eventually(t))
 	var charged []int
+	before := connect(t, addr, ConnectConfig{})
+	fresh(t, before, "orders", 8)
+	require.NoError(t, before.DeleteTopic(ctx, "orders"))
 	err := func() error {
 		store, err := Connect(ctx, addr, ConnectConfig{})
 		if err != nil {
@@ -115,22 +136,21 @@ func TestContractSnippetRunsOverACluster(t *testing.T) {
 
 // What was acknowledged is committed, and the next member of the group begins behind it.
 func TestGroupOverAClusterGoesOnWhereItWas(t *testing.T) {
-	cluster, _, store, _ := connected(t, 3, ConnectConfig{})
+	cluster := connect(t, somewhere(t, 3), ConnectConfig{})
 	ctx := eventually(t)
-	_, err := store.CreateTopic(ctx, "t", partition.TopicConfig{Partitions: 6})
-	require.NoError(t, err)
+	fresh(t, cluster, "goes-on", 6)
 	p, err := producer.New(cluster, producer.Config{})
 	require.NoError(t, err)
 	for i := range 200 {
-		_, err := p.Send(ctx, producer.Record{Topic: "t", Key: fmt.Append(nil, i), Value: fmt.Append(nil, i)})
+		_, err := p.Send(ctx, producer.Record{Topic: "goes-on", Key: fmt.Append(nil, i), Value: fmt.Append(nil, i)})
 		require.NoError(t, err)
 	}
 	require.NoError(t, p.Close())
-	g, err := group.Open(cluster, "g", group.Config{})
+	g, err := group.Open(cluster, "goes-on", group.Config{})
 	require.NoError(t, err)
 	var got []string
 	for len(got) < 200 {
-		c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"t"}})
+		c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"goes-on"}})
 		require.NoError(t, err)
 		n := 0
 		for r, err := range c.Records(ctx) {
@@ -149,45 +169,24 @@ func TestGroupOverAClusterGoesOnWhereItWas(t *testing.T) {
 	require.Len(t, slices.Compact(got), 200)
 }
 
-// unique counts what members of a group have handled.
-type unique struct {
-	mu   sync.Mutex
-	seen map[string]int
-	want int
-	done chan struct{}
-}
-
-func newUnique(want int) *unique {
-	return &unique{seen: make(map[string]int), want: want, done: make(chan struct{})}
-}
-
-func (u *unique) add(v string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.seen[v]++; u.seen[v] == 1 && len(u.seen) == u.want {
-		close(u.done)
-	}
-}
-
 // Two members of this process share a group with one of franz-go over the wire; each record is handled, and while nobody
 // fails, once.
 func TestMembersOverAClusterShareAGroupWithOthers(t *testing.T) {
-	cluster, _, store, addr := connected(t, 3, ConnectConfig{})
+	addr := somewhere(t, 3)
+	cluster := connect(t, addr, ConnectConfig{})
 	ctx := eventually(t)
-	_, err := store.CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 6})
-	require.NoError(t, err)
-	g, err := group.Open(cluster, "g", group.Config{Assignors: []group.Assignor{group.CooperativeSticky}, SessionTimeout: 10 * time.Second})
+	fresh(t, cluster, "orders", 6)
+	g, err := group.Open(cluster, "g", group.Config{Assignors: []group.Assignor{group.CooperativeSticky}})
 	require.NoError(t, err)
 	w := newCrowd(t, addr)
-	var owners sync.WaitGroup
+	var loops sync.WaitGroup
 	inner, cancel := context.WithCancel(ctx)
-	seen := newUnique(600)
 	var members []*consumer.Consumer
 	for range 2 {
 		c, err := consumer.Join(ctx, g, consumer.Config{Topics: []string{"orders"}})
 		require.NoError(t, err)
 		members = append(members, c)
-		owners.Go(func() {
+		loops.Go(func() {
 			for r, err := range c.Records(inner) {
 				if err != nil {
 					if !errors.Is(err, context.Canceled) {
@@ -195,13 +194,16 @@ func TestMembersOverAClusterShareAGroupWithOthers(t *testing.T) {
 					}
 					return
 				}
-				seen.add(string(r.Value))
+				w.mu.Lock()
+				w.seen[string(r.Value)]++
+				w.changed.Broadcast()
+				w.mu.Unlock()
 			}
 		})
 	}
 	other := w.join()
 	w.mu.Lock()
-	for len(w.owned[other]) == 0 || len(w.owned[other]) == 6 {
+	for len(w.owned[other]) != 2 { // six partitions, three members
 		w.changed.Wait()
 	}
 	w.mu.Unlock()
@@ -217,26 +219,12 @@ func TestMembersOverAClusterShareAGroupWithOthers(t *testing.T) {
 	require.NoError(t, p.Flush(ctx))
 	require.NoError(t, p.Close())
 	w.mu.Lock()
-	for {
-		all := 0
-		seen.mu.Lock()
-		for v := range seen.seen {
-			if w.seen[v] == 0 {
-				all++
-			}
-		}
-		seen.mu.Unlock()
-		if all+len(w.seen) == 600 {
-			break
-		}
-		w.mu.Unlock()
-		time.Sleep(5 * time.Millisecond) // seen has no way to wake us
-		w.mu.Lock()
+	for len(w.seen) < 600 {
+		w.changed.Wait()
 	}
-	require.NotEmpty(t, w.seen)
 	w.mu.Unlock()
 	cancel()
-	owners.Wait()
+	loops.Wait()
 	for _, c := range members {
 		require.NoError(t, c.Close())
 	}
