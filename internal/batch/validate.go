@@ -113,6 +113,11 @@ func (b Batch) Validate(o ValidateOptions) error {
 			return err
 		}
 	}
+	if o.Client && b.Codec() == 0 {
+		if largest, ok := b.walk(&o); ok {
+			return b.validateTimestamp(largest, o)
+		}
+	}
 	it := scratch.Get().(*Iterator)
 	defer func() {
 		it.Clear()
