@@ -69,7 +69,7 @@ func TestARuleIsPutInForceCountedAwaitedAndRemoved(t *testing.T) {
 	rule := r.ask("200 POST", "/v1/rules", `{"api":"Produce","topic":"a","times":1,"error":"NOT_ENOUGH_REPLICAS"}`)
 	require.Equal(t, map[string]any{"id": 1.0, "seen": 0.0, "hits": 0.0, "rule": map[string]any{"api": "Produce", "topic": "a", "times": 1.0, "error": "NOT_ENOUGH_REPLICAS"}}, rule)
 	r.produce("a", "x") // kgo tries again
-	require.Equal(t, 1.0, r.ask("200 GET", "/v1/rules/1/wait?hits=1", "")["hits"])
+	require.Equal(t, 1.0, r.ask("200 GET", "/v1/rules/1/wait?hits=1&timeout=10m", "")["hits"])
 	require.Equal(t, 2.0, r.ask("200 GET", "/v1/rules/1", "")["seen"])
 	require.Contains(t, r.ask("408 GET", "/v1/rules/1/wait?hits=2&timeout=1ms", "")["error"], "1 of 2 hits")
 	require.Contains(t, string(r.raw("200 GET", "/v1/rules", "")), `"id":1`)
@@ -104,7 +104,7 @@ func TestCrashesKeepWhatWasAcknowledged(t *testing.T) {
 	require.Contains(t, string(r.raw("200 GET", "/v1/topics/a/partitions/0/records", "")), `"value":"kept"`)
 	r.ask("200 POST", "/v1/crash", `{"kind":"torn-write"}`)
 	r.produce("a", "after") // half of it is written, then it is sent again
-	require.Equal(t, 4.0, r.ask("200 GET", "/v1/crashes/wait?count=4", "")["crashes"])
+	require.Equal(t, 4.0, r.ask("200 GET", "/v1/crashes/wait?count=4&timeout=10m", "")["crashes"])
 	r.ask("200 POST", "/v1/reopen", "")
 	require.Contains(t, string(r.raw("200 GET", "/v1/topics/a/partitions/0/records", "")), `"value":"after"`)
 	require.Contains(t, r.ask("400 POST", "/v1/crash", `{"kind":"boredom"}`)["error"], "boredom")
@@ -156,7 +156,7 @@ func TestGroupsAreMovedRebalancedAndLoseMembers(t *testing.T) {
 	r.produce("a", "x")
 	require.Equal(t, 1, member.PollFetches(t.Context()).NumRecords())
 	joins := r.cluster.Inject(kafkatest.Rule{API: "JoinGroup"})
-	r.ask("200 POST", "/v1/groups/g/rebalance", "")
+	r.ask("200 POST", "/v1/groups/g/rebalance?timeout=10m", "")
 	require.NoError(t, joins.Wait(t.Context(), 1))
 	for _, id := range []string{"1", "2"} {
 		r.ask("200 POST", "/v1/groups/g/coordinator", `{"broker":`+id+`}`)
@@ -271,7 +271,8 @@ func TestWhatIsNotThereIsToldAsJSON(t *testing.T) {
 	require.Contains(t, r.ask("400 POST", "/v1/rules", `{"api":"Produce"} x`)["error"], "follows")
 	require.Contains(t, r.ask("400 POST", "/v1/rules", `{`)["error"], "body")
 	require.Contains(t, r.ask("400 POST", "/v1/topics/a/partitions/99999999999/leader", `{"broker":1}`)["error"], "too large")
-	big := httptest.NewRequest("POST", "http://127.0.0.1:9/v1/rules", io.MultiReader(strings.NewReader(`{"name":"`), bytes.NewReader(bytes.Repeat([]byte("x"), maxBody))))
+	r.handler.limit = 1 << 10
+	big := httptest.NewRequest("POST", "http://127.0.0.1:9/v1/rules", io.MultiReader(strings.NewReader(`{"name":"`), bytes.NewReader(bytes.Repeat([]byte("x"), 1<<10))))
 	w := httptest.NewRecorder()
 	r.handler.ServeHTTP(w, big)
 	require.Equal(t, 400, w.Code)
@@ -298,7 +299,7 @@ func TestATestWaitsForWhatItExpects(t *testing.T) {
 {"partition":1,"value":{"n":2}}
 {"key":"k","value":"3"}`)["records"])
 	require.Contains(t, string(r.raw("200 GET", "/v1/topics/a/records", "")), `"value":"{\"n\":2}"`)
-	r.raw("200 GET", "/v1/topics/a/wait-records?count=3", "")
+	r.raw("200 GET", "/v1/topics/a/wait-records?count=3&timeout=10m", "")
 	r.ask("408 GET", "/v1/topics/a/wait-records?count=4&timeout=1ms", "")
 	r.ask("200 POST", "/v1/topics/a/check-delivered", `[{"key":"k","value":"1"},{"key":"k","value":"3"},{"key":null,"value":"{\"n\":2}"}]`)
 	require.Contains(t, r.ask("409 POST", "/v1/topics/a/check-delivered", `[{"key":"k","value":"1"}]`)["error"], "not as expected")
@@ -311,15 +312,15 @@ func TestATestWaitsForWhatItExpects(t *testing.T) {
 		require.NoError(t, fs.Err())
 		n += fs.NumRecords()
 	}
-	r.ask("200 GET", "/v1/groups/g/wait-stable?members=1", "")
+	r.ask("200 GET", "/v1/groups/g/wait-stable?members=1&timeout=10m", "")
 	r.ask("408 GET", "/v1/groups/g/wait-lag-zero?timeout=1ms", "")
 	require.NoError(t, member.CommitUncommittedOffsets(t.Context()))
-	r.ask("200 GET", "/v1/groups/g/wait-lag-zero?topics=a", "")
+	r.ask("200 GET", "/v1/groups/g/wait-lag-zero?topics=a&timeout=10m", "")
 	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/lag", "")), `"lag":0`)
 	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/offsets", "")), `"topic":"a"`)
 	require.Contains(t, string(r.raw("200 GET", "/v1/groups/g/history", "")), "generation")
 	require.Contains(t, string(r.raw("200 GET", "/v1/transcript", "")), "OffsetCommit")
-	require.Contains(t, string(r.raw("200 GET", "/v1/calls/wait?api=OffsetCommit&count=1", "")), `"api":"OffsetCommit"`)
+	require.Contains(t, string(r.raw("200 GET", "/v1/calls/wait?api=OffsetCommit&count=1&timeout=10m", "")), `"api":"OffsetCommit"`)
 	r.ask("408 GET", "/v1/calls/wait?api=OffsetCommit&count=99&timeout=1ms", "")
 	r.ask("400 GET", "/v1/calls/wait?api=Nonsense", "")
 }

@@ -23,6 +23,7 @@ type Handler struct {
 	cluster *kafkatest.Cluster
 	start   func(*kafkatest.Snapshot) (*kafkatest.Cluster, error)
 	mux     *http.ServeMux
+	limit   int64 // of a request's body
 
 	mu        sync.Mutex // guards all below
 	diskRules map[int64]*diskRule
@@ -40,7 +41,7 @@ func New(c *kafkatest.Cluster, start func(*kafkatest.Snapshot) (*kafkatest.Clust
 }
 
 func newHandler(c *kafkatest.Cluster, start func(*kafkatest.Snapshot) (*kafkatest.Cluster, error)) *Handler {
-	h := &Handler{cluster: c, start: start, mux: http.NewServeMux(), diskRules: map[int64]*diskRule{}, snapshots: map[int64]*kafkatest.Snapshot{}, forks: map[int64]*fork{}}
+	h := &Handler{cluster: c, start: start, mux: http.NewServeMux(), limit: maxBody, diskRules: map[int64]*diskRule{}, snapshots: map[int64]*kafkatest.Snapshot{}, forks: map[int64]*fork{}}
 	h.clusterRoutes()
 	h.ruleRoutes()
 	h.diskRoutes()
@@ -77,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, err)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, h.limit)
 	h.mux.ServeHTTP(w, r)
 }
 

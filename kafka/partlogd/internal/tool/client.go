@@ -98,7 +98,7 @@ func (c *connection) open(more ...kgo.Opt) (*kgo.Client, error) {
 	}
 	opts = append([]kgo.Opt{
 		kgo.SeedBrokers(brokers...), kgo.ClientID("partlogd"), kgo.DialTimeout(10 * time.Second), kgo.RequestTimeoutOverhead(30 * time.Second),
-		kgo.RetryTimeout(20 * time.Second), kgo.UnknownTopicRetries(3),
+		kgo.RetryTimeout(time.Minute), kgo.UnknownTopicRetries(3),
 	}, append(opts, more...)...)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *connection) open(more ...kgo.Opt) (*kgo.Client, error) {
 
 // reach asks the brokers for an answer, so that a wrong address is told at once rather than retried.
 func reach(ctx context.Context, client *kgo.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := client.Ping(ctx); err != nil {
 		return fmt.Errorf("no broker answers at %s: %w", strings.Join(seeds(client), ","), err)
