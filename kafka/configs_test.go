@@ -1,10 +1,8 @@
 package kafka
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -330,8 +328,7 @@ func TestKgoAdministersBrokersAndTopics(t *testing.T) {
 		require.NoError(t, err)
 		seeds = append(seeds, l.Addr().String())
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx := eventually(t)
 	c := kgoClient(t, seeds[2], kgo.AllowAutoTopicCreation())
 
 	create := kmsg.NewPtrCreateTopicsRequest()

@@ -38,9 +38,9 @@ func newCluster(t testing.TB, brokers int, sc partition.Config, c Config) (*Serv
 	return s, store, addr
 }
 
-// eventually is generous: it bounds what hangs, nothing is timed by it.
+// eventually is generous, for the slowest machine under the race detector: it bounds what hangs, nothing is timed by it.
 func eventually(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -104,8 +104,7 @@ func TestKgoGoesOnWhileLeadersMoveAndBrokersStop(t *testing.T) {
 		host, port, _ := b.Addr("")
 		seeds = append(seeds, net.JoinHostPort(host, fmt.Sprint(port)))
 	}
-	// A broker that stops may close a connection before its first answer: kgo takes that for a wrong protocol, unless told otherwise.
-	opts := []kgo.Opt{kgo.AlwaysRetryEOF(), kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
+	opts := []kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
 	const n = 300
 	var wg sync.WaitGroup
 	p := kgoClient(t, addr, append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic("orders"))...)

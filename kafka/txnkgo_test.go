@@ -46,6 +46,9 @@ func (l *requestLog) highest(key int16) int16 {
 	return highest
 }
 
+// unhurried keeps a transaction open where the machine stands still.
+var unhurried = kgo.TransactionTimeout(10 * time.Minute)
+
 // eras are clients as they were when Kafka had these versions; the first goes by transaction.version 2.
 var eras = map[string]*kversion.Versions{"now": kversion.Stable(), "3.9": kversion.V3_9_0(), "2.8": kversion.V2_8_0(), "1.0": kversion.V1_0_0()}
 
@@ -57,7 +60,7 @@ func TestKgoTransactionsOfEveryEra(t *testing.T) {
 			_, err := store.CreateTopic(t.Context(), "orders", partition.TopicConfig{Partitions: 2})
 			require.NoError(t, err)
 			ctx := t.Context()
-			p := kgoClient(t, addr, kgo.TransactionalID("x"), kgo.MaxVersions(versions), kgo.DefaultProduceTopic("orders"))
+			p := kgoClient(t, addr, kgo.TransactionalID("x"), unhurried, kgo.MaxVersions(versions), kgo.DefaultProduceTopic("orders"))
 			want := map[string]bool{}
 			for i := range 20 {
 				require.NoError(t, p.BeginTransaction())
@@ -95,7 +98,7 @@ func TestAKgoProducerIsFencedByItsSuccessor(t *testing.T) {
 			_, err := store.CreateTopic(t.Context(), "orders", partition.TopicConfig{Partitions: 1})
 			require.NoError(t, err)
 			ctx := t.Context()
-			opts := []kgo.Opt{kgo.TransactionalID("x"), kgo.MaxVersions(versions), kgo.DefaultProduceTopic("orders")}
+			opts := []kgo.Opt{kgo.TransactionalID("x"), unhurried, kgo.MaxVersions(versions), kgo.DefaultProduceTopic("orders")}
 			first := kgoClient(t, addr, opts...)
 			require.NoError(t, first.BeginTransaction())
 			require.NoError(t, first.ProduceSync(ctx, kgo.StringRecord("lost")).FirstErr())
@@ -108,6 +111,7 @@ func TestAKgoProducerIsFencedByItsSuccessor(t *testing.T) {
 			c := kgoClient(t, addr, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 			fs := c.PollFetches(ctx)
 			require.NoError(t, fs.Err())
+			require.Equal(t, 1, fs.NumRecords())
 			require.Equal(t, "kept", string(fs.Records()[0].Value))
 		})
 	}
@@ -134,9 +138,9 @@ func TestGroupTransactSessionsAreExactlyOnceInEveryEra(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer func() { stop(); wg.Wait() }()
 			run := func(i int, rounds int) {
-				s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(addr), kgo.MaxVersions(versions), kgo.TransactionalID(fmt.Sprint("x", i)),
+				s, err := kgo.NewGroupTransactSession(append(unshaken[:len(unshaken):len(unshaken)], kgo.SeedBrokers(addr), kgo.MaxVersions(versions), kgo.TransactionalID(fmt.Sprint("x", i)), unhurried,
 					kgo.ConsumerGroup("g"), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-					kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.RequireStableFetchOffsets(), kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond))
+					kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.RequireStableFetchOffsets(), kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond), kgo.SessionTimeout(10*time.Minute), kgo.RebalanceTimeout(10*time.Minute))...)
 				if err != nil {
 					t.Error(err)
 					return
@@ -199,7 +203,7 @@ func TestToolsListDescribeAndAbortTransactions(t *testing.T) {
 	_, err := store.CreateTopic(t.Context(), "orders", partition.TopicConfig{Partitions: 1})
 	require.NoError(t, err)
 	ctx := t.Context()
-	p := kgoClient(t, addr, kgo.TransactionalID("x"), kgo.DefaultProduceTopic("orders"))
+	p := kgoClient(t, addr, kgo.TransactionalID("x"), unhurried, kgo.DefaultProduceTopic("orders"))
 	require.NoError(t, p.BeginTransaction())
 	require.NoError(t, p.ProduceSync(ctx, kgo.StringRecord("open")).FirstErr())
 	tool := kgoClient(t, addr)

@@ -17,15 +17,22 @@ import (
 
 // bound ends what would hang: a test that runs into it has failed, however slow the machine.
 func bound(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// client is kgo, in a hurry.
+// is asserts as patiently.
+func is(t testing.TB, c *kafkatest.Cluster) *kafkatest.Assertions {
+	return c.Assert(t).Within(bound(t), 20*time.Minute)
+}
+
+// client is kgo, in a hurry, but not to give up: a cluster that crashes may close a connection before its first answer, which
+// kgo takes for a wrong protocol unless it is told otherwise, and a slow machine may take long to come back.
 func client(t testing.TB, c *kafkatest.Cluster, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	all := []kgo.Opt{kgo.SeedBrokers(c.Addrs()...), kgo.Dialer(c.Dialer()), kgo.MetadataMinAge(10 * time.Millisecond), kgo.FetchMaxWait(100 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond })}
+	all := []kgo.Opt{kgo.SeedBrokers(c.Addrs()...), kgo.Dialer(c.Dialer()), kgo.MetadataMinAge(10 * time.Millisecond), kgo.FetchMaxWait(100 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
+		kgo.AlwaysRetryEOF(), kgo.RequestRetries(10_000), kgo.RequestTimeoutOverhead(10 * time.Minute)}
 	if tls := c.TLSConfig(); tls != nil {
 		all = append(all[:1], append([]kgo.Opt{kgo.DialTLSConfig(tls)}, all[2:]...)...)
 	}

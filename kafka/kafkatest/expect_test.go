@@ -29,7 +29,7 @@ func TestAssertionsWaitForWhatAnotherGoroutineDoes(t *testing.T) {
 		}
 		done <- nil
 	}()
-	require.Len(t, c.Assert(t).Records("orders", 5), 5)
+	require.Len(t, is(t, c).Records("orders", 5), 5)
 	require.NoError(t, <-done)
 }
 
@@ -61,7 +61,7 @@ func TestAGroupIsStableAndItsLagZeroWhenItsMembersHaveCommitted(t *testing.T) {
 	for _, proto := range []string{"classic", "consumer"} {
 		t.Run(proto, func(t *testing.T) {
 			c := kafkatest.New(t, kafkatest.Topic("orders", 2), kafkatest.AutoCreate(false))
-			is := c.Assert(t)
+			is := is(t, c)
 			ctx := bound(t)
 			if proto == "consumer" {
 				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)
@@ -106,7 +106,7 @@ func TestRequestsAreFoundByWhatTheyWereAnswered(t *testing.T) {
 	k := client(t, c, kgo.ClientID("web"))
 	require.ErrorIs(t, send(t, k, "orders", 0, "bad"), kerr.InvalidRecord)
 	require.NoError(t, send(t, k, "orders", 0, "good"))
-	is := c.Assert(t)
+	is := is(t, c)
 	is.Requested(kafkatest.CallFilter{API: "Produce"}, 2)
 	failed := is.Requested(kafkatest.CallFilter{API: "0", Error: kerr.InvalidRecord.Code}, 1)
 	require.Len(t, failed, 1)
@@ -125,7 +125,7 @@ func TestTheHostsOwnGroupEventsAreCalledToo(t *testing.T) {
 		}
 	}}}))
 	reader(t, c, "orders", kgo.ConsumerGroup("billing"))
-	c.Assert(t).Stable("billing", 1)
+	is(t, c).Stable("billing", 1)
 	require.Equal(t, "billing", (<-assigned).Group)
 }
 
@@ -159,7 +159,7 @@ func TestAFailedTestHasTheTranscriptInItsLog(t *testing.T) {
 		k := reader(t, c, "orders", kgo.ClientID("web"), kgo.ConsumerGroup("billing"))
 		require.ErrorIs(t, send(t, k, "orders", 0, "a secret"), kerr.InvalidRecord)
 		require.NoError(t, send(t, k, "orders", 0, "a secret"))
-		c.Assert(t).Stable("billing", 1)
+		is(t, c).Stable("billing", 1)
 		_, err := c.WaitGroupEvent(bound(t), "billing", happened("generation 1 of 1 members"))
 		require.NoError(t, err)
 		if fails {

@@ -112,7 +112,7 @@ func TestAClientWorksWithEveryPersona(t *testing.T) {
 			r := reader(t, c, "orders", kgo.ConsumerGroup("billing"), kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 			require.Equal(t, []string{"a"}, consume(t, r, 1))
 			require.NoError(t, r.CommitUncommittedOffsets(ctx))
-			c.Assert(t).LagZero("billing")
+			is(t, c).LagZero("billing")
 			for _, call := range c.Calls() {
 				if max, ok := kversion.FromString(p.release).LookupMaxKeyVersion(call.Key); ok && call.Key != 18 {
 					require.LessOrEqual(t, call.Version, max, call.API())

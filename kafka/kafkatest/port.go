@@ -10,7 +10,7 @@ import (
 )
 
 // port is an address of a broker. It stays the cluster's while the broker is stopped or the whole cluster is down, so that
-// nobody else gets it: connections are then closed as soon as they are made.
+// nobody else gets it: connections are then reset as soon as they are made.
 type port struct {
 	socket net.Listener
 	ended  chan struct{}
@@ -59,14 +59,24 @@ func (p *port) hand(raw net.Conn) {
 	}
 	p.mu.Unlock()
 	if to == nil {
-		raw.Close()
+		refuse(raw)
 		return
 	}
 	select {
 	case to.accepted <- c:
 	case <-to.closed:
+		refuse(raw)
 		c.Close()
 	}
+}
+
+// refuse resets a connection. To clients that is a broker that is down, as it is to be: an orderly end before the first answer
+// is to some a wrong protocol, after which they do not try again.
+func refuse(raw net.Conn) {
+	if socket, ok := raw.(*net.TCPConn); ok {
+		socket.SetLinger(0)
+	}
+	raw.Close()
 }
 
 // listen makes what a broker listens to until it is stopped.

@@ -143,7 +143,8 @@ func TestARuleThatObservesCountsAndCanBeWaitedFor(t *testing.T) {
 	wrong := c.Inject(kafkatest.Rule{API: "Produce", Versions: []int16{3}})
 	produce(t, client(t, c, kgo.ClientID("me-1")), "orders", "x")
 	require.NoError(t, mine.Wait(bound(t), 2))
-	require.Greater(t, all.Hits(), mine.Hits())
+	some := mine.Hits() // before all are counted: there may be more meanwhile
+	require.Greater(t, all.Hits(), some)
 	require.Zero(t, none.Seen()+wrong.Seen())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
