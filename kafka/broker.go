@@ -289,6 +289,9 @@ func (b *Broker) Start(listeners ...net.Listener) error {
 	b.running.Store(true)
 	if err := s.layout.brokerStarted(context.Background(), b.id); err != nil {
 		b.running.Store(false)
+		for _, l := range b.listeners {
+			l.config.Listener.Close()
+		}
 		return err
 	}
 	b.serve()

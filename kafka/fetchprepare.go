@@ -13,6 +13,7 @@ import (
 func (s *session) prepare(c *call, req *kmsg.FetchRequest) (now bool) {
 	f := &s.fetch
 	f.positions = f.positions[:0]
+	moves := s.server.layout.moves.Load()
 	for i := range f.items {
 		it := &f.items[i]
 		it.at, it.replica, it.diverging.LeaderEpoch, it.mark, it.start, it.result, it.early = -1, -1, -1, -1, -1, nil, true
@@ -51,7 +52,8 @@ func (s *session) prepare(c *call, req *kmsg.FetchRequest) (now bool) {
 			Offset: partition.Offset(it.want.offset), LeaderEpoch: it.topic.LeaderEpoch(it.key.partition), MaxBytes: max(int(it.want.maxBytes), 1),
 		})
 	}
-	return now
+	// While leaders move, a wait could be one for the new epoch at the old leader, which nothing would end.
+	return now || moves&1 == 1 || moves != s.server.layout.moves.Load()
 }
 
 // mayFetch reports whether the client may read a topic: a consumer by its right to read, a follower by that of the cluster.

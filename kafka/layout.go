@@ -3,13 +3,12 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/partlog/partlog/partition"
 )
@@ -23,6 +22,9 @@ type layout struct {
 	server *Server
 
 	changing sync.Mutex // one change at a time; held during writes to the catalogue, before mu
+
+	// moves is odd while leaders move: their epochs have been raised and nobody sees the new leaders yet.
+	moves atomic.Int64
 
 	mu     sync.RWMutex // guards topics
 	topics map[partition.TopicID]*placement
@@ -141,63 +143,6 @@ func (l *layout) spread(t *partition.Topic, lists [][]int32, n int) [][]int32 {
 	return append(slices.Clone(lists), more[len(lists):]...)
 }
 
-// assignReplicas gives n partitions factor replicas each, by Kafka's rule (AdminUtils.assignReplicasToBrokers): the first
-// replicas go round the brokers, the others follow at a distance that grows with each round, and brokers of different racks
-// take turns. first and shift choose where it begins.
-func assignReplicas(brokers []*Broker, n, factor, first, shift int) [][]int32 {
-	order := alternateRacks(brokers)
-	b := len(order)
-	out := make([][]int32, n)
-	if b == 0 || factor < 1 {
-		return out
-	}
-	for i := range out {
-		if i > 0 && (first+i)%b == 0 {
-			shift++
-		}
-		lead := (first + i) % b
-		replicas := []int32{order[lead].id}
-		racks := map[string]bool{order[lead].Rack(): true}
-		distinct := countRacks(order)
-		for k := 0; len(replicas) < factor && k < 2*b; k++ {
-			next := order[(lead+1+(shift+k)%max(b-1, 1))%b]
-			// A rack or broker that has a replica waits until all racks, then all brokers, have one.
-			if slices.Contains(replicas, next.id) || racks[next.Rack()] && len(racks) < distinct && k < b {
-				continue
-			}
-			replicas, racks[next.Rack()] = append(replicas, next.id), true
-		}
-		out[i] = replicas
-	}
-	return out
-}
-
-// alternateRacks orders brokers so that neighbours are in different racks where that is possible.
-func alternateRacks(brokers []*Broker) []*Broker {
-	byRack := map[string][]*Broker{}
-	for _, b := range brokers {
-		byRack[b.Rack()] = append(byRack[b.Rack()], b)
-	}
-	out := make([]*Broker, 0, len(brokers))
-	racks := slices.Sorted(maps.Keys(byRack))
-	for i := 0; len(out) < len(brokers); i++ {
-		for _, r := range racks {
-			if i < len(byRack[r]) {
-				out = append(out, byRack[r][i])
-			}
-		}
-	}
-	return out
-}
-
-func countRacks(brokers []*Broker) int {
-	racks := map[string]bool{}
-	for _, b := range brokers {
-		racks[b.Rack()] = true
-	}
-	return len(racks)
-}
-
 // elect gives p the leader that it has to have now. Replicas on brokers that the server does not have count as gone for
 // good: others serve the partition, whose bytes are in the store. Those on brokers that are stopped count as down.
 // preferred moves the leader to the first replica that can lead. i is the partition's number.
@@ -230,13 +175,27 @@ func (l *layout) elect(i int, p placed, preferred bool) placed {
 }
 
 // update replaces placements by what change returns for each partition of the topics given, all of them if there are none,
-// and raises the leader epochs of those whose leader or in-sync replicas change. The catalogue has it before anybody sees it.
+// and raises the leader epochs of those whose leader changes. The catalogue has it before anybody sees it.
 func (l *layout) update(ctx context.Context, change func(tp partition.TopicPartition, p placed) placed, topics ...*partition.Topic) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	if len(topics) == 0 {
-		topics = l.known()
+	if len(topics) > 0 {
+		return l.replace(ctx, change, topics)
 	}
+	for topics = l.known(); ; {
+		err := l.replace(ctx, change, topics)
+		if !errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+			return err
+		}
+		before := len(topics)
+		if topics = l.known(); len(topics) >= before {
+			return err
+		} // else one was deleted meanwhile, which is no concern of the others
+	}
+}
+
+// replace is update, with changing held.
+func (l *layout) replace(ctx context.Context, change func(tp partition.TopicPartition, p placed) placed, topics []*partition.Topic) error {
 	var raise []partition.TopicPartition
 	fresh := map[partition.TopicID]*placement{}
 	for _, t := range topics {
@@ -251,6 +210,10 @@ func (l *layout) update(ctx context.Context, change func(tp partition.TopicParti
 			}
 		}
 		fresh[t.ID()] = next
+	}
+	if len(raise) > 0 {
+		l.moves.Add(1)
+		defer l.moves.Add(1)
 	}
 	if err := l.server.store.RaiseLeaderEpochs(ctx, raise...); err != nil && !errors.Is(err, partition.ErrReadOnly) {
 		return err
@@ -278,6 +241,47 @@ func (l *layout) rebalance(ctx context.Context) error {
 	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed { return l.elect(int(tp.Partition), p, false) })
 }
 
+// brokerAdded gives a broker that is new to the server what it has by the lists in the catalogue: clients may have asked for
+// topics before all brokers of a store that was opened again had been added.
+func (l *layout) brokerAdded(ctx context.Context, id int32) error {
+	lists := map[string][][]int32{} // by the topic's id
+	for _, s := range l.server.store.Settings(placementPrefix) {
+		if replicas, err := parseReplicas(string(s.Value)); err == nil {
+			lists[strings.TrimPrefix(s.Key, placementPrefix)] = replicas
+		}
+	}
+	byName := map[string][][]int32{}
+	for _, t := range l.known() {
+		byName[t.Name()] = lists[t.ID().String()]
+	}
+	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed {
+		stored := byName[tp.Topic]
+		if int(tp.Partition) >= len(stored) || slices.Contains(p.replicas, id) || !slices.Contains(stored[tp.Partition], id) {
+			return l.elect(int(tp.Partition), p, false)
+		}
+		return l.elect(int(tp.Partition), l.rejoined(p, stored[tp.Partition], id), true)
+	})
+}
+
+// rejoined is p with a broker back among its replicas, at its place in the stored list, and in sync: it has every record.
+func (l *layout) rejoined(p placed, stored []int32, id int32) placed {
+	old := p
+	p.replicas = slices.DeleteFunc(slices.Clone(stored), func(r int32) bool { return r != id && !slices.Contains(old.replicas, r) })
+	p.isr = slices.DeleteFunc(slices.Clone(p.replicas), func(r int32) bool { return r != id && !slices.Contains(old.isr, r) })
+	if len(p.replicas) == 1 {
+		return p // the others only stood in
+	}
+	for _, r := range old.replicas { // who was made a replica by moving the leader stays one
+		if !slices.Contains(p.replicas, r) {
+			p.replicas = append(p.replicas, r)
+			if slices.Contains(old.isr, r) {
+				p.isr = append(p.isr, r)
+			}
+		}
+	}
+	return p
+}
+
 // brokerStopped takes a broker out of in-sync replicas, but for the last one of each partition, and moves leaders.
 func (l *layout) brokerStopped(ctx context.Context, id int32) error {
 	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed {
@@ -298,22 +302,44 @@ func (l *layout) brokerStarted(ctx context.Context, id int32) error {
 	})
 }
 
-// assign keeps the replica lists of a topic, the first n of them being new or changed. It is what a new topic, more
-// partitions and a reassignment end with.
+// assign keeps the replica lists of a topic, the first n of them being new or changed. It is what a new topic ends with.
 func (l *layout) assign(ctx context.Context, t *partition.Topic, lists [][]int32) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	return l.keep(ctx, t, lists)
+}
+
+// reassign is assign of lists that are made of those that there are now, with nobody between: more partitions, which may be
+// among them yet or not, and other replicas.
+func (l *layout) reassign(ctx context.Context, t *partition.Topic, change func(now [][]int32) [][]int32) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	at := l.load(t.ID())
+	if at == nil {
+		at = l.workOut(t)
+	}
+	now := make([][]int32, len(at.partitions))
+	for i := range now {
+		now[i] = at.partitions[i].replicas
+	}
+	return l.keep(ctx, t, change(now))
+}
+
+// keep is assign, with changing held. Lists are stored first: partitions that nobody has asked for begin with them.
+func (l *layout) keep(ctx context.Context, t *partition.Topic, lists [][]int32) error {
 	if err := l.store(ctx, t.ID(), lists); err != nil {
 		return err
 	}
-	return l.update(ctx, func(tp partition.TopicPartition, p placed) placed {
+	return l.replace(ctx, func(tp partition.TopicPartition, p placed) placed {
 		if int(tp.Partition) >= len(lists) || slices.Equal(lists[tp.Partition], p.replicas) {
 			return p
 		}
 		p.replicas, p.isr = lists[tp.Partition], lists[tp.Partition]
 		return l.elect(int(tp.Partition), p, false)
-	}, t)
+	}, []*partition.Topic{t})
 }
 
-// store writes replica lists to the catalogue. To be called before the topic is used, or by assign.
+// store writes replica lists to the catalogue. To be called before the topic is used, or by keep.
 func (l *layout) store(ctx context.Context, id partition.TopicID, lists [][]int32) error {
 	return l.server.store.PutSettings(ctx, partition.Setting{Key: placementPrefix + id.String(), Value: []byte(formatReplicas(lists))})
 }
@@ -329,37 +355,4 @@ func (l *layout) forget(ctx context.Context, id partition.TopicID) error {
 		return nil
 	}
 	return l.server.store.PutSettings(ctx, partition.Setting{Key: placementPrefix + id.String()})
-}
-
-// formatReplicas writes replica lists as "1,2;2,3".
-func formatReplicas(lists [][]int32) string {
-	var b []byte
-	for i, ids := range lists {
-		if i > 0 {
-			b = append(b, ';')
-		}
-		for j, id := range ids {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendInt(b, int64(id), 10)
-		}
-	}
-	return string(b)
-}
-
-func parseReplicas(text string) ([][]int32, error) {
-	var lists [][]int32
-	for list := range strings.SplitSeq(text, ";") {
-		var ids []int32
-		for item := range strings.SplitSeq(list, ",") {
-			id, err := strconv.ParseInt(item, 10, 32)
-			if err != nil {
-				return nil, fmt.Errorf("replica lists %q: %w", text, err)
-			}
-			ids = append(ids, int32(id))
-		}
-		lists = append(lists, ids)
-	}
-	return lists, nil
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -192,4 +193,101 @@ func TestMovesOfLeadersAndISRAreChecked(t *testing.T) {
 	require.ErrorIs(t, r.server.MoveLeader(t.Context(), tpOf("orders", 0), 1), ErrUnknownBroker, "it is stopped")
 	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0)))
 	require.Equal(t, int32(-1), r.at(topic, 0).leader)
+}
+
+// Clients that ask before all brokers of a store that was opened again have been added change nothing: who comes later has
+// the replicas of the lists, and leads what it is the first for.
+func TestBrokersThatComeLaterHaveTheirReplicasBack(t *testing.T) {
+	r := newRig(t, 3, Config{})
+	topic := r.topic("orders", partition.TopicConfig{Partitions: 3})
+	lists := [][]int32{{3, 1}, {2, 3}, {1, 2, 3}}
+	require.NoError(t, r.server.layout.assign(t.Context(), topic, lists))
+	require.NoError(t, r.server.Close())
+
+	s, err := New(r.store, Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	for id := range int32(3) {
+		_, err := s.AddBroker(BrokerConfig{ID: id + 1, Listeners: []ListenerConfig{{Listener: listen(t)}}})
+		require.NoError(t, err)
+		for i := range lists {
+			at, _ := s.layout.at(topic, int32(i))
+			require.Contains(t, at.replicas, at.leader)
+		}
+	}
+	for i, want := range lists {
+		got, _ := s.layout.at(topic, int32(i))
+		require.ElementsMatch(t, want, got.isr)
+		got.isr = nil
+		require.Equal(t, placed{leader: want[0], replicas: want}, got)
+	}
+	// And so has one that was removed and is added again; replicas that were made by moving a leader stay.
+	require.NoError(t, s.MoveLeader(t.Context(), tpOf("orders", 0), 2))
+	require.NoError(t, s.RemoveBroker(3))
+	_, err = s.AddBroker(BrokerConfig{ID: 3, Listeners: []ListenerConfig{{Listener: listen(t)}}})
+	require.NoError(t, err)
+	for i, want := range [][]int32{{3, 1, 2}, {2, 3}, {1, 2, 3}} {
+		got, _ := s.layout.at(topic, int32(i))
+		require.Equal(t, want, got.replicas)
+	}
+}
+
+// A topic that is deleted past the listener while leaders move keeps no other topic from its new leader.
+func TestADeletedTopicKeepsNoOtherFromItsNewLeader(t *testing.T) {
+	r := newRig(t, 2, Config{})
+	var topics []*partition.Topic
+	for _, name := range []string{"a", "b", "c"} {
+		topic := r.topic(name, partition.TopicConfig{})
+		require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1, 2}}))
+		topics = append(topics, topic)
+	}
+	deleted := false
+	require.NoError(t, r.server.layout.update(t.Context(), func(tp partition.TopicPartition, p placed) placed {
+		if !deleted {
+			deleted = true // after the topics have been looked for, and before their epochs are raised
+			require.NoError(t, r.store.DeleteTopic(t.Context(), "b"))
+		}
+		p.leader = 2
+		return p
+	}))
+	require.Equal(t, int32(2), r.at(topics[0], 0).leader)
+	require.Equal(t, int32(2), r.at(topics[2], 0).leader)
+}
+
+// While a leader moves, the old one lets no fetch wait: nothing would wake it.
+func TestNoFetchWaitsWhileLeadersMove(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	r.topic("orders", partition.TopicConfig{})
+	r.server.layout.moves.Add(1)
+	req := r.fetchOf(0, tpOf("orders", 0))
+	req.MaxWaitMillis = 60_000 // by a clock that stands
+	_, ps := r.fetched(r.session(1), 12, req)
+	require.Equal(t, []int16{codeNone}, []int16{ps[0].ErrorCode})
+	require.Zero(t, r.store.Stats().ParkedFetches)
+}
+
+// Reassignments of different partitions of a topic at the same time leave each with what was asked for.
+func TestReassignmentsAtTheSameTimeAreAllKept(t *testing.T) {
+	r := newRig(t, 2, Config{})
+	topic := r.topic("orders", partition.TopicConfig{Partitions: 16})
+	lists := make([][]int32, 16)
+	for i := range lists {
+		lists[i] = []int32{1}
+	}
+	require.NoError(t, r.server.layout.assign(t.Context(), topic, lists))
+	var wg sync.WaitGroup
+	for i := range int32(16) {
+		wg.Go(func() {
+			s := r.session(1)
+			s.call.ctx = t.Context()
+			if err := s.reassign(&s.call, topic, i, []int32{2}, true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range int32(16) {
+		require.Equal(t, []int32{2}, r.at(topic, i).replicas)
+		require.Equal(t, []int32{2}, r.server.layout.stored(topic.ID())[i])
+	}
 }

@@ -66,15 +66,10 @@ func (s *session) reassign(c *call, t *partition.Topic, i int32, replicas []int3
 	if slices.Equal(replicas, at.replicas) {
 		return nil
 	}
-	var lists [][]int32
-	for j, p := range layout.of(t).partitions {
-		if int32(j) == i {
-			lists = append(lists, slices.Clone(replicas))
-		} else {
-			lists = append(lists, p.replicas)
-		}
-	}
-	return layout.assign(c.ctx, t, lists)
+	return layout.reassign(c.ctx, t, func(now [][]int32) [][]int32 {
+		now[i] = slices.Clone(replicas)
+		return now
+	})
 }
 
 // handleListPartitionReassignments has nothing to list: a reassignment is over when it is answered.

@@ -151,7 +151,7 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 	slices.SortFunc(all, func(a, b *Broker) int { return int(a.id) - int(b.id) })
 	b.running.Store(true)
 	s.members.Store(&all)
-	if err := s.layout.rebalance(context.Background()); err != nil {
+	if err := s.layout.brokerAdded(context.Background(), b.id); err != nil {
 		s.drop(b)
 		return nil, err
 	}

@@ -60,17 +60,12 @@ func (s *session) grow(c *call, t *kmsg.CreatePartitionsRequestTopic, quota muta
 		return err
 	}
 	layout := &s.server.layout
-	var lists [][]int32
-	for _, p := range layout.of(&topic).partitions[:have] {
-		lists = append(lists, p.replicas)
-	}
-	factor := len(lists[0])
+	var more [][]int32
+	factor := len(layout.of(&topic).partitions[0].replicas)
 	if t.Assignment == nil {
-		more, err := s.server.spreadReplicas(int(t.Count-have), min(factor, len(s.server.brokers())))
-		if err != nil {
+		if more, err = s.server.spreadReplicas(int(t.Count-have), min(factor, len(s.server.brokers()))); err != nil {
 			return err
 		}
-		lists = append(lists, more...)
 	}
 	for i, a := range t.Assignment {
 		if err := s.server.checkReplicas(a.Replicas, factor); err != nil {
@@ -79,7 +74,7 @@ func (s *session) grow(c *call, t *kmsg.CreatePartitionsRequestTopic, quota muta
 		if err := s.server.anyRuns(have+int32(i), a.Replicas); err != nil {
 			return err
 		}
-		lists = append(lists, slices.Clone(a.Replicas))
+		more = append(more, slices.Clone(a.Replicas))
 	}
 	if validateOnly {
 		return nil
@@ -90,5 +85,8 @@ func (s *session) grow(c *call, t *kmsg.CreatePartitionsRequestTopic, quota muta
 	if len(s.server.brokers()) == 1 && factor == 1 {
 		return nil
 	}
-	return layout.assign(c.ctx, &topic, lists)
+	return layout.reassign(c.ctx, &topic, func(now [][]int32) [][]int32 {
+		known := now[min(int(t.Count), len(now)):] // by a later request
+		return append(append(now[:have:have], more...), known...)
+	})
 }

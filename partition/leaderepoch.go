@@ -32,6 +32,9 @@ func (s *Store) RaiseLeaderEpochs(ctx context.Context, tps ...TopicPartition) er
 	defer s.admin.Unlock()
 	var changes []Setting
 	for t, parts := range byTopic {
+		if t.deleted.Load() {
+			return fmt.Errorf("raise leader epoch: %w: topic %q", ErrUnknownTopicOrPartition, t.name)
+		}
 		raised := map[int32]int32{}
 		for _, p := range *t.parts.Load() {
 			if n := p.raised.Load(); n > 0 {
