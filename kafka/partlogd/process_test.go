@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,7 +36,8 @@ type process struct {
 	cmd   *exec.Cmd
 	out   *bufio.Reader
 	err   *lockedBuffer
-	facts map[string]string // of the ready file
+	ready string            // the ready file
+	facts map[string]string // in it
 	ended bool
 }
 
@@ -69,14 +71,15 @@ func command(t testing.TB, args ...string) *exec.Cmd {
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
-	if !strings.Contains(strings.Join(args, " "), ".properties") && !strings.Contains(strings.Join(args, " "), "listeners=") {
+	line := strings.Join(args, " ")
+	if serves := !strings.HasPrefix(line, "re"); serves && !strings.Contains(line, ".properties") && !strings.Contains(line, "listeners=") {
 		protocol := "PLAINTEXT"
-		if strings.Contains(strings.Join(args, " "), "--user") {
+		if strings.Contains(line, "--user") {
 			protocol = "SASL_PLAINTEXT"
 		}
 		args = append(args, "--override", "listeners="+protocol+"://127.0.0.1:0")
 	}
-	p := &process{t: t, cmd: command(t, append(args, "--ready-file", ready)...), err: &lockedBuffer{}}
+	p := &process{t: t, ready: ready, cmd: command(t, append(args, "--ready-file", ready)...), err: &lockedBuffer{}}
 	p.cmd.Stderr = p.err
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -88,7 +91,7 @@ func start(t testing.TB, args ...string) *process {
 			p.cmd.Wait()
 		}
 	})
-	line, err := p.out.ReadString('\n')
+	line, err = p.out.ReadString('\n')
 	if err != nil || line != readyMessage+"\n" {
 		p.cmd.Wait()
 		p.ended = true
@@ -118,7 +121,7 @@ func (p *process) wait() int {
 }
 
 func (p *process) client(opts ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(p.facts["bootstrap.servers"], ",")...)}, opts...)...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(p.facts["bootstrap.servers"], ",")...), kgo.RequestTimeoutOverhead(10 * time.Minute)}, opts...)...)
 	require.NoError(p.t, err)
 	p.t.Cleanup(c.Close)
 	return c

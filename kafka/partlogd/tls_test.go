@@ -69,7 +69,7 @@ listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.p
 	// Without a certificate it gets in at the other listener only.
 	anonymous := p.client(kgo.DialTLSConfig(&tls.Config{RootCAs: roots}), kgo.RequestRetries(0))
 	require.Error(t, anonymous.Ping(t.Context()))
-	sasl := portOf(t, p.err.String(), "SASL_SSL")
+	sasl := portOf(p, "SASL_SSL")
 	c, err := kgo.NewClient(kgo.SeedBrokers(sasl), kgo.DialTLSConfig(&tls.Config{RootCAs: roots}), kgo.SASL(plain.Auth{User: "alice", Pass: "secret"}.AsMechanism()))
 	require.NoError(t, err)
 	defer c.Close()
@@ -83,14 +83,18 @@ listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.p
 	require.Equal(t, exitOK, p.end(sigterm))
 }
 
-// portOf finds in what partlogd tells where a listener is.
-func portOf(t testing.TB, told, listener string) string {
-	var address string
-	for line := range strings.SplitSeq(told, "\n") {
-		if _, err := fmt.Sscanf(line, "partlogd: broker 1: "+listener+", clients are told %s", &address); err == nil {
-			return address
+// portOf waits until partlogd has told where a listener is: what it writes comes to us a little later.
+func portOf(p *process, listener string) string {
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		told := p.err.String()
+		for line := range strings.SplitAfterSeq(told, "\n") {
+			var address string
+			if _, err := fmt.Sscanf(line, "partlogd: broker 1: "+listener+", clients are told %s", &address); err == nil && strings.HasSuffix(line, "\n") {
+				return address
+			}
+		}
+		if time.Since(begun) > 20*time.Minute {
+			p.t.Fatalf("no %s in %s", listener, told)
 		}
 	}
-	t.Fatalf("no %s in %s", listener, told)
-	return ""
 }
