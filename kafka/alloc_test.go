@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 // What a Produce and a Fetch cost does not depend on how many records they carry: a thousand are a few allocations more
 // than one at the very most, for buffers that grow once.
 func TestRecordsCostNoAllocations(t *testing.T) {
+	const rounds = 5
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{MaxMessageBytes: 1 << 20})
 	s := r.session(1)
@@ -20,12 +22,16 @@ func TestRecordsCostNoAllocations(t *testing.T) {
 		req.SetVersion(version)
 		frame := kmsg.NewRequestFormatter().AppendRequest(nil, req, 7)[4:]
 		buf := make([]byte, len(frame))
-		return testing.AllocsPerRun(50, func() {
-			copy(buf, frame) // the store stamps the batch in place
-			reply, err := s.Frame(t.Context(), buf)
-			require.NoError(t, err)
-			reply.Release()
-		})
+		least := math.Inf(1) // what others in the process allocate meanwhile counts as well
+		for range rounds {
+			least = min(least, testing.AllocsPerRun(50, func() {
+				copy(buf, frame) // the store stamps the batch in place
+				reply, err := s.Frame(t.Context(), buf)
+				require.NoError(t, err)
+				reply.Release()
+			}))
+		}
+		return least
 	}
 	values := make([]string, 1000)
 	one, many := records(batch.Options{}, "value"), records(batch.Options{}, values...)
@@ -33,5 +39,5 @@ func TestRecordsCostNoAllocations(t *testing.T) {
 	require.LessOrEqual(t, ask(12, produceOf("orders", 0, -1, many)), few+10)
 
 	few = ask(12, r.fetchOf(0, tpOf("orders", 0)))
-	require.LessOrEqual(t, ask(12, r.fetchOf(51, tpOf("orders", 0))), few+10)
+	require.LessOrEqual(t, ask(12, r.fetchOf(rounds*51, tpOf("orders", 0))), few+10)
 }

@@ -181,7 +181,7 @@ func TestTheSameBrokerHasNoDifferences(t *testing.T) {
 	found, err := kafkatest.Compare(bound(t), all, kafkatest.CompareConfig{Dial: dialTo(other.Addrs()[0])})
 	require.NoError(t, err)
 	require.Empty(t, found)
-	other.Assert(t).Records("orders", 2)
+	is(t, other).Records("orders", 2)
 }
 
 func TestDifferencesAreToldFieldByField(t *testing.T) {
