@@ -92,7 +92,7 @@ func (s *session) describePartitions(name string, from int32, left *int32) (kmsg
 	out.TopicID, out.IsInternal = t.ID(), t.Info().Internal
 	out.AuthorizedOperations = s.authorizedOperations(resourceTopic, name)
 	places := s.server.layout.of(&t)
-	for i := from; i < t.Partitions(); i++ {
+	for i := from; int(i) < len(places.partitions); i++ { // the topic may have grown since
 		if *left == 0 {
 			return out, i
 		}
