@@ -215,6 +215,7 @@ func (m *message) normalised() string {
 	switch req := req.(type) {
 	case *kmsg.ApiVersionsRequest:
 		req.ClientSoftwareName, req.ClientSoftwareVersion = "", ""
+		req.ClusterID, req.NodeID = nil, -1 // whom the client means: it may ask any broker first (KIP-1242)
 	case *kmsg.SASLAuthenticateRequest:
 		req.SASLAuthBytes = nil
 	case *kmsg.FetchRequest:
