@@ -67,6 +67,11 @@ func TestExactlyOnceOverACluster(t *testing.T) {
 				moved += move(ctx, t, cluster, g, round, records-moved)
 			}
 			require.Equal(t, records, moved)
+			for ended := false; !ended; { // which is answered before the markers are written
+				d, err := txn.Describe(ctx, cluster, "mover")
+				require.NoError(t, err)
+				ended = d.State == txn.CompleteCommit || d.State == txn.CompleteAbort
+			}
 			seen := make(map[string]int)
 			c, err := consumer.Assign(ctx, cluster, []consumer.Assignment{
 				{TopicPartition: partition.TopicPartition{Topic: "to", Partition: 0}, Until: consumer.UntilEnd()},
