@@ -51,6 +51,18 @@ func TestAHostsAssignorIsHeldToItsPromises(t *testing.T) {
 	require.NoError(t, checkAssignment(fixedAssignor{}, false, cluster, members, fixedAssignor{"b": {at(0)}}))
 }
 
+// No bytes at all are an error to Kafka's clients; an assignment without partitions is not.
+func TestWhoGetsNothingGetsAnEmptyAssignment(t *testing.T) {
+	g := &ConsumerGroup{config: Config{Assignors: []Assignor{fixedAssignor{}}}}
+	told := Subscription{}
+	assignments, _, err := g.Assign(t.Context(), JoinResult{Protocol: "fixed", Members: []MemberMetadata{
+		{MemberID: "left out", Metadata: told.Append(nil)}, {MemberID: "unreadable", Metadata: []byte{1}},
+	}})
+	require.NoError(t, err)
+	empty := Assignment{}
+	require.Equal(t, map[string][]byte{"left out": empty.Append(nil), "unreadable": empty.Append(nil)}, assignments)
+}
+
 func TestTheGroupRebalancesCooperativelyIfAllItsAssignorsDo(t *testing.T) {
 	owned := []partition.TopicPartition{{Topic: "t", Partition: 3}}
 	subscription := Subscription{Topics: []string{"t"}, Owned: owned, Generation: 7}

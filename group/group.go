@@ -120,9 +120,9 @@ func (g *ConsumerGroup) Assign(ctx context.Context, r JoinResult) (assignments m
 		return nil, nil, fmt.Errorf("assign partitions of group %q: %w", g.id, err)
 	}
 	assignments = make(map[string][]byte, len(r.Members))
-	for id, tps := range divided {
-		a := Assignment{Partitions: tps}
-		assignments[id] = a.Append(nil)
+	for _, m := range r.Members { // also who gets nothing: no bytes at all are no assignment to Kafka's clients
+		a := Assignment{Partitions: divided[m.MemberID]}
+		assignments[m.MemberID] = a.Append(nil)
 	}
 	return assignments, partitions, nil
 }
