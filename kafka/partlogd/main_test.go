@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,17 +12,6 @@ import (
 
 	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 )
-
-func TestTheFirstSignalEndsTheContextAndTheSecondTheProcess(t *testing.T) {
-	codes := make(chan int, 1)
-	ctx, stop := untilSignal(context.Background(), func(code int) { codes <- code })
-	defer stop()
-	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
-	<-ctx.Done()
-	require.Empty(t, codes)
-	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
-	require.Equal(t, exitAtOnce, <-codes)
-}
 
 func TestErrorsHaveTheirExitCodes(t *testing.T) {
 	for _, c := range []struct {
