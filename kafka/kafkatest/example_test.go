@@ -20,8 +20,7 @@ func Example() {
 		return
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+	ctx := context.Background()
 
 	lost := c.Inject(kafkatest.Rule{API: "Produce", Topic: "orders", Times: 1, Apply: true, Close: true})
 
