@@ -226,15 +226,15 @@ func unlimitedAt(n int) int {
 	return n
 }
 
-// halt ends listeners and connections, gracefully while ctx, if there is one, has not ended.
-func (b *Broker) halt(ctx context.Context) error {
+// halt ends listeners and connections, after before, if there is one.
+func (b *Broker) halt(before func(*wire.Server) error) error {
 	b.running.Store(false)
 	if b.wire == nil {
 		return nil
 	}
 	var err error
-	if ctx != nil {
-		err = b.wire.Shutdown(ctx)
+	if before != nil {
+		err = before(b.wire)
 	}
 	err = errors.Join(err, b.wire.Close())
 	b.accepting.Wait()

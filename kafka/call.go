@@ -29,8 +29,6 @@ type call struct {
 	quiet bool
 	// closing, if not nil, ends the connection once the answer has been written.
 	closing error
-	// arrived is when the frame had been read.
-	arrived time.Time
 }
 
 // handler answers one request. An error closes the connection without an answer and is its reason.

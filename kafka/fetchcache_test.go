@@ -51,7 +51,7 @@ func TestFetchSessionTellsWhatHasChanged(t *testing.T) {
 		require.NotEmpty(t, ps[0].RecordBatches)
 
 		// From another connection, with an offset moved on and a partition more.
-		resp, ps = r.fetched(r.session(1), v, r.sessionFetch(id, 3, 1, tpOf("a", 1)))
+		_, ps = r.fetched(r.session(1), v, r.sessionFetch(id, 3, 1, tpOf("a", 1)))
 		require.Empty(t, ps)
 		r.fill("a", 0, 1)
 		r.fill("a", 1, 1)

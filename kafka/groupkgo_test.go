@@ -29,7 +29,6 @@ type crowd struct {
 	changed *sync.Cond
 	seen    map[string]int // values, how often
 	owned   map[*crowdMember]map[int32]bool
-	lost    int // assignments lost and not revoked
 }
 
 type crowdMember struct {

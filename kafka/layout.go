@@ -41,8 +41,6 @@ type placed struct {
 	leader   int32   // -1: none of the in-sync replicas runs
 	replicas []int32 // the first is preferred
 	isr      []int32
-	adding   []int32 // of a reassignment, which is over at once; always empty
-	removing []int32
 }
 
 // The topics of coordinators.

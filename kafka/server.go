@@ -260,13 +260,16 @@ func (s *Server) topicOf(tp partition.TopicPartition) (*partition.Topic, error) 
 
 // Shutdown ends the server gracefully: no connection is accepted any more, requests that wait answer with what there is,
 // and those in hand are finished until ctx ends. Then it is Close. The first error is returned.
-func (s *Server) Shutdown(ctx context.Context) error { return s.end(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	return s.end(func(w *wire.Server) error { return w.Shutdown(ctx) })
+}
 
 // Close ends the server at once: listeners and connections are closed, requests in hand come to their end in the store, and
 // their answers are lost. It waits for the connections, as Broker.Stop does. The store stays open. Later calls do nothing.
 func (s *Server) Close() error { return s.end(nil) }
 
-func (s *Server) end(ctx context.Context) error {
+// end closes all brokers, after before.
+func (s *Server) end(before func(*wire.Server) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -276,7 +279,7 @@ func (s *Server) end(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.brokers()))
 	for i, b := range s.brokers() {
-		wg.Go(func() { errs[i] = b.halt(ctx) })
+		wg.Go(func() { errs[i] = b.halt(before) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

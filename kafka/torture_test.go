@@ -156,7 +156,7 @@ func (x *torture) produce(id string, ticks <-chan struct{}) map[string][]int {
 func (x *torture) copyInTransactions(ctx context.Context, id string, rounds int) {
 	for n := 0; ctx.Err() == nil && (rounds == 0 || n < rounds); {
 		s, err := kgo.NewGroupTransactSession(append(append([]kgo.Opt(nil), x.opts...), kgo.TransactionalID(id), kgo.ConsumerGroup("copiers"),
-			kgo.ConsumeTopics("orders"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.RequireStableFetchOffsets())...)
+			kgo.ConsumeTopics("orders"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.Balancers(kgo.CooperativeStickyBalancer()))...)
 		if err != nil {
 			x.Errorf("%s: %v", id, err)
 			return

@@ -140,7 +140,7 @@ func TestGroupTransactSessionsAreExactlyOnceInEveryEra(t *testing.T) {
 			run := func(i int, rounds int) {
 				s, err := kgo.NewGroupTransactSession(append(unshaken[:len(unshaken):len(unshaken)], kgo.SeedBrokers(addr), kgo.MaxVersions(versions), kgo.TransactionalID(fmt.Sprint("x", i)), unhurried,
 					kgo.ConsumerGroup("g"), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-					kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.RequireStableFetchOffsets(), kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond), kgo.SessionTimeout(10*time.Minute), kgo.RebalanceTimeout(10*time.Minute))...)
+					kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(50*time.Millisecond), kgo.SessionTimeout(10*time.Minute), kgo.RebalanceTimeout(10*time.Minute))...)
 				if err != nil {
 					t.Error(err)
 					return

@@ -64,7 +64,7 @@ func TestAGroupIsStableAndItsLagZeroWhenItsMembersHaveCommitted(t *testing.T) {
 			is := is(t, c)
 			ctx := bound(t)
 			if proto == "consumer" {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)
+				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //lint:ignore SA1029 so franz-go asks for it
 			}
 			opts := []kgo.Opt{kgo.ConsumerGroup("billing"), kgo.DisableAutoCommit(), kgo.WithContext(ctx), kgo.ClientID("biller")}
 			k := reader(t, c, "orders", opts...)

@@ -249,7 +249,7 @@ func (r *Rule) UnmarshalJSON(b []byte) error {
 	if j.Error != "" {
 		code, ok := ErrorCode(j.Error)
 		if !ok {
-			return fmt.Errorf("Kafka has no error %q", j.Error)
+			return fmt.Errorf("no error of Kafka is called %q", j.Error)
 		}
 		r.Error = code
 	}

@@ -149,7 +149,7 @@ func (o *options) addTopics(s string) error {
 		parts := strings.Split(strings.TrimSpace(item), ":")
 		t := kafka.NewTopic{Name: parts[0]}
 		if len(parts) > 3 || t.Name == "" {
-			return fmt.Errorf("%q: want NAME:PARTITIONS[:REPLICATION],...", item)
+			return fmt.Errorf("%q: want NAME:PARTITIONS[:REPLICATION], and more behind commas", item)
 		}
 		if len(parts) > 1 {
 			n, err := strconv.ParseInt(parts[1], 10, 32)

@@ -88,12 +88,6 @@ func (f *flags) noWords() error {
 	return nil
 }
 
-// given tells whether a flag is on the command line.
-func (f *flags) given(name string) (given bool) {
-	f.Visit(func(fl *flag.Flag) { given = given || fl.Name == name })
-	return given
-}
-
 // list is a flag that may be repeated, or has several values with commas between.
 type list []string
 
