@@ -148,8 +148,8 @@ public class Smoke {
         ConsumerGroupDescription d = get(admin.describeConsumerGroups(List.of(name)).all()).get(name);
         check(protocol + ": members", d.members().size(), 2);
         check(protocol + ": type", d.type().toString().toLowerCase(), protocol);
-        one.commitSync();
-        two.commitSync();
+        commit(one, first);
+        commit(two, second);
         one.close();
         until(protocol + ": the other has all", () -> two.assignment().size() == 6, second);
         two.close();
@@ -168,6 +168,20 @@ public class Smoke {
         get(admin.alterConsumerGroupOffsets(name, Map.of(new TopicPartition("jobs", 0), new OffsetAndMetadata(1))).all());
         get(admin.deleteConsumerGroupOffsets(name, Set.of(new TopicPartition("jobs", 1))).all());
         get(admin.deleteConsumerGroups(List.of(name)).all());
+    }
+
+    /** Commits what c has read, when no rebalance is under way any more. */
+    static void commit(Consumer<?, ?> c, Runnable poll) {
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
+        while (true) {
+            try {
+                c.commitSync();
+                return;
+            } catch (org.apache.kafka.common.errors.RebalanceInProgressException | CommitFailedException e) {
+                if (System.nanoTime() > end) throw e;
+                poll.run();
+            }
+        }
     }
 
     static long position(Consumer<?, ?> c) {

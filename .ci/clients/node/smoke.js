@@ -46,7 +46,7 @@ async function produce(k, topic, messages, compression = CompressionTypes.None, 
 
 // member is a consumer that remembers what it has seen and how much it owns.
 async function member(k, topic, groupId, conf = {}) {
-  const m = { seen: [], owned: 0, c: k.consumer({ groupId, heartbeatInterval: 300, maxWaitTimeInMs: 100, ...conf }) };
+  const m = { seen: [], owned: 0, c: k.consumer({ groupId, heartbeatInterval: 300, maxWaitTimeInMs: 100, sessionTimeout: 45000, ...conf }) };
   m.c.on(m.c.events.GROUP_JOIN, (e) => { m.owned = (e.payload.memberAssignment[topic] || []).length; });
   await m.c.connect();
   await m.c.subscribe({ topic, fromBeginning: true });

@@ -29,7 +29,7 @@ async def produce(topic, rs, **conf):
 
 
 async def consumer(topic, group, **conf):
-    c = AIOKafkaConsumer(topic, **{**BASE, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False, **conf})
+    c = AIOKafkaConsumer(topic, **{**BASE, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False, "session_timeout_ms": 45000, **conf})
     await c.start()
     return c
 

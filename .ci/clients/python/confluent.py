@@ -1,7 +1,7 @@
 """confluent-kafka-python: librdkafka 2 as its users drive it."""
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, ElectionType, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka import admin as ak
 from smoke import BOOTSTRAP, CA, PATIENCE, SASL, TLS, check, records, until
 
@@ -65,6 +65,22 @@ def position(c):
     return sum(max(p.offset, 0) for p in c.position(c.assignment()))
 
 
+def commit(c, poll):
+    """Commits what c has read, when no rebalance is under way any more."""
+    done = []
+
+    def step():
+        try:
+            c.commit(asynchronous=False)
+            done.append(True)
+        except KafkaException as e:
+            if e.args[0].code() not in (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH):
+                raise
+            poll(c)
+
+    until("committed", lambda: done, step)
+
+
 bystander = Consumer({**BASE, "group.id": "bystander"})
 
 
@@ -91,8 +107,8 @@ def group(protocol):
     check(f"{protocol}: all read", {m.key() for m in start} <= set(seen), True)
     for f in a.describe_consumer_groups([name]).values():
         check(f"{protocol}: members described", len(f.result(PATIENCE).members), 2)
-    one.commit(asynchronous=False)
-    two.commit(asynchronous=False)
+    commit(one, poll)
+    commit(two, poll)
     one.close()
     until(f"{protocol}: the other has all", lambda: len(two.assignment()) == 6, lambda: poll(two))
     two.close()

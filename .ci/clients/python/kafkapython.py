@@ -17,7 +17,7 @@ def produce(topic, rs, **conf):
 
 
 def consumer(group, **conf):
-    return KafkaConsumer(**{**BASE, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False, **conf})
+    return KafkaConsumer(**{**BASE, "group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False, "session_timeout_ms": 45000, **conf})
 
 
 def poll(c, into):

@@ -4,12 +4,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -154,8 +156,14 @@ func group(adm *kadm.Client) {
 	Until("read to the end", func() bool { return one.position()+two.position() == 300 }, both)
 	Check("all read", len(seen), 300)
 	Check("members", len(Got(adm.DescribeGroups(Patiently(), "workers"))["workers"].Members), 2)
-	Must(one.CommitUncommittedOffsets(Patiently()))
-	Must(two.CommitUncommittedOffsets(Patiently()))
+	for _, m := range []*member{one, two} {
+		var err error
+		Until("committed", func() bool { // not while a rebalance is under way
+			err = m.CommitUncommittedOffsets(Patiently())
+			return !errors.Is(err, kerr.RebalanceInProgress) && !errors.Is(err, kerr.IllegalGeneration)
+		}, func() { m.poll(seen) })
+		Must(err)
+	}
 	one.Close()
 	Until("the other has all", func() bool { return two.owns() == 6 }, func() { two.poll(seen) })
 	two.Close()
