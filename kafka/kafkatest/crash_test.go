@@ -55,7 +55,8 @@ func TestAttachedClientsGoOnAfterACrash(t *testing.T) {
 // What was acknowledged is there, whatever the disk has lost; what was not synced may be gone.
 func TestAPowerLossTakesWhatWasNotSynced(t *testing.T) {
 	lost := false
-	for seed := range uint64(8) {
+	for seed := uint64(0); !lost; seed++ { // a seed may lose nothing
+		require.Less(t, seed, uint64(500))
 		c := kafkatest.New(t, kafkatest.Topic("durable", 1), kafkatest.TopicConfig("fast", partition.TopicConfig{Partitions: 1, Sync: partition.SyncNever}),
 			kafkatest.FaultyDisk(), kafkatest.Seed(seed+1))
 		k := client(t, c)
@@ -73,7 +74,6 @@ func TestAPowerLossTakesWhatWasNotSynced(t *testing.T) {
 		}
 		lost = lost || len(fast) < len(want)
 	}
-	require.True(t, lost, "no seed of eight has lost anything")
 }
 
 func TestPowerIsLostOnlyOnADiskThatRemembers(t *testing.T) {
