@@ -33,7 +33,8 @@
 // AlterReplicaLogDirs and UnregisterBroker; delegation tokens answer DELEGATION_TOKEN_AUTH_DISABLED. Errors, their order, and
 // what old versions are told instead are the Java broker's. A request outside of the advertised ranges closes its connection,
 // with a reason in Events.ConnectionClosed; only ApiVersions answers any version. Record batches are of format 2; message sets
-// of formats 0 and 1 are refused (INVALID_RECORD), as by Kafka 4.
+// of formats 0 and 1 are refused (INVALID_RECORD), as by Kafka 4. What is answered otherwise than by Apache Kafka 4.1.2 is
+// listed, with reasons, in DIFFERENCES.md.
 //
 // Where it is kinder than Kafka: a topic that a metadata request creates is there in the answer; a commit or an abort of a
 // transaction waits for its predecessor's end, up to a second, before it is told CONCURRENT_TRANSACTIONS.

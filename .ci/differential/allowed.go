@@ -1,0 +1,32 @@
+package main
+
+import "regexp"
+
+// allowance is an entry of kafka/DIFFERENCES.md: the fields that it is about and what each broker may say.
+type allowance struct {
+	id                   string
+	path, kafka, partlog *regexp.Regexp
+}
+
+func may(id, path, kafka, partlog string) allowance {
+	full := func(s string) *regexp.Regexp { return regexp.MustCompile(`^(?s:` + s + `)$`) }
+	return allowance{id, full(path), full(kafka), full(partlog)}
+}
+
+var allowed = []allowance{
+	may("error-text", `.*\.(ErrorMessage|ErrMessage)`, `.*`, `.*`),
+	may("config-documentation", `DescribeConfigs\.Resources\.Configs\.Documentation`, `.*`, `.*`),
+	may("txn-start-time", `DescribeTransactions\.TransactionStates\.StartTimestamp`, `0`, `-1`),
+	may("static-leader", `JoinGroup\.LeaderID`, `i-ID`, ``),
+	may("txn-not-added", `Produce\.Topics\.Partitions\.LogStartOffset`, `-1`, `\d+`),
+}
+
+// allow returns the id of the entry that lets a difference be, or nothing.
+func allow(d difference) string {
+	for _, a := range allowed {
+		if a.path.MatchString(d.path) && a.kafka.MatchString(d.kafka) && a.partlog.MatchString(d.partlog) {
+			return a.id
+		}
+	}
+	return ""
+}
