@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -38,16 +39,11 @@ type mixLedger struct {
 }
 
 func (l *mixLedger) clone() *mixLedger {
-	c := *l
 	l.txns.mu.Lock()
-	c.records = slices.Clone(l.records)
-	c.last, c.lastAt = map[TopicPartition][]byte{}, map[TopicPartition]Offset{}
-	for tp, b := range l.last {
-		c.last[tp], c.lastAt[tp] = b, l.lastAt[tp]
-	}
+	c := &mixLedger{records: slices.Clone(l.records), last: maps.Clone(l.last), lastAt: maps.Clone(l.lastAt)}
 	l.txns.mu.Unlock()
 	c.txns = l.txns.clone()
-	return &c
+	return c
 }
 
 // change tells the ledger of something in one piece.
