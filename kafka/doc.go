@@ -65,8 +65,9 @@
 //
 // # Compared
 //
-// kfake (franz-go) is a broker in Go for tests, in memory or with a data directory: it starts as fast and is smaller; it does
-// not survive a crash with what it has acknowledged, has one coordinator state for all, and knows no ACLs or quotas.
+// kfake (franz-go) is a broker in Go for tests, in memory or with a data directory, which it can sync at each write. It starts a
+// little faster, is smaller, has access rules, SASL, faults by rule, and share groups, which are not here. Its files are its own, its
+// quotas are stored and not enforced, and it is no store for a service.
 // testcontainers run a real Kafka, which is the last word, in seconds and gigabytes; so do .ci's differential runs of this
 // package. librdkafka's mock broker is for librdkafka's own tests: few APIs, no groups to speak of, nothing stored.
 package kafka
