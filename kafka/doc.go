@@ -69,5 +69,6 @@
 // little faster, is smaller, has access rules, SASL, faults by rule, and share groups, which are not here. Its files are its own, its
 // quotas are stored and not enforced, and it is no store for a service.
 // testcontainers run a real Kafka, which is the last word, in seconds and gigabytes; so do .ci's differential runs of this
-// package. librdkafka's mock broker is for librdkafka's own tests: few APIs, no groups to speak of, nothing stored.
+// package. librdkafka's mock cluster is made for tests of librdkafka and what is built on it: what producers, groups and
+// transactions need, little administration, records in memory.
 package kafka
