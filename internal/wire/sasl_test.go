@@ -2,8 +2,13 @@ package wire
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"hash"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,6 +140,56 @@ func TestScramTellsUnknownUsersNoSoonerThanWrongPasswords(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(a[len(a)-37:]), string(b[len(b)-37:]), "its salt stays the same")
 	}
+}
+
+// librdkafka before 2.6.1 puts its own nonce before the server's once more (librdkafka#4895), and proves the message that has it.
+// Apache Kafka let that pass until CVE-2024-56128; now it compares all of the nonce, as RFC 5802 has it.
+func TestScramRefusesANonceThatOnlyEndsWithTheServersAsKafkaDoes(t *testing.T) {
+	for _, mechanism := range scramMechanisms {
+		salt := []byte("salt of alice")
+		credential, err := NewScramCredential(mechanism, "pencil", salt, MinScramIterations)
+		require.NoError(t, err)
+		m, err := Scram(mechanism, func(string) (ScramCredential, bool) { return credential, true })
+		require.NoError(t, err)
+		hash, err := scramHash(mechanism)
+		require.NoError(t, err)
+		salted, err := pbkdf2.Key(hash, "pencil", salt, MinScramIterations, hash().Size())
+		require.NoError(t, err)
+		for quirk, accepted := range map[string]bool{"": true, "mine": false, "x": false} {
+			e := m.Start()
+			answer, _, err := e.Step([]byte("n,,n=alice,r=mine"))
+			require.NoError(t, err)
+			nonce, _, _ := strings.Cut(strings.TrimPrefix(string(answer), "r="), ",")
+			require.True(t, strings.HasPrefix(nonce, "mine") && len(nonce) > len("mine")+16)
+			final := "c=biws,r=" + quirk + nonce
+			_, done, err := e.Step([]byte(final + ",p=" + scramProof(hash, salted, "n=alice,r=mine,"+string(answer)+","+final)))
+			require.Equal(t, accepted, done, quirk)
+			if accepted {
+				require.NoError(t, err)
+				require.Equal(t, "alice", e.User())
+				continue
+			}
+			failure, ok := errors.AsType[*AuthenticationError](err)
+			require.True(t, ok)
+			require.Equal(t, "Authentication failed during authentication due to invalid credentials with SASL mechanism "+mechanism, failure.Message)
+			require.Empty(t, e.User())
+		}
+	}
+}
+
+// scramProof is what a client that knows a salted password proves a conversation with (RFC 5802, chapter 3).
+func scramProof(hash func() hash.Hash, salted []byte, conversation string) string {
+	sign := func(key []byte, text string) []byte {
+		mac := hmac.New(hash, key)
+		mac.Write([]byte(text))
+		return mac.Sum(nil)
+	}
+	client := sign(salted, "Client Key")
+	stored := hash()
+	stored.Write(client)
+	proof := make([]byte, len(client))
+	subtle.XORBytes(proof, client, sign(stored.Sum(nil), conversation))
+	return base64.StdEncoding.EncodeToString(proof)
 }
 
 func TestMechanismsRefuseWhatTheyCannotReadAndOtherIdentities(t *testing.T) {
