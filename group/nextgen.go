@@ -45,6 +45,10 @@ type ConsumerHeartbeatRequest struct {
 	Topics []string
 	// Regex subscribes to the topics whose whole name it matches, in RE2's syntax. Nil: unchanged; empty: none.
 	Regex *string
+	// Describable reports whether whoever sends the heartbeat may describe a topic: regular expressions of the group that are
+	// resolved because of it do not stand for topics that he may not (KAFKA-18813). It is called before
+	// ConsumerGroupHeartbeat returns, with no lock held. Nil: every topic. A broker that is asked over the wire knows by itself.
+	Describable func(topic string) bool
 	// Assignor is the server assignor that the member is for. Empty: unchanged; the group's choice is the vote of its
 	// members, else the first of the configured ones.
 	Assignor string

@@ -226,7 +226,7 @@ func (s *consumerSim) turn(m *simConsumer) {
 	} else if s.random.IntN(2) == 0 {
 		r.Owned = m.owned.clone()
 	}
-	topics := s.look(topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: true, joins: r.MemberEpoch == JoinGroupEpoch})
+	topics := s.look(wantedBy(r))
 	s.ask(m, "heartbeat", func(call callID) event { return consumerHeartbeatEvent{call, m.id, topics, r} })
 }
 

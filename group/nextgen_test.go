@@ -24,6 +24,7 @@ import (
 //	                                          a new group; what it writes is in the log at once unless it is slow
 //	topics t=4 u=2 v                          there are these topics; v is no more; t=4/new is another one of that name
 //	heartbeat A epoch=0 [topics=(t,u)] [regex=R] [owned=(t-0,t-1)] [rebalance=D] [instance=I] [rack=R] [assignor=A]
+//	          [may-not-describe=(t,u)]
 //	                                          when joining, owned is () and rebalance 60s; else what is not said is unchanged
 //	join A [new] [local] [require-id] [instance=I] [topics=(t)] [owned=(t-0)] [protocols=(range)] [session=D]
 //	sync A gen=1 [instance=I]                 of classic members, as join and the next two
@@ -103,17 +104,19 @@ func (s *consumerStory) image(names []string, all bool) *topicImage {
 
 // look does what the shell does before a request.
 func (s *consumerStory) look(w topicsWanted) *topicImage {
-	names, all, need := s.m.topicsNeeded(s.now, w)
+	look, need := s.m.topicsNeeded(s.now, w)
 	if !need {
 		return nil
 	}
-	return s.image(names, all)
+	i := s.image(look.names, look.all)
+	i.resolve(look, w.describable)
+	return i
 }
 
 // heartbeat is a member's request through the shell.
 func (s *consumerStory) heartbeat(what string, r ConsumerHeartbeatRequest) callID {
 	e := consumerHeartbeatEvent{call: s.call(what), newMemberID: "made-up", ConsumerHeartbeatRequest: r}
-	e.topics = s.look(topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: r.MemberEpoch >= JoinGroupEpoch, joins: r.MemberEpoch == JoinGroupEpoch})
+	e.topics = s.look(wantedBy(r))
 	s.step(e)
 	return e.call
 }
@@ -215,6 +218,9 @@ func (s *consumerStory) run(t *testing.T, d *datadriven.TestData) {
 		}
 		if d.HasArg("owned") {
 			r.Owned = s.partitions(list("owned", nil))
+		}
+		if hidden := list("may-not-describe", nil); hidden != nil {
+			r.Describable = func(topic string) bool { return !slices.Contains(hidden, topic) }
 		}
 		s.heartbeat("heartbeat "+name(0), r)
 	case "join":

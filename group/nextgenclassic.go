@@ -90,7 +90,7 @@ func (n *nextgen) tryJoin(e joinEvent) error {
 		updated.clientHost = localHost(n.m.config.incarnation)
 	}
 	updated.classic = &classicMember{session: e.SessionTimeout, protocols: e.Protocols}
-	n.subscribe(&before, &updated, before.regex != "", because("member "+id+" joined or has another subscription", e.Reason))
+	n.subscribe(&before, &updated, nil, before.regex != "", because("member "+id+" joined or has another subscription", e.Reason))
 	owned := append([]TopicIDPartitions{}, n.topics.byTopicID(subscription.Owned)...)
 	now := n.reconcile(id, owned)
 

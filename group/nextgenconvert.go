@@ -70,7 +70,7 @@ func (m *machine) upgrade(e consumerHeartbeatEvent) error {
 		return fmt.Errorf("%w: it is a classic group, and too large for an upgrade", ErrGroupIDNotFound)
 	}
 	// The request may have waited for the end of another consumer group, and the shell have looked for that one.
-	if names, _, _ := m.topicsNeeded(m.now, topicsWanted{names: e.Topics, joins: true}); !e.topics.covers(names) {
+	if look, _ := m.topicsNeeded(m.now, topicsWanted{names: e.Topics, joins: true}); !e.topics.covers(look.names) {
 		return errLookAgain
 	}
 	n, err := m.upgraded(e.topics)

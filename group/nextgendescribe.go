@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// topicsNeeded says what the shell is to look at before an event: these topics, or all of them; need is false if the group
-// knows enough.
-func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, all, need bool) {
+// topicsNeeded says what the shell is to look at before an event; need is false if the group knows enough.
+func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (look topicsLook, need bool) {
 	n := m.next
 	if n == nil {
 		if !w.joins {
-			return nil, false, false
+			return topicsLook{}, false
 		}
-		names = slices.Clone(w.names)
+		names := slices.Clone(w.names)
 		for _, member := range m.members { // the group may be made of them
 			for _, p := range member.protocols {
 				if s, err := DecodeSubscription(p.Metadata); err == nil {
@@ -30,21 +29,29 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 				}
 			}
 		}
-		return names, w.regex != nil && *w.regex != "", true
+		return w.first(names), true
 	}
 	if w.names == nil && w.regex == nil && !w.joins && now.Sub(n.looked) < min(n.config.MetadataInterval, regexInterval) {
-		return nil, false, false
+		return topicsLook{}, false
 	}
-	regexes := w.regex != nil && *w.regex != ""
-	unresolved := regexes && n.live.regexes[*w.regex] == nil
-	for _, member := range n.live.members {
-		if member.regex != "" {
-			regexes = true
-			unresolved = unresolved || n.live.regexes[member.regex] == nil
+	if w.resolves {
+		regexes := make(map[string]bool)
+		if w.regex != nil && *w.regex != "" {
+			regexes[*w.regex] = true
 		}
-	}
-	if unresolved || regexes && w.heartbeat && now.Sub(n.lookedAt) >= regexInterval {
-		return nil, true, true
+		for _, member := range n.live.members {
+			if member.regex != "" {
+				regexes[member.regex] = true
+			}
+		}
+		unresolved := false
+		for regex := range regexes {
+			unresolved = unresolved || n.live.regexes[regex] == nil
+		}
+		if unresolved || len(regexes) > 0 && now.Sub(n.lookedAt) >= regexInterval {
+			due := unresolved || now.Sub(n.resolvedAt) > n.config.RegexRefreshInterval
+			return topicsLook{all: true, regexes: slices.Sorted(maps.Keys(regexes)), due: due, since: n.resolved}, true
+		}
 	}
 	subscribed := n.known()
 	need = w.heartbeat && now.Sub(n.looked) >= n.config.MetadataInterval
@@ -52,7 +59,7 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (names []string, a
 		need = need || !subscribed[name]
 		subscribed[name] = true
 	}
-	return slices.Collect(maps.Keys(subscribed)), false, need
+	return topicsLook{names: slices.Collect(maps.Keys(subscribed))}, need
 }
 
 // known are the topics that the group must know of: those that are subscribed to, and those of which somebody still has

@@ -117,7 +117,7 @@ func (n *nextgen) heartbeat(e consumerHeartbeatEvent) error {
 	}
 	updated.clientID, updated.clientHost, updated.classic = e.ClientID, e.ClientHost, nil
 
-	n.subscribe(&before, &updated, n.live.epoch == 0, "member "+id+" joined or has another subscription")
+	n.subscribe(&before, &updated, e.topics, n.live.epoch == 0, "member "+id+" joined or has another subscription")
 	now := n.reconcile(id, e.Owned)
 	n.alive(now)
 	if before.classic != nil { // it has changed its protocol
@@ -206,14 +206,15 @@ func (n *nextgen) replace(old, by *consumerMember) {
 }
 
 // subscribe takes a member's new subscription, and lets the group have another epoch and another target if that
-// changes anything, or if its topics have changed.
-func (n *nextgen) subscribe(before, updated *consumerMember, bump bool, reason string) {
+// changes anything, or if its topics have changed. seen is what the shell has looked at for the sake of this very event, nil if
+// it has not: expressions are resolved by the rights of whose event it is.
+func (n *nextgen) subscribe(before, updated *consumerMember, seen *topicImage, bump bool, reason string) {
 	changed := n.live.members[updated.id] == nil || !before.sameSubscription(updated)
 	if changed {
 		n.change(subscriptionChange(updated))
 		bump = bump || !slices.Equal(before.topics, updated.topics)
 	}
-	if (changed || n.unseen) && n.resolve(before.regex, updated.regex) && !bump {
+	if (changed || n.unseen) && n.resolve(before.regex, updated.regex, seen) && !bump {
 		bump = true
 		if before.regex == updated.regex {
 			reason = "regular expressions stand for other topics"
@@ -253,41 +254,33 @@ func compileRegex(regex string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + regex + `)\z`)
 }
 
-// resolve looks at what regular expressions stand for: at a new one, and at all of them if the shell has seen all topics. It
-// reports whether the subscription of anybody has changed (maybeUpdateRegularExpressions). An expression that nobody has
-// any more is dropped.
-func (n *nextgen) resolve(before, now string) (bump bool) {
+// resolve takes over what regular expressions stand for, if the event has brought that, and reports whether the subscription of
+// anybody has changed (maybeUpdateRegularExpressions, handleRegularExpressionsResult). An expression that nobody has any more
+// is dropped.
+func (n *nextgen) resolve(before, now string, seen *topicImage) (bump bool) {
 	if before != now {
 		if before != "" && n.live.regexes[before] != nil && n.live.subscribers(before) == 0 {
 			n.change(goneChange(keyConsumerRegex, before))
 		}
 		bump = now == "" || n.live.regexes[now] != nil
 	}
-	if !n.topics.all {
+	if seen == nil || !seen.all {
 		return bump // the next heartbeat will have more to look at
 	}
-	regexes := make(map[string]bool)
-	for _, member := range n.live.members {
-		if member.regex != "" {
-			regexes[member.regex] = true
-		}
+	n.lookedAt = n.m.now
+	if seen.regexes == nil {
+		return bump // there are no new topics
 	}
-	for _, regex := range slices.Sorted(maps.Keys(regexes)) {
-		if n.live.regexes[regex] != nil && n.m.now != n.lookedAt {
-			continue // nothing new has been seen
+	n.resolved, n.resolvedAt = seen, n.m.now
+	subscribed := make(map[string]bool)
+	for _, member := range n.live.members {
+		subscribed[member.regex] = true
+	}
+	for _, regex := range slices.Sorted(maps.Keys(seen.regexes)) {
+		if !subscribed[regex] {
+			continue // its member has gone meanwhile
 		}
-		compiled, err := compileRegex(regex)
-		if err != nil {
-			continue // of the log, and of another dialect: it stands for nothing
-		}
-		var topics []string
-		for name := range n.topics.byName {
-			if compiled.MatchString(name) {
-				topics = append(topics, name)
-			}
-		}
-		topics = sortedSet(topics)
-		old := n.live.regexes[regex]
+		topics, old := seen.regexes[regex], n.live.regexes[regex]
 		same := old != nil && slices.Equal(old.topics, topics)
 		if same && n.m.now.Sub(old.time) < n.config.RegexRefreshInterval {
 			continue

@@ -127,7 +127,7 @@ func (n *nextgen) rollback(sent *changeBatch, err error) {
 		}
 	}
 	n.live = n.durable.clone()
-	n.assigned, n.assigning = time.Time{}, false
+	n.assigned, n.assigning, n.resolved = time.Time{}, false, nil
 	n.startTimers()
 }
 

@@ -23,8 +23,11 @@ type nextgen struct {
 	topics   *topicImage // of the topics subscribed to, at least
 	looked   time.Time   // when that was
 	unseen   bool        // nobody has looked what is new in it
-	lookedAt time.Time   // when all topics were looked at for the last time
+	lookedAt time.Time   // when all topics were looked at for the last time, for the sake of a heartbeat that was accepted
+	resolved *topicImage // in which regular expressions were resolved for the last time; nil if they are to be
 	assigned time.Time   // when the target assignment was computed
+
+	resolvedAt time.Time // when resolved was
 
 	dirty     bool // the phase of the group, and what classic members must know, may have changed
 	assigning bool // the target assignment is to be computed when timerAssign fires
@@ -277,7 +280,4 @@ func (n *nextgen) see(i *topicImage) {
 		}
 	}
 	n.topics, n.looked, n.unseen = i, n.m.now, true
-	if i.all {
-		n.lookedAt = n.m.now
-	}
 }

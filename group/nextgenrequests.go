@@ -30,7 +30,7 @@ func (c *coordinator) consumerGroupHeartbeat(ctx context.Context, r ConsumerHear
 		}
 		e.newMemberID = uuid
 	}
-	w := topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: r.MemberEpoch >= JoinGroupEpoch, joins: r.MemberEpoch == JoinGroupEpoch}
+	w := wantedBy(r)
 	for {
 		topics, err := c.topicsFor(ctx, r.Group, w)
 		if err != nil {
@@ -54,6 +54,24 @@ type topicsWanted struct {
 	regex     *string
 	joins     bool // the group may have to be made, or made of a classic one
 	heartbeat bool // looks regularly
+	resolves  bool // resolves regular expressions
+	// describable is for the expressions: ConsumerHeartbeatRequest.Describable.
+	describable func(topic string) bool
+}
+
+// wantedBy is what a heartbeat of the new protocol wants to know. (Kafka lets classic members of such a group resolve expressions
+// too; here those wait for the next heartbeat.)
+func wantedBy(r ConsumerHeartbeatRequest) topicsWanted {
+	stays := r.MemberEpoch >= JoinGroupEpoch
+	return topicsWanted{names: r.Topics, regex: r.Regex, heartbeat: stays, resolves: stays, joins: r.MemberEpoch == JoinGroupEpoch, describable: r.Describable}
+}
+
+// first is what to look at for a group that is not there yet.
+func (w topicsWanted) first(names []string) topicsLook {
+	if w.regex == nil || *w.regex == "" {
+		return topicsLook{names: names}
+	}
+	return topicsLook{all: true, regexes: []string{*w.regex}, due: true}
 }
 
 // joinTopics returns the topics that a classic member subscribes to, or has partitions of.
@@ -104,23 +122,24 @@ func (c *coordinator) topicsFor(ctx context.Context, group string, w topicsWante
 		return nil, err
 	}
 	c.mu.Lock()
-	names, all := w.names, w.joins && w.regex != nil && *w.regex != ""
-	need := w.joins
+	look, need := w.first(w.names), w.joins
 	if g := p.groups[group]; g != nil {
-		names, all, need = g.topicsNeeded(c.config.Clock.Now(), w)
+		look, need = g.topicsNeeded(c.config.Clock.Now(), w)
 	}
 	c.mu.Unlock()
 	if !need {
 		return nil, nil
 	}
-	if all {
+	if look.all {
 		metadata, err := c.backend.Metadata(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
-		return newTopicImage(metadata, true), nil
+		i := newTopicImage(metadata, true)
+		i.resolve(look, w.describable)
+		return i, nil
 	}
-	names = sortedSet(names)
+	names := sortedSet(look.names)
 	if len(names) == 0 {
 		return newTopicImage(nil, false), nil // a nil list would mean all
 	}

@@ -22,6 +22,59 @@ type topicImage struct {
 	asked  map[string]bool // else those of these names
 	byName map[string]topicInfo
 	names  map[partition.TopicID]string
+	// regexes are the topics that expressions stand for, sorted, if it was time to look; else nil.
+	regexes map[string][]string
+}
+
+// topicsLook is what the shell is to look at: topics, or all of them, and what expressions stand for.
+type topicsLook struct {
+	names   []string
+	all     bool
+	regexes []string    // all of the group, if all
+	due     bool        // they are to be resolved
+	since   *topicImage // else they are if there are topics that this one has not; nil if they never have been
+}
+
+// resolve finds what expressions stand for, if it is time (maybeUpdateRegularExpressions): all of the group at once, by the
+// rights of whose request it is. Topics that are gone are no reason.
+func (i *topicImage) resolve(l topicsLook, describable func(topic string) bool) {
+	if len(l.regexes) == 0 || !l.due && l.since != nil && !i.isNewTo(l.since) {
+		return
+	}
+	i.regexes = make(map[string][]string, len(l.regexes))
+	names := slices.Sorted(maps.Keys(i.byName))
+	rights := make(map[string]bool)
+	for _, regex := range l.regexes {
+		compiled, err := compileRegex(regex)
+		var topics []string
+		for _, name := range names {
+			if err != nil { // of the log, and of another dialect: it stands for nothing
+				break
+			}
+			if !compiled.MatchString(name) {
+				continue
+			}
+			may, asked := rights[name]
+			if !asked {
+				may = describable == nil || describable(name)
+				rights[name] = may
+			}
+			if may {
+				topics = append(topics, name)
+			}
+		}
+		i.regexes[regex] = topics
+	}
+}
+
+// isNewTo reports whether there are topics that an older image has not.
+func (i *topicImage) isNewTo(old *topicImage) bool {
+	for id := range i.names {
+		if _, known := old.names[id]; !known {
+			return true
+		}
+	}
+	return false
 }
 
 func newTopicImage(metadata []partition.Metadata, all bool) *topicImage {
@@ -51,7 +104,7 @@ func (i *topicImage) covers(names []string) bool {
 
 // with returns an image with one topic more.
 func (i *topicImage) with(name string, t topicInfo) *topicImage {
-	c := &topicImage{all: i.all, asked: maps.Clone(i.asked), byName: maps.Clone(i.byName), names: maps.Clone(i.names)}
+	c := &topicImage{all: i.all, asked: maps.Clone(i.asked), byName: maps.Clone(i.byName), names: maps.Clone(i.names), regexes: i.regexes}
 	c.asked[name], c.byName[name], c.names[t.id] = true, t, name
 	return c
 }

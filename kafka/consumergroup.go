@@ -38,6 +38,9 @@ func handleConsumerGroupHeartbeat(s *session, c *call) (kmsg.Response, error) {
 	}
 	r := consumerHeartbeat(req)
 	r.ClientID, r.ClientHost = c.clientID, s.clientHost()
+	if s.secured() {
+		r.Describable = func(topic string) bool { return s.authorize(opDescribe, resourceTopic, topic) }
+	}
 	g, err := s.groupOf(c.ctx, req.Group)
 	var result group.ConsumerHeartbeatResult
 	if err == nil {

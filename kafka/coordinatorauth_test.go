@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -145,4 +147,45 @@ func TestAGroupWithATopicThatMayNotBeDescribedIsNotDescribed(t *testing.T) {
 	d := ask[*kmsg.ConsumerGroupDescribeResponse](r, 1, &kmsg.ConsumerGroupDescribeRequest{Groups: []string{"g"}}).Groups[0]
 	require.Equal(t, codeTopicAuthorizationFailed, d.ErrorCode)
 	require.Empty(t, d.Members)
+}
+
+// KAFKA-18813: an expression resolves by the rights of whoever sends the heartbeat that resolves it; a rule that comes later counts
+// when there are new topics.
+func TestARegularExpressionStandsForWhatMayBeDescribed(t *testing.T) {
+	r, root := guarded(t)
+	r.allow(root, opRead, resourceGroup, "g")
+	r.allow(root, opDescribe, resourceTopic, "t")
+	regex := "[tuv]"
+	beat := heartbeatOf("g", "m")
+	beat.SubscribedTopicNames, beat.SubscribedTopicRegex = nil, &regex
+	assigned := func(resp *kmsg.ConsumerGroupHeartbeatResponse) (names []string) {
+		t.Helper()
+		require.Zero(t, resp.ErrorCode)
+		beat.MemberEpoch = resp.MemberEpoch
+		require.NotNil(t, resp.Assignment)
+		for _, topic := range resp.Assignment.Topics {
+			of, err := r.store.TopicByID(topic.TopicID)
+			require.NoError(t, err)
+			names = append(names, of.Name())
+		}
+		slices.Sort(names)
+		return names
+	}
+	require.Equal(t, []string{"t"}, assigned(ask[*kmsg.ConsumerGroupHeartbeatResponse](r, 1, beat)))
+
+	next := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	next.Group, next.MemberID, next.MemberEpoch = "g", "m", beat.MemberEpoch
+	r.allow(root, opRead, resourceTopic, "u")
+	r.clock.Advance(11 * time.Second)
+	require.Nil(t, ask[*kmsg.ConsumerGroupHeartbeatResponse](r, 1, next).Assignment)
+
+	_, err := r.store.CreateTopic(t.Context(), "v", partition.TopicConfig{})
+	require.NoError(t, err)
+	r.clock.Advance(11 * time.Second)
+	require.Equal(t, []string{"t", "u"}, assigned(ask[*kmsg.ConsumerGroupHeartbeatResponse](r, 1, next)), "who may read a topic may describe it")
+
+	other := heartbeatOf("g", "n")
+	other.SubscribedTopicNames, other.SubscribedTopicRegex = nil, kmsg.StringPtr("v|w")
+	resp := askOn[*kmsg.ConsumerGroupHeartbeatResponse](r, root, 1, other)
+	require.Equal(t, []string{"v"}, assigned(resp), "a super user may describe everything")
 }
