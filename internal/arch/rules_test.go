@@ -42,7 +42,7 @@ var floors = map[string]int{
 
 // basement is what internal consists of.
 var basement = []string{
-	"arch", "batch", "clock", "compress", "control", "invariant", "journal", "mmap", "quorum", "replica", "segment", "simulate", "txn", "vfs", "wire",
+	"arch", "batch", "clock", "compress", "control", "invariant", "journal", "mmap", "mutant", "quorum", "replica", "segment", "simulate", "txn", "vfs", "wire",
 }
 
 // apart are folders with a module of their own, which see the others as any user does.
