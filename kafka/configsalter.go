@@ -196,13 +196,13 @@ func (a *resourceAlteration) topic() error {
 		return refusal(codeInvalidRequest, "Default topic resources are not allowed.")
 	}
 	srv := a.s.server
-	t, err := srv.store.FindTopic(a.name, partition.TopicID{})
-	if err != nil {
-		return refusal(codeUnknownTopicOrPartition, "The topic '"+a.name+"' does not exist.")
-	}
-	now, err := srv.topicOverrides(a.ctx, &t)
-	if err != nil {
-		return err
+	t, missing := srv.store.FindTopic(a.name, partition.TopicID{})
+	var now map[string]string
+	var err error
+	if missing == nil {
+		if now, err = srv.topicOverrides(a.ctx, &t); err != nil {
+			return err
+		}
 	}
 	next, err := a.next(now, topicProperty, func(key string) string {
 		for _, e := range a.s.broker.topicConfigs(nil) {
@@ -215,8 +215,18 @@ func (a *resourceAlteration) topic() error {
 	if err != nil {
 		return err
 	}
-	if err := srv.checkTopicConfigs(a.s.settings(), next); err != nil || a.validateOnly {
+	// Kafka's controller looks for the topic last.
+	if err := checkTopicName(a.name); err != nil {
 		return err
+	}
+	if err := srv.checkTopicConfigs(a.s.settings(), next); err != nil {
+		return err
+	}
+	if missing != nil {
+		return refusal(codeUnknownTopicOrPartition, "The topic '"+a.name+"' does not exist.")
+	}
+	if a.validateOnly {
+		return nil
 	}
 	err = srv.setTopicConfigs(a.ctx, &t, now, next)
 	if bad, ok := errors.AsType[*partition.ConfigError](err); ok {

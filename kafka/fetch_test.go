@@ -152,6 +152,70 @@ func TestFetchErrorsHaveNullOrNoAbortedTransactions(t *testing.T) {
 	}
 }
 
+// Null says that nobody has looked for aborted transactions: where the next batch is cut off by the limit (and where the last
+// epoch diverges, or a nearer replica is named, see there). Where there is no room at all, or nothing to read, the list is empty.
+func TestFetchSaysNullForAbortedTransactionsWhereKafkaDoes(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	r.topic("orders", partition.TopicConfig{Partitions: 2})
+	r.fill("orders", 0, 3)
+	r.fill("orders", 1, 3)
+	size := int32(len(records(batch.Options{}, "value")))
+	a, b := tpOf("orders", 0), tpOf("orders", 1)
+	for _, v := range versionsOf(keyFetch) {
+		nulls := func(total, each int32) (out []bool) {
+			req := r.fetchOf(0, a, b)
+			req.IsolationLevel, req.MaxBytes = 1, total
+			for i := range req.Topics {
+				for j := range req.Topics[i].Partitions {
+					req.Topics[i].Partitions[j].PartitionMaxBytes = each
+				}
+			}
+			_, ps := r.fetched(r.session(1), v, req)
+			require.NotEmpty(t, ps[0].RecordBatches)
+			for _, p := range ps {
+				require.Zero(t, p.ErrorCode)
+				require.NotNil(t, p.RecordBatches)
+				out = append(out, p.AbortedTransactions == nil)
+			}
+			return out
+		}
+		require.Equal(t, []bool{false, false}, nulls(1<<20, 1<<20))
+		require.Equal(t, []bool{false, false}, nulls(size, 1<<20), "there is no room")
+		require.Equal(t, []bool{false, true}, nulls(1<<20, 1), "the first partition gives a batch whatever the limit is, the second is cut off")
+		require.Equal(t, []bool{false, true}, nulls(size+1, 1<<20))
+		require.Equal(t, []bool{false, false}, nulls(1<<20, 0))
+	}
+}
+
+// What is wrong with an offset is told although others have filled the answer; fewer bytes than none matter only to who could have some.
+func TestFetchSaysWhatIsOutOfRangeInAFullAnswer(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	r.topic("orders", partition.TopicConfig{Partitions: 2})
+	r.fill("orders", 0, 3)
+	r.fill("orders", 1, 3)
+	_, err := r.store.DeleteRecords(t.Context(), tpOf("orders", 1), 2)
+	require.NoError(t, err)
+	for _, v := range versionsOf(keyFetch) {
+		for _, isolation := range []int8{0, 1} {
+			for offset, want := range []int16{codeOffsetOutOfRange, codeOffsetOutOfRange, codeNone, codeNone, codeOffsetOutOfRange} {
+				req := r.fetchOf(0, tpOf("orders", 0), tpOf("orders", 1))
+				req.MaxBytes, req.IsolationLevel = 1, isolation
+				req.Topics[0].Partitions[1].FetchOffset = int64(offset)
+				_, ps := r.fetched(r.session(1), v, req)
+				require.NotEmpty(t, ps[0].RecordBatches)
+				require.Equal(t, want, ps[1].ErrorCode, offset)
+				require.Empty(t, ps[1].RecordBatches)
+				req.Topics[0].Partitions[1].PartitionMaxBytes = -1
+				if offset == 2 {
+					want = codeUnknownServerError
+				}
+				_, ps = r.fetched(r.session(1), v, req)
+				require.Equal(t, want, ps[1].ErrorCode, offset)
+			}
+		}
+	}
+}
+
 // A follower has no business here.
 func TestFetchAsAFollowerIsRefused(t *testing.T) {
 	r := newRig(t, 1, Config{})
@@ -176,7 +240,7 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 	r.fill("orders", 0, 2)
 	ask := func(v int16, offset int64, epoch int32) kmsg.FetchResponseTopicPartition {
 		req := r.fetchOf(offset, tpOf("orders", 0))
-		req.Topics[0].Partitions[0].LastFetchedEpoch = epoch
+		req.Topics[0].Partitions[0].LastFetchedEpoch, req.IsolationLevel = epoch, 1
 		_, ps := r.fetched(r.session(1), v, req)
 		return ps[0]
 	}
@@ -184,6 +248,7 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 		p := ask(v, 4, old)
 		require.Equal(t, []int64{0, int64(old), 3, 5}, []int64{int64(p.ErrorCode), int64(p.DivergingEpoch.Epoch), p.DivergingEpoch.EndOffset, p.HighWatermark})
 		require.Empty(t, p.RecordBatches)
+		require.Nil(t, p.AbortedTransactions, "nobody has looked")
 		for _, same := range []struct {
 			offset int64
 			epoch  int32
@@ -191,6 +256,7 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 			p = ask(v, same.offset, same.epoch)
 			require.Equal(t, []int64{0, -1, -1}, []int64{int64(p.ErrorCode), int64(p.DivergingEpoch.Epoch), p.DivergingEpoch.EndOffset})
 			require.NotEmpty(t, p.RecordBatches)
+			require.NotNil(t, p.AbortedTransactions)
 		}
 	}
 }
@@ -208,10 +274,11 @@ func TestFetchNamesANearerReplica(t *testing.T) {
 	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0), 1, 3))
 	for rack, want := range map[string]int32{"": -1, "a": -1, "b": 3, "c": -1} {
 		req := r.fetchOf(0, tpOf("orders", 0))
-		req.Rack = rack
+		req.Rack, req.IsolationLevel = rack, 1
 		_, ps := r.fetched(r.session(1), 16, req)
 		require.Equal(t, want, ps[0].PreferredReadReplica, rack)
 		require.Equal(t, want >= 0, len(ps[0].RecordBatches) == 0)
+		require.Equal(t, want >= 0, ps[0].AbortedTransactions == nil)
 		require.Equal(t, int64(3), ps[0].HighWatermark)
 	}
 }

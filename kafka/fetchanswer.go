@@ -109,7 +109,9 @@ var noRecords = []byte{}
 
 // fill puts what was read into the answer.
 func (it *fetchItem) fill(p *kmsg.FetchResponseTopicPartition, committed bool) {
-	if committed {
+	// Null is Kafka's word where it has not looked for any: where it has not read, or has thrown away what was cut off.
+	looked := it.diverging.LeaderEpoch < 0 && it.replica < 0 && !(it.result != nil && it.result.DoesNotFit && it.want.maxBytes > 0)
+	if committed && looked {
 		p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 	}
 	if it.diverging.LeaderEpoch >= 0 {

@@ -80,9 +80,6 @@ func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) err
 	if err := s.serves(&it.topic, it.key.partition, it.want.leaderEpoch, c.version >= 11 && at.leader >= 0); err != nil {
 		return err
 	}
-	if it.want.maxBytes < 0 {
-		return errNegativeBytes
-	}
 	tp := partition.TopicPartition{Topic: it.topic.Name(), Partition: it.key.partition}
 	if it.want.fetchedEpoch >= 0 {
 		epoch, end, err := s.server.store.EpochEnd(c.ctx, tp, partition.LeaderEpoch(it.want.fetchedEpoch))
@@ -102,6 +99,13 @@ func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) err
 			it.replica = id
 			return s.lookAt(tp, it)
 		}
+	}
+	if it.want.maxBytes < 0 && it.want.offset >= s.logStart(tp) {
+		end, err := s.server.store.LookUpOffset(c.ctx, tp, partition.TimestampLatest, partition.LeaderEpochUnknown, req.IsolationLevel == 1)
+		if err == nil && it.want.offset < int64(end.Offset) { // Kafka trips over it when it reads
+			err = errNegativeBytes
+		}
+		return err
 	}
 	return nil
 }

@@ -127,11 +127,11 @@ func (p *part) read(from Offset, bound int, whole, committed bool, r *FetchResul
 	if from >= limit && from <= l.End() && from >= r.LogStart {
 		return // nothing yet, as a broker answers between what may be read and the end
 	}
-	if bound <= 0 && !whole {
-		return
-	}
 	if from < r.LogStart || from > hw {
 		r.fail(&log.OffsetOutOfRangeError{Offset: from, Start: r.LogStart, End: hw})
+		return
+	}
+	if bound <= 0 && !whole {
 		return
 	}
 	var view log.View
@@ -146,7 +146,7 @@ func (p *part) read(from Offset, bound int, whole, committed bool, r *FetchResul
 	}
 	if len(view.Bytes) > bound && !whole {
 		view.Release()
-		r.Aborted = r.Aborted[:0]
+		r.Aborted, r.DoesNotFit = r.Aborted[:0], true
 		return
 	}
 	r.Batches = view.Bytes

@@ -83,6 +83,8 @@ type FetchResult struct {
 	// somebody else truncates can fault the goroutine that touches them.
 	Batches []byte
 	Lease   Lease
+	// DoesNotFit: there is a batch to read, but it is larger than what the bounds leave for it, so Batches is empty.
+	DoesNotFit bool
 	// CorruptNext is, with a *log.CorruptionError, the offset at which reading can go on.
 	CorruptNext Offset
 }

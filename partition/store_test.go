@@ -157,6 +157,19 @@ func TestFetchObeysItsBoundsExceptForTheFirstBatch(t *testing.T) {
 	require.Equal(t, []int{1, 1, 1}, fetch())
 	r.MaxBytes = 2600
 	require.Equal(t, []int{1, 1, 0}, fetch())
+
+	// Who gets nothing learns whether there is something, and what is wrong with his offset.
+	r.MaxBytes, r.Partitions[1].MaxBytes, r.Partitions[2].Offset = 1, 10, 9
+	rs, err := s.Fetch(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, false, false}, []bool{rs[0].DoesNotFit, rs[1].DoesNotFit, rs[2].DoesNotFit}, "the answer is full")
+	require.ErrorIs(t, rs[2].Err, ErrOffsetOutOfRange)
+	releaseAll(rs)
+	r.MaxBytes, r.Partitions[2].Offset = 0, 2
+	rs, err = s.Fetch(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true, false}, []bool{rs[0].DoesNotFit, rs[1].DoesNotFit, rs[2].DoesNotFit}, "the last is at its end")
+	releaseAll(rs)
 }
 
 func TestTopicNamesFollowKafkasRules(t *testing.T) {
