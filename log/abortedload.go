@@ -117,7 +117,7 @@ func (l *Log) rebuildAborted(s *logSegment) (*abortedList, error) {
 		}
 	}
 	sc, err := l.scanFile(s, file, size, bound, func(_ int64, b batch.Batch) error {
-		if e := state.replay(b, Offset(b.BaseOffset())); e != nil && e.aborted {
+		if e := state.replay(b, Offset(b.BaseOffset()), noOffset); e != nil && e.aborted {
 			t.add(e)
 		}
 		return nil

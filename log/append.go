@@ -43,7 +43,7 @@ type AppendResult struct {
 // checked.
 //
 // Errors that a caller can act on: ErrInvalidRecord, ErrMessageTooLarge (of which ErrRecordListTooLarge is one), ErrInvalidTimestamp, ErrOutOfOrderSequence,
-// ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrTransactionCoordinatorFenced and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
+// ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrTransactionCoordinatorFenced, ErrNotLeaderOrFollower (of a replicated log) and ErrReadOnly change nothing; ErrNoSpace and other errors of a write likewise, though after a crash the
 // batch may be found again; after ErrPoisoned the batch may or may not be there.
 func (l *Log) Append(b []byte, o AppendOptions) (AppendResult, error) {
 	s := l.settings.Load()
@@ -190,6 +190,9 @@ func (l *Log) notReadyLocked() error {
 
 // placeLocked validates b against the state and stamps its place in the log. It changes nothing but b.
 func (l *Log) placeLocked(b batch.Batch, o *AppendOptions) (duplicate *sentBatch, err error) {
+	if l.config.Replicated && l.leading == (o.Origin == OriginReplica) {
+		return nil, ErrNotLeaderOrFollower
+	}
 	if o.Origin == OriginReplica {
 		if base := Offset(b.BaseOffset()); base < l.next {
 			return nil, &OffsetOutOfRangeError{Offset: base, Start: l.next, End: l.next}

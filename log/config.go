@@ -30,4 +30,10 @@ type Config struct {
 	Notify     func()       // called with no lock held after readers can see more; must be quick and must not call Append
 	ReadOnly   bool         // change nothing; beside a live writer too. Recovery is done in memory only
 	LazyCreate bool         // make a missing directory at the first append, not at Open
+
+	// Replicated says that other nodes have copies of the log. Visible is the high watermark then, which only SetHighWatermark raises;
+	// between Lead and Follow the log takes appends of its own, otherwise those of AppendReplica. Notify is called after Written or
+	// Durable has moved.
+	Replicated    bool
+	HighWatermark Offset // that the owner last knew; Replicated only. Too low a one costs nothing that leader and followers do not find out again
 }

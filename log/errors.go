@@ -43,6 +43,8 @@ var (
 	ErrReadOnly = errors.New("log is open for reading only")
 	// ErrCorrupt is what every *CorruptionError is.
 	ErrCorrupt = errors.New("log is corrupt")
+	// ErrNotLeaderOrFollower (NOT_LEADER_OR_FOLLOWER) says that a replicated log is not led here, or, of AppendReplica, that it is.
+	ErrNotLeaderOrFollower = errors.New("not the leader of the partition, or not its follower")
 	// ErrForeign says that a directory belongs to another topic id.
 	ErrForeign = errors.New("directory belongs to another topic")
 )

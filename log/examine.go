@@ -247,7 +247,7 @@ func (l *Log) corruption(s *logSegment, d damage, from Offset) error {
 func (l *Log) corruptNow(e *suspicion) error {
 	_, bound := l.boundOf(e.segment)
 	return &CorruptionError{Path: l.logPath(e.segment), Position: e.position, Offset: e.segment.base,
-		NextOffset: min(bound, l.Visible()), Err: e.err}
+		NextOffset: min(bound, l.extent()), Err: e.err}
 }
 
 // examine reads all of a segment that has aroused suspicion, rebuilds its index, and quarantines what cannot be served.

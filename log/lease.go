@@ -48,6 +48,7 @@ type lease struct {
 	prev, next *lease
 	turn       uint64 // raised when the lease ends: a View of an earlier turn is spent
 	since      time.Time
+	upTo       Offset // View.Next
 	mapping    *mmap.Mapping
 	buffer     *[]byte
 }
@@ -65,7 +66,7 @@ func (s *leases) begin(b []byte, next Offset, m *mmap.Mapping, buf *[]byte) View
 	} else {
 		s.free = l.next
 	}
-	l.since, l.mapping, l.buffer = now, m, buf
+	l.since, l.upTo, l.mapping, l.buffer = now, next, m, buf
 	l.prev, l.next = s.ring.prev, &s.ring
 	l.prev.next, l.next.prev = l, l
 	s.count++

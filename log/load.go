@@ -111,7 +111,9 @@ func (l *Log) reconcile(s *logSegment, next Offset, position int64) {
 	if l.state == stateCold && next > known {
 		l.next = next
 		for _, v := range []interface{ Store(int64) }{&l.written, &l.durable, &l.visible} {
-			v.Store(int64(next))
+			if v != &l.visible || !l.config.Replicated {
+				v.Store(int64(next))
+			}
 		}
 	}
 	l.mu.Unlock()

@@ -31,6 +31,8 @@ type Log struct {
 
 	closed atomic.Bool
 
+	truncations atomic.Uint64 // raised when a truncation has published its end and before it touches a byte, see shielded
+
 	cleaner cleaner // what compaction is at; its lock is taken before admin
 
 	admin          sync.Mutex // one at a time: retention, sealing, settings, close
@@ -53,6 +55,7 @@ type Log struct {
 	closeError    error  // what Close returned
 	next          Offset // offset of the next append
 	epoch         LeaderEpoch
+	leading       bool // of a replicated log, between Lead and Follow
 	writing       bool // somebody has the writer role
 	queue         queue
 	appenders     int // of the last write, and those who queued up meanwhile: how many are at it
@@ -98,8 +101,17 @@ func (l *Log) Written() Offset { return Offset(l.written.Load()) }
 // Durable returns the offset after the last synced batch.
 func (l *Log) Durable() Offset { return Offset(l.durable.Load()) }
 
-// Visible returns the offset that reads stop at: Durable with SyncAlways, Written otherwise. It never falls, but by TruncateTo.
+// Visible returns the offset that reads stop at: Durable with SyncAlways, Written otherwise; of a replicated log the high watermark. It
+// never falls, but by TruncateTo and ResetTo.
 func (l *Log) Visible() Offset { return Offset(l.visible.Load()) }
+
+// extent returns how far the log itself may look.
+func (l *Log) extent() Offset {
+	if l.config.Replicated {
+		return l.Written()
+	}
+	return l.Visible()
+}
 
 // Epoch returns the leader epoch that appends are stamped with.
 func (l *Log) Epoch() LeaderEpoch {

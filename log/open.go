@@ -106,6 +106,9 @@ func (l *Log) setEnds(start, end Offset) {
 	l.start.Store(int64(start))
 	l.written.Store(int64(end))
 	l.durable.Store(int64(end))
+	if l.config.Replicated {
+		end = max(start, min(l.config.HighWatermark, end))
+	}
 	l.visible.Store(int64(end))
 }
 

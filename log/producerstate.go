@@ -287,11 +287,12 @@ func (s *producers) mark(p *producer, b batch.Batch, base Offset) (ended *endedT
 	return ended
 }
 
-// replay records a batch that is in the log already, and visible. It returns the transaction that the batch has ended, if any.
-func (s *producers) replay(b batch.Batch, base Offset) *endedTxn {
+// replay records a batch that is in the log already, and visible if it lies below visible. It returns the transaction that the batch has
+// ended, if any.
+func (s *producers) replay(b batch.Batch, base, visible Offset) *endedTxn {
 	ended := s.apply(b, base).ended
 	if ended != nil {
-		s.settle(noOffset)
+		s.settle(visible)
 	}
 	return ended
 }
@@ -357,10 +358,10 @@ func (s *producers) transactional() bool {
 	return false
 }
 
-// expire forgets producers without an open transaction whose last batch is as old as before, in milliseconds.
-func (s *producers) expire(before int64) {
+// expire forgets producers without an open transaction, nor an unstable one if keepUnstable, whose last batch is as old as before, in milliseconds.
+func (s *producers) expire(before int64, keepUnstable bool) {
 	for id, p := range s.byID {
-		if p.txnStart == batch.None && p.timestamp <= before {
+		if p.txnStart == batch.None && p.timestamp <= before && !(keepUnstable && s.ending(id)) {
 			delete(s.byID, id)
 		}
 	}

@@ -183,9 +183,9 @@ func TestIdleProducersAreForgotten(t *testing.T) {
 	open := batch.Batch(makeIdempotent(2, 0, 0, 1, "v"))
 	s.apply(open, 1)
 	s.byID[2].txnStart = 1
-	s.expire(999)
+	s.expire(999, false)
 	require.Equal(t, 2, s.count())
-	s.expire(1000)
+	s.expire(1000, false)
 	require.Equal(t, 1, s.count()) // an open transaction keeps its producer
 	d, err := s.check(sent(1, 0, 500, 1), &AppendOptions{})
 	require.NoError(t, err)

@@ -106,7 +106,7 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) {
 		s.append(batch.BuildControl(nil, kind, first, epoch, int32(number(t, d, "coordinator-epoch", 0)), number(t, d, "at", 1000)), o)
 	case "emptied":
 		b := batch.BuildEmpty(nil, batch.BuildControl(nil, batch.ControlCommit, first, epoch, 0, 1000))
-		s.ended(s.state.replay(b, s.next))
+		s.ended(s.state.replay(b, s.next, noOffset))
 		s.next++
 	case "verify":
 		if s.state.byID[first].inTransaction(epoch) {
@@ -130,7 +130,7 @@ func (s *producerStory) run(t *testing.T, d *datadriven.TestData) {
 		s.state = restore(s.state.entries())
 		s.undos, s.bases = nil, nil
 	case "expire":
-		s.state.expire(first)
+		s.state.expire(first, false)
 	case "producers":
 		for _, e := range s.state.entries() {
 			s.say("%d: epoch %d, last sequence %d, coordinator epoch %d, transaction from %d", e.ProducerID, e.Epoch, e.LastSequence, e.CoordinatorEpoch, e.TxnFirstOffset)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"sync/atomic"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
@@ -20,23 +21,27 @@ import (
 //
 // Errors: ErrOffsetOutOfRange; *CorruptionError, whose NextOffset is where reading can go on; ErrClosed; or of the file system.
 func (l *Log) Read(from, limit Offset, maxBytes int) (View, error) {
-	v, _, err := l.read(from, limit, maxBytes)
+	v, _, err := l.read(&l.visible, from, limit, maxBytes)
 	return v, err
 }
 
-// read is Read, and says which segment the view is of: nil if it is empty.
-func (l *Log) read(from, limit Offset, maxBytes int) (v View, s *logSegment, err error) {
+// read is Read, up to bound at most, and says which segment the view is of: nil if it is empty.
+func (l *Log) read(bound *atomic.Int64, from, limit Offset, maxBytes int) (v View, s *logSegment, err error) {
 	err = errReplaced
 	for err == errReplaced { // there is a new list of segments
 		err = l.retry(func() error {
 			s = nil
-			p, err := l.seek(from, limit, maxBytes)
+			turn := l.truncations.Load()
+			p, err := l.seek(bound, from, limit, maxBytes)
 			if err != nil || p.segment == nil {
 				v = View{Next: p.next}
 				return err
 			}
 			s = p.segment
-			v, err = l.borrow(p)
+			if v, err = l.borrow(p); err == nil && l.truncations.Load() != turn {
+				v.Release() // see shielded
+				return errReplaced
+			}
 			return err
 		})
 	}
@@ -49,12 +54,15 @@ func (l *Log) ReadInto(dst []byte, from, limit Offset, maxBytes int) ([]byte, Of
 	err := errReplaced
 	for err == errReplaced {
 		err = l.retry(func() error {
-			p, err := l.seek(from, limit, maxBytes)
+			turn := l.truncations.Load()
+			p, err := l.seek(&l.visible, from, limit, maxBytes)
 			next = p.next
 			if err != nil || p.segment == nil {
 				return err
 			}
-			out, err = l.copyTo(dst, p)
+			if out, err = l.copyTo(dst, p); err == nil && l.truncations.Load() != turn {
+				return errReplaced
+			}
 			return err
 		})
 	}
@@ -72,18 +80,18 @@ type place struct {
 	next       Offset      // offset after the run
 }
 
-// seek finds the run that a read returns.
-func (l *Log) seek(from, limit Offset, maxBytes int) (place, error) {
+// seek finds the run that a read returns, which ends at bound at most: Visible, or Written.
+func (l *Log) seek(bound *atomic.Int64, from, limit Offset, maxBytes int) (place, error) {
 	if l.closed.Load() {
 		return place{next: from}, ErrClosed
 	}
-	visible := l.Visible()
-	if start := l.Start(); from < start || from > visible {
+	highest := Offset(bound.Load())
+	if start := l.Start(); from < start || from > highest {
 		if end := l.End(); from < start || from > end {
 			return place{next: from}, &OffsetOutOfRangeError{Offset: from, Start: start, End: end}
 		}
 	}
-	limit = min(limit, visible)
+	limit = min(limit, highest)
 	list := l.segmentList()
 	for i := segmentAt(list, from); from < limit; i++ {
 		if i < 0 && len(list) > 0 && from < list[0].base {
@@ -330,10 +338,14 @@ var (
 // retry repeats f after having examined a segment that made it suspicious.
 func (l *Log) retry(f func() error) error {
 	for attempt := 0; ; attempt++ {
+		turn := l.truncations.Load()
 		err := f()
 		e, ok := errors.AsType[*suspicion](err)
 		if !ok {
 			return err
+		}
+		if l.truncations.Load() != turn {
+			return errReplaced // by a truncation
 		}
 		if attempt == maxExaminations {
 			return l.corruptNow(e)

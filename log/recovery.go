@@ -131,7 +131,7 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 	}
 	r.epochs.dirty = r.epochs.TruncateFromEnd(int64(base)) || err != nil
 	var snapshot Offset
-	r.producers, snapshot = r.newestSnapshot(d.snapshots, base)
+	r.producers, snapshot = r.snapshotBefore(d.snapshots, base, r.settled())
 	r.from = snapshot
 	if latest, ok := r.epochs.Latest(); snapshot >= base && (base == 0 || base <= r.Start() || ok && latest.Start < int64(base)) {
 		return nil
@@ -139,10 +139,18 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 	return r.replay(min(snapshot, r.Start()), base, r.apply)
 }
 
+// settled returns the offset below which everything that is found was visible before the crash.
+func (r *recovery) settled() Offset {
+	if r.config.Replicated {
+		return r.config.HighWatermark
+	}
+	return noOffset
+}
+
 func (r *recovery) apply(_ int64, b batch.Batch) error {
 	r.epochs.dirty = r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) || r.epochs.dirty
 	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
-		if e := r.producers.replay(b, Offset(b.BaseOffset())); e != nil && e.aborted {
+		if e := r.producers.replay(b, Offset(b.BaseOffset()), r.settled()); e != nil && e.aborted {
 			r.aborted.add(e)
 		}
 	}

@@ -246,6 +246,6 @@ func (l *Log) expireProducers(now time.Time, s *Settings) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.producers != nil {
-		l.producers.expire(milliseconds(now.Add(-s.ProducerExpiry)))
+		l.producers.expire(milliseconds(now.Add(-s.ProducerExpiry)), l.config.Replicated)
 	}
 }

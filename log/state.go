@@ -121,7 +121,10 @@ func (l *Log) loadProducers(end Offset) (*producers, error) {
 	entries, err := segment.ReadSnapshot(l.config.FS, l.config.Dir, int64(end))
 	if err == nil {
 		l.closeSnapshot = end
-		return restore(entries), nil
+		// Of a replicated log it does not tell which transactions have ended and are not stable.
+		if state := restore(entries); !l.config.Replicated || l.Visible() >= end || !state.transactional() {
+			return state, nil
+		}
 	}
 	return l.producersAt(end)
 }
@@ -132,14 +135,28 @@ func (l *Log) producersAt(end Offset) (*producers, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, from := l.newestSnapshot(d.snapshots, end)
+	stable := noOffset
+	if l.config.Replicated {
+		stable = l.Visible()
+	}
+	state, from := l.snapshotBefore(d.snapshots, end, stable)
 	err = l.replay(max(from, l.Start()), end, func(_ int64, b batch.Batch) error {
 		if Offset(b.BaseOffset()) >= from {
-			state.replay(b, Offset(b.BaseOffset()))
+			state.replay(b, Offset(b.BaseOffset()), stable)
 		}
 		return nil
 	})
 	return state, err
+}
+
+// snapshotBefore is newestSnapshot, but for a state which has transactions, of which those that ended behind stable have to be found: then
+// it is one from there.
+func (l *Log) snapshotBefore(snapshots []Offset, limit, stable Offset) (*producers, Offset) {
+	state, from := l.newestSnapshot(snapshots, limit)
+	if from > stable && state.transactional() {
+		return l.newestSnapshot(snapshots, stable)
+	}
+	return state, from
 }
 
 // newestSnapshot reads the newest of the snapshots up to limit that can be believed. Without one the state is empty from 0 on.

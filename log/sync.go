@@ -69,7 +69,7 @@ func (l *Log) Sync() error {
 	}
 	// Appends go on meanwhile; what they write is in the next sync. A roll meanwhile leaves the file open, see roll.
 	l.acquire()
-	file, next := l.writer.file, l.writer.next
+	file, next, turn := l.writer.file, l.writer.next, l.truncations.Load()
 	l.release()
 	if err := l.syncRolled(); err != nil {
 		return err
@@ -88,7 +88,11 @@ func (l *Log) Sync() error {
 		return err
 	}
 	l.countSync(l.clock.Now().Sub(start))
-	l.advanceDurable(next)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.truncations.Load() == turn {
+		l.advanceDurable(next)
+	}
 	return nil
 }
 

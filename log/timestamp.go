@@ -71,8 +71,11 @@ func (l *Log) largestTimestamp(s *logSegment) (int64, error) {
 	}
 	next, _ := s.end()
 	newest, offset, _ := s.index.Load().Times.Last()
+	if l.config.Replicated {
+		next = min(next, l.Visible())
+	}
 	if Offset(offset) >= next {
-		newest = -1
+		newest, offset = -1, int64(s.base)
 	}
 	// Behind the last entry there may be a larger one.
 	err := l.replay(max(l.Start(), Offset(offset)), next, func(_ int64, b batch.Batch) error {
@@ -91,6 +94,9 @@ func (l *Log) timestampIn(s *logSegment, ts int64) (offset Offset, found int64, 
 	}
 	next, _ := s.end()
 	start := l.Start()
+	if l.config.Replicated {
+		next = min(next, l.Visible())
+	}
 	if next <= start {
 		return 0, -1, nil
 	}

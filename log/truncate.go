@@ -2,14 +2,22 @@ package log
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 
 	"github.com/partlog/partlog/internal/segment"
 )
 
 // TruncateTo removes every record from offset on, or from the beginning of the batch that holds it: for a follower whose tail its
-// leader does not have (KIP-101). Views of removed records must have been released: their bytes are zeroed. After an error the log must
-// be closed and opened again.
+// leader does not have (KIP-101). Offsets from there on are given again, to other records; Visible falls if it was above. Appends that are queued
+// are ErrNotLeaderOrFollower. The owner's recovery point must have been lowered before: a crash leaves the log with what TruncateTo
+// removes, a part of it from the end on missing, or without it.
+//
+// Reads go on meanwhile, and see the log before or after it. Views of removed records stay as they are: the segment that is cut is copied
+// up to the cut, into a file of its own, if one of them is out, which costs a write of up to Settings.SegmentBytes; nobody waits for whoever has it.
+// (Only replicas read above the high watermark, and followers are truncated above it: without ReadReplica no such views are.) After an error the log
+// must be closed and opened again.
 func (l *Log) TruncateTo(offset Offset) error {
 	l.admin.Lock()
 	defer l.admin.Unlock()
@@ -45,7 +53,11 @@ func (l *Log) TruncateTo(offset Offset) error {
 	}
 
 	// Nobody reads above the new end from here on.
+	var d done
+	defer d.wakeAll()
+	l.syncing.Lock() // no rolled file is being synced
 	l.mu.Lock()
+	l.failQueuedLocked(&d)
 	l.next = next
 	for _, v := range []interface {
 		Load() int64
@@ -53,9 +65,11 @@ func (l *Log) TruncateTo(offset Offset) error {
 	}{&l.written, &l.durable, &l.visible} {
 		v.Store(min(v.Load(), int64(next)))
 	}
-	l.pending = slices.DeleteFunc(l.pending, func(r *rolled) bool { return r.segment.base >= list[i].base })
+	l.dropPendingLocked(list[i].base)
 	l.setSegmentsLocked(slices.Clone(list[:i+1]))
+	l.truncations.Add(1)
 	l.mu.Unlock()
+	l.syncing.Unlock()
 	l.cleaner.cleaned.Store(min(l.cleaner.cleaned.Load(), int64(list[i].base))) // below it, no record goes
 	l.closeTxnIndex()
 	if w.file != nil {
@@ -76,6 +90,50 @@ func (l *Log) TruncateTo(offset Offset) error {
 		return err
 	}
 	return l.forgetState(next)
+}
+
+// Reads are shielded from truncations thus. A truncation publishes the new end, raises truncations, and then looks for views that reach above
+// the end. A read loads truncations, finds its place, begins its lease, and loads truncations again: if it has changed, the read is made
+// again. So a truncation that does not see the lease is seen by the read, and one that sees it does not touch the file. A read without
+// a lease checks the checksums of what it copies, and is made again likewise.
+
+// shielded says whether somebody has a view of mapped bytes from offset on.
+func (l *Log) shielded(offset Offset) bool {
+	s := &l.leases
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring.next == nil {
+		return false
+	}
+	for x := s.ring.next; x != &s.ring; x = x.next {
+		if x.mapping != nil && x.upTo > offset {
+			return true
+		}
+	}
+	return false
+}
+
+// dropPendingLocked forgets what Seal was to do for the segments from base on. syncing is held too.
+func (l *Log) dropPendingLocked(base Offset) {
+	l.pending = slices.DeleteFunc(l.pending, func(r *rolled) bool {
+		if r.segment.base < base {
+			return false
+		}
+		if r.file != nil { // rolled a moment ago
+			_ = r.file.Close()
+			l.unsyncedRolled.Add(-1)
+		}
+		return true
+	})
+}
+
+// failQueuedLocked takes the appends out of the queue that have a place, which is not to be any more, and lists them in d. The producers' state is
+// made anew.
+func (l *Log) failQueuedLocked(d *done) {
+	for _, w := range l.queue.takeAppends() {
+		w.err = fmt.Errorf("%w: the log has been truncated", ErrNotLeaderOrFollower)
+		d.push(w)
+	}
 }
 
 // batchAt returns where the batch that holds offset starts, and its base offset; the end of s when there is none.
@@ -114,6 +172,11 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	revived := &logSegment{base: s.base, modified: s.modified, seen: s.seen}
 	w := &l.writer
 	w.segment, w.tail, w.next = revived, position, next
+	if l.shielded(next) {
+		if err := l.copyCut(s, position); err != nil {
+			return err
+		}
+	}
 	if err := l.openActive(); err != nil {
 		return err
 	}
@@ -152,6 +215,35 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	return nil
 }
 
+// copyCut replaces the file of s by one with its first bytes, up to position. Mappings of the old one stay.
+func (l *Log) copyCut(s *logSegment, position int64) error {
+	path := l.logPath(s)
+	tmp := path + segment.TmpSuffix
+	in, err := l.config.FS.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return storageError(nil, "open", path, err)
+	}
+	defer in.Close()
+	out, err := l.config.FS.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return writeError("create", tmp, err)
+	}
+	if err = copyBytes(out, in, 0, position); err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = l.config.FS.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = l.config.FS.Remove(tmp)
+		return writeError("cut", path, err)
+	}
+	if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+		return l.poison(err)
+	}
+	return nil
+}
+
 // forgetState brings epochs and producers back to what they were at next.
 func (l *Log) forgetState(next Offset) error {
 	d, err := l.list()
@@ -171,15 +263,24 @@ func (l *Log) forgetState(next Offset) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.producers.ended {
-		if e.last < next && e.last >= l.Visible() {
-			state.ended = append(state.ended, e) // followers truncate above what is visible
+	if !l.config.Replicated {
+		for _, e := range l.producers.ended {
+			if e.last < next && e.last >= l.Visible() {
+				state.ended = append(state.ended, e)
+			}
 		}
 	}
-	l.producers = state
+	l.takeProducersLocked(state)
 	l.showUnstableLocked()
 	if l.epochs.TruncateFromEnd(int64(next)) {
 		l.epochs.dirty = true
 	}
 	return nil
+}
+
+// takeProducersLocked replaces the producers' state. No guard of before fits it.
+func (l *Log) takeProducersLocked(state *producers) {
+	state.lastGuard = l.producers.lastGuard
+	state.settle(l.Visible())
+	l.producers = state
 }

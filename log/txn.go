@@ -68,8 +68,11 @@ func (l *Log) showUnstableLocked() {
 	}
 }
 
-// show lets readers see what lies below to.
+// show lets readers see what lies below to, which of a replicated log only the high watermark does.
 func (l *Log) show(to Offset) {
+	if l.config.Replicated {
+		return
+	}
 	raise(&l.visible, int64(to))
 	if Offset(l.nextStable.Load()) < to {
 		l.mu.Lock()
@@ -107,6 +110,10 @@ func (l *Log) loadStableLocked() error {
 	defer l.mu.Unlock()
 	l.producers = state
 	l.showUnstableLocked()
+	if l.config.Replicated { // the high watermark may have moved meanwhile, and met no marker
+		state.settle(l.Visible())
+		l.showUnstableLocked()
+	}
 	l.transactional.Store(state.transactional())
 	l.stableKnown.Store(true)
 	return nil

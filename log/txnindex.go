@@ -101,7 +101,7 @@ func (l *Log) ReadCommitted(dst []AbortedTxn, from, limit Offset, maxBytes int) 
 	}
 	limit = min(limit, l.LastStable())
 	for {
-		v, s, err := l.read(from, limit, maxBytes)
+		v, s, err := l.read(&l.visible, from, limit, maxBytes)
 		if err != nil || s == nil {
 			return v, dst, err
 		}

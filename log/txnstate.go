@@ -124,6 +124,11 @@ func (t *transactions) settle(visible Offset) {
 	t.ended = slices.Delete(t.ended, 0, n)
 }
 
+// ending says whether a transaction of producer id has ended and is not stable yet.
+func (t *transactions) ending(id int64) bool {
+	return slices.ContainsFunc(t.ended, func(e endedTxn) bool { return e.producerID == id })
+}
+
 // verify returns the guard of producer id, a new one unless one is out. Several batches that are verified at once share it, and the
 // lowest of their sequence numbers is the one that has to come first.
 func (t *transactions) verify(id int64, epoch int16, sequence int32, epochBump bool, now int64) TxnGuard {

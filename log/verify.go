@@ -45,7 +45,7 @@ func (l *Log) Verify(ctx context.Context) (*VerifyReport, error) {
 	if l.closed.Load() {
 		return nil, ErrClosed
 	}
-	v := &verifier{Log: l, ctx: ctx, end: l.Visible()}
+	v := &verifier{Log: l, ctx: ctx, end: l.extent()}
 	v.report = &VerifyReport{Topic: l.config.Topic, Partition: l.config.Partition, Dir: l.config.Dir, Start: l.Start(), End: v.end}
 	list := l.segmentList()
 	for i, s := range list {

@@ -30,7 +30,7 @@ func (t *verifyTxns) begin(v *verifier, s *logSegment) {
 }
 
 func (t *verifyTxns) batch(b batch.Batch) {
-	if e := t.state.replay(b, Offset(b.BaseOffset())); e != nil && e.aborted {
+	if e := t.state.replay(b, Offset(b.BaseOffset()), noOffset); e != nil && e.aborted {
 		t.aborted.add(e)
 	}
 }

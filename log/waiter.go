@@ -13,10 +13,12 @@ type waiter struct {
 	batch   batch.Batch // nil: nothing to write, a wait for last to settle, or for the writer role
 	base    Offset
 	last    Offset
-	durable bool // wait for the sync
-	lazy    bool // needs none of its own
-	take    bool // wants the writer role and nothing else
-	lead    bool // woken to be the writer
+	durable bool    // wait for the sync
+	lazy    bool    // needs none of its own
+	take    bool    // wants the writer role and nothing else
+	lead    bool    // woken to be the writer
+	silent  bool    // one of several that the last of them stands for: nobody sleeps on wake
+	replica *waiter // the silent one before it
 	err     error
 	undo    producerUndo
 	wake    chan struct{} // capacity 1: whoever wakes never waits
@@ -74,6 +76,22 @@ func (q *queue) takeRun() *waiter {
 	return head
 }
 
+// takeAppends removes and returns the appends that are queued; who wants the writer role stays.
+func (q *queue) takeAppends() (appends []*waiter) {
+	rest := q.first
+	*q = queue{}
+	for rest != nil {
+		next := rest.next
+		if rest.take {
+			q.push(rest)
+		} else {
+			appends = append(appends, rest)
+		}
+		rest = next
+	}
+	return appends
+}
+
 // done are waiters whose result is known, to be woken when no lock is held and the writer role is given on.
 type done struct {
 	queue
@@ -89,7 +107,9 @@ func (d *done) add(w, own *waiter) {
 func (d *done) wakeAll() {
 	for w := d.first; w != nil; {
 		next := w.next // w belongs to its owner once it is woken
-		w.wake <- struct{}{}
+		if !w.silent {
+			w.wake <- struct{}{}
+		}
 		w = next
 	}
 	d.first, d.last = nil, nil

@@ -73,6 +73,9 @@ func (l *Log) release() {
 		}
 		l.queue.n--
 	default:
+		for first.silent {
+			first = first.next // to the one that stands for it
+		}
 		first.lead = true
 	}
 	l.mu.Unlock()
@@ -123,13 +126,17 @@ func (l *Log) gatherGroup() {
 // lead writes the run that begins with head, gives the role on, wakes whoever waits for the run, and returns own's result.
 func (l *Log) lead(head, own *waiter) error {
 	var d done
-	before := l.visible.Load()
+	seen := &l.visible
+	if l.config.Replicated {
+		seen = &l.durable // of what is written, commit has told
+	}
+	before := seen.Load()
 	l.writer.group = 1
 	for w := head.next; w != nil; w = w.next {
 		l.writer.group++
 	}
 	l.commit(head, own, &d)
-	moved := l.visible.Load() != before
+	moved := seen.Load() != before
 	err := own.err
 	d.wakeAll() // before the next writer, see enqueue
 	l.release()
@@ -164,12 +171,15 @@ func (l *Log) commit(head, own *waiter, d *done) {
 			l.fail(r, own, d, err)
 			break
 		}
+		if l.config.Replicated && size > 0 {
+			l.notify() // followers need not wait for the sync here
+		}
 		for r != end {
 			next := r.next
 			need = need || !r.lazy && r.batch != nil
 			if always && r.durable && r.last >= l.Durable() {
 				hold.push(r)
-			} else if r != own {
+			} else if r != own && !r.silent {
 				r.wake <- struct{}{}
 			}
 			r = next
@@ -244,12 +254,33 @@ func (l *Log) gather(r *waiter, s *Settings) (buf []byte, pooled *[]byte, end *w
 		}
 		return buf, nil, end
 	}
+	if r.silent {
+		if buf = adjacent(r, end); buf != nil {
+			return buf, nil, end
+		}
+	}
 	pooled = getBuffer(total)
 	buf = (*pooled)[:0]
 	for x := r; x != end; x = x.next {
 		buf = append(buf, x.batch...)
 	}
 	return buf, pooled, end
+}
+
+// adjacent returns the batches of the waiters from r to end as one piece if that is how they are in memory, as those of one AppendReplica
+// are, otherwise nil.
+func adjacent(r, end *waiter) []byte {
+	buf := []byte(r.batch)
+	for x := r.next; x != end; x = x.next {
+		n := len(buf)
+		if len(x.batch) == 0 || cap(buf)-n < len(x.batch) {
+			return nil
+		}
+		if buf = buf[:n+len(x.batch)]; &buf[n] != &x.batch[0] {
+			return nil
+		}
+	}
+	return buf
 }
 
 // publish makes written batches visible to readers (with SyncAlways: not before they are synced) and indexes them.
@@ -283,6 +314,9 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 	w.zeroed = max(w.zeroed, position)
 	m := w.segment.mark(w.next, position)
 	w.segment.written.Store(m)
+	if l.config.Replicated {
+		w.segment.shown.Store(m) // to replicas; what clients may see the high watermark says
+	}
 	l.written.Store(int64(w.next))
 	if s.Sync != SyncAlways {
 		w.segment.shown.Store(m)
@@ -305,17 +339,7 @@ func (l *Log) fail(r, own *waiter, d *done, err error) {
 	for ; r != nil; r = r.next {
 		failed = append(failed, r)
 	}
-	rest := l.queue.first
-	l.queue = queue{}
-	for rest != nil {
-		next := rest.next
-		if rest.take {
-			l.queue.push(rest)
-		} else {
-			failed = append(failed, rest)
-		}
-		rest = next
-	}
+	failed = append(failed, l.queue.takeAppends()...)
 	for i := len(failed) - 1; i >= 0; i-- {
 		l.producers.revert(failed[i].undo)
 	}
