@@ -93,6 +93,7 @@ var dependencies = map[string]bool{
 	"github.com/twmb/franz-go":          false,
 	"github.com/xdg-go/scram":           false,
 	"go.etcd.io/raft/v3":                false,
+	"google.golang.org/protobuf":        false, // raft's messages are
 	"github.com/stretchr/testify":       true,
 	"pgregory.net/rapid":                true,
 	"github.com/anishathalye/porcupine": true,
