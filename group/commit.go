@@ -143,6 +143,7 @@ func (m *machine) written(p *pendingAppend, base partition.Offset, inMemory bool
 		m.forgotten(p, base)
 		return
 	}
+	m.made = m.made || len(p.offsets) > 0
 	for i, o := range p.offsets {
 		o.at = base + partition.Offset(i)
 		if inMemory {

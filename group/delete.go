@@ -106,6 +106,7 @@ func (m *machine) forgotten(p *pendingAppend, base partition.Offset) {
 	gone := p.group && m.state == Empty
 	if gone {
 		m.generation, m.protocolType, m.metadataUnwritten, m.next = 0, "", false, nil
+		m.made = len(m.offsets)+len(m.awaited)+len(m.appends) > 0
 	}
 	if gone || offsets > 0 {
 		m.emit(infoEffect{OffsetsDeletedInfo{Group: m.id, Partitions: offsets, WholeGroup: gone, Expired: p.expired}})

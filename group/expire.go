@@ -6,7 +6,7 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// stepExpire drops offsets that nobody needs any more (KIP-211), and the group with its last one
+// stepExpire drops offsets that nobody needs any more (KIP-211), and the group with its last one, or if it has none any more
 // (OffsetMetadataManager.cleanupExpiredOffsets).
 func (m *machine) stepExpire(retention time.Duration) {
 	if m.blank() || m.state == Dead {

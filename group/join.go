@@ -12,6 +12,7 @@ func (m *machine) stepJoin(e joinEvent) {
 		m.maybeCompleteJoin() // the rebalance may have waited for whom it was refused
 		return
 	}
+	m.made = true
 	known := m.byID[e.MemberID]
 	switch {
 	case e.MemberID == "" && e.InstanceID != "":

@@ -33,6 +33,10 @@ type machine struct {
 	// initial is set while the first rebalance out of Empty waits for company; waited is the delay that is running,
 	// budget what may follow it, and company whether anybody has come during it.
 	initial, company bool
+
+	// made: somebody has committed for the group or joined it, so that it is there, although nothing else may be known of it, until
+	// it is deleted or expires (Kafka's "simple" groups).
+	made bool
 	waited, budget   time.Duration
 
 	offsets map[partition.TopicPartition]storedOffset
@@ -176,7 +180,7 @@ func (m *machine) step(e event) {
 
 // blank reports whether nothing is known of the group, so that it might as well not exist.
 func (m *machine) blank() bool {
-	return m.next == nil && m.converting == nil && m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0 && len(m.awaited) == 0
+	return !m.made && m.next == nil && m.converting == nil && m.state == Empty && m.generation == 0 && len(m.offsets) == 0 && len(m.pending) == 0 && len(m.appends) == 0 && len(m.awaited) == 0
 }
 
 func (m *machine) stepTimer(k timerKey) {

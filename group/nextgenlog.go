@@ -164,7 +164,7 @@ func (m *machine) replayChange(c change) {
 		m.next = newNextgen(m)
 	}
 	if !m.next.live.apply(c) {
-		m.next = nil
+		m.next, m.made = nil, false
 	}
 	m.state = Empty
 	if m.next != nil {

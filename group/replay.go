@@ -22,12 +22,13 @@ func (m *machine) replay(r *groupRecord, at partition.Offset) {
 	case r.isOffset:
 		o := *r.offset
 		o.at = at
+		m.made = true
 		m.put(r.tp, o)
 	case r.change != nil:
 		m.replayChange(*r.change)
 	case r.metadata == nil && m.next != nil: // of the classic group that it was
 	default:
-		m.next = nil
+		m.next, m.made = nil, r.metadata != nil
 		m.members, m.byID, m.instances = nil, make(map[string]*member), make(map[string]*member)
 		m.state, m.protocolType, m.protocol, m.leader, m.generation = Empty, "", "", "", 0
 		if r.metadata != nil {
@@ -41,7 +42,7 @@ func (m *machine) replayTransactional(producer int64, r *groupRecord, at partiti
 	if !r.isOffset || r.offset == nil {
 		return
 	}
-	m.lastAt = at
+	m.lastAt, m.made = at, true
 	o := *r.offset
 	o.at = at
 	m.await(producer, offsetRecord{r.tp, o})
