@@ -27,7 +27,6 @@ type raftLog struct {
 	wanted  bool
 	present func() *raftpb.ConfState // the members as of the last entry handed out
 	tidyAt  int64                    // journal size of the next attempt
-	broken  bool                     // a base record without its image, seen in replay
 }
 
 func (l *raftLog) first() uint64 { return l.before.index + 1 }

@@ -251,11 +251,15 @@ func create(c Config, m *image) error {
 
 // Rejoin sets a log aside that Open refused with ErrMustRejoin (or any other), in a directory beside it whose name it
 // returns, and makes an empty one for another member of the node. The leader has to be told: Remove the old member, AddObserver
-// the new, Promote it when it has caught up. The caller's own state begins anew with the snapshot that comes.
+// the new, Promote it when it has caught up. The caller's own state begins anew with the snapshot that comes. After a crash on
+// the way Open says ErrNotFormatted or ErrMustRejoin, and Rejoin is called again.
 func Rejoin(c Config, self Member) (setAside string, err error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return "", err
+	}
+	if _, err := c.FS.Stat(c.Dir); errors.Is(err, fs.ErrNotExist) {
+		return "", Join(c, self) // lost altogether, or set aside before a crash
 	}
 	lock, err := c.FS.Lock(journalLock(c.Dir))
 	if err != nil {

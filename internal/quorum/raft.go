@@ -3,7 +3,6 @@ package quorum
 import (
 	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 
 	"go.etcd.io/raft/v3"
@@ -83,7 +82,7 @@ func (r *Raft) Tick() error {
 	})
 }
 
-// Step takes a message that node from sent. from is who the transport knows it to be. data is not changed, and is kept.
+// Step takes a message that node from sent. from is who the transport knows it to be. data is not changed, and not kept.
 //
 // ErrMalformed, ErrOtherQuorum, ErrNewerVersion: not heeded, and no harm done. An error that Is ErrFailed: see there.
 func (r *Raft) Step(from int32, data []byte) error {
@@ -149,8 +148,8 @@ func (r *Raft) adopt(lineage uint64, m *raftpb.Message) error {
 }
 
 // Propose adds an entry to the log and returns its place. When an entry with this index comes out of Ready with this term
-// it is this one; with another term, this one was never committed and never will be. The leader alone can. data must not
-// be changed afterwards; it must not be empty (the leader's own first entry is).
+// it is this one; with another term, this one was never committed and never will be. The leader alone can. data is
+// not kept; it must not be empty (the leader's own first entry is).
 //
 // Errors: ErrNotLeader, ErrBusy, ErrTooLarge, and those that are ErrFailed. Nothing is on disk before Ready has returned.
 func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
@@ -314,7 +313,7 @@ func (r *Raft) raftConfig(applied uint64) *raft.Config {
 		Storage:                   r.log,
 		Applied:                   applied,
 		MaxSizePerMsg:             uint64(r.config.MaxMessageBytes),
-		MaxCommittedSizePerReady:  math.MaxInt32,
+		MaxCommittedSizePerReady:  16 << 20,
 		MaxUncommittedEntriesSize: uint64(r.config.MaxUncommittedBytes),
 		MaxInflightMsgs:           256,
 		CheckQuorum:               true,
