@@ -67,11 +67,11 @@ func (m *Machine) Active(id NodeID) bool {
 	return ok && m.nodes[i].Active()
 }
 
-// Topics returns all topics, by id.
+// Topics returns all topics, by id. It copies the partitions, as Topic and TopicByName do.
 func (m *Machine) Topics() []Topic {
 	all := make([]Topic, len(m.topics))
 	for i, t := range m.topics {
-		all[i] = *t
+		all[i] = t.copy()
 	}
 	return all
 }
@@ -79,7 +79,7 @@ func (m *Machine) Topics() []Topic {
 // Topic returns a topic by its id.
 func (m *Machine) Topic(id TopicID) (Topic, bool) {
 	if t := m.topic(id); t != nil {
-		return *t, true
+		return t.copy(), true
 	}
 	return Topic{}, false
 }
@@ -87,9 +87,17 @@ func (m *Machine) Topic(id TopicID) (Topic, bool) {
 // TopicByName returns a topic by its name.
 func (m *Machine) TopicByName(name string) (Topic, bool) {
 	if t := m.names[name]; t != nil {
-		return *t, true
+		return t.copy(), true
 	}
 	return Topic{}, false
+}
+
+// TopicID returns the id of a topic and the number of its partitions, by its name.
+func (m *Machine) TopicID(name string) (TopicID, int32, bool) {
+	if t := m.names[name]; t != nil {
+		return t.ID, int32(len(t.partitions)), true
+	}
+	return TopicID{}, 0, false
 }
 
 // Partition returns the state of a partition.

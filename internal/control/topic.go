@@ -1,5 +1,7 @@
 package control
 
+import "slices"
+
 // Topic is what the controller knows of a topic; everything else is the catalogue's.
 type Topic struct {
 	ID     TopicID
@@ -9,7 +11,13 @@ type Topic struct {
 	partitions []PartitionState
 }
 
-// Partitions returns the states of all partitions, by number. Nobody writes to them; they are of the moment.
+func (t *Topic) copy() Topic {
+	c := *t
+	c.partitions = slices.Clone(t.partitions)
+	return c
+}
+
+// Partitions returns the states of all partitions, by number, as they were when the topic was asked for.
 func (t Topic) Partitions() []PartitionState { return t.partitions }
 
 // TopicConfig is the part of a topic's configuration that the controller decides by.

@@ -1,0 +1,194 @@
+package control
+
+import "slices"
+
+func (a *application) register(c Register) {
+	m := a.m
+	switch {
+	case c.ID < 0 || c.MinFeature > c.MaxFeature:
+		a.refuse(InvalidRequest, "node %d with feature levels %d to %d", c.ID, c.MinFeature, c.MaxFeature)
+		return
+	case m.feature < c.MinFeature || m.feature > c.MaxFeature:
+		a.refuse(UnsupportedVersion, "the cluster is at feature level %d, node %d can live with %d to %d", m.feature, c.ID, c.MinFeature, c.MaxFeature)
+		return
+	}
+	for _, n := range m.nodes {
+		if n.ID != c.ID && n.DirectoryID == c.DirectoryID && n.DirectoryID != ([16]byte{}) {
+			a.refuse(DuplicateBrokerRegistration, "directory %x is node %d's: node %d has a copy of it", c.DirectoryID, n.ID, c.ID)
+			return
+		}
+	}
+	next := Node{ID: c.ID, Epoch: int64(a.r.Index), Incarnation: c.Incarnation, Addr: c.Addr, Listeners: c.Listeners, Rack: c.Rack, DirectoryID: c.DirectoryID,
+		MinFeature: c.MinFeature, MaxFeature: c.MaxFeature, Fenced: true}
+	i, known := m.findNode(c.ID)
+	gone, blank := true, false
+	if known {
+		before := m.nodes[i]
+		if before.Incarnation == c.Incarnation { // the answer was lost
+			next.Epoch, next.Fenced, next.ShuttingDown, next.ShutdownIndex = before.Epoch, before.Fenced, before.ShuttingDown, before.ShutdownIndex
+			a.node(i, next)
+			a.r.Epoch = next.Epoch
+			return
+		}
+		if before.Epoch != c.Replaces {
+			a.refuse(DuplicateBrokerRegistration, "node %d has a process registered with epoch %d", c.ID, before.Epoch)
+			return
+		}
+		blank = before.DirectoryID != c.DirectoryID
+		gone = blank || before.Epoch != c.PreviousEpoch
+		a.node(i, next)
+	} else {
+		m.nodes = slices.Insert(m.nodes, i, next)
+		a.r.Nodes = append(a.r.Nodes, c.ID)
+	}
+	a.r.Epoch = next.Epoch
+	a.leave(c.ID, gone, blank, true)
+}
+
+// node changes a node.
+func (a *application) node(i int, next Node) {
+	a.m.nodes[i] = next
+	a.r.Nodes = append(a.r.Nodes, next.ID)
+}
+
+// leave takes a node that is not active any more out of all ISRs and leaderships; out of the ELR as well if it is gone: not with all
+// that it had. A new process has no failed replicas.
+func (a *application) leave(id NodeID, gone, blank, fresh bool) {
+	a.m.each(func(t *Topic, index int32) {
+		p := &t.partitions[index]
+		inISR, failed := slices.Contains(p.ISR, id), fresh && slices.Contains(p.Offline, id)
+		if !inISR && p.Leader != id && !failed && !(gone && slices.Contains(p.ELR, id)) && !(blank && slices.Contains(p.LastKnownELR, id)) {
+			return
+		}
+		c := a.begin(t, index)
+		if inISR {
+			c.isr = without(c.isr, id)
+		}
+		if gone {
+			c.gone = []NodeID{id}
+		}
+		if blank {
+			c.blank = []NodeID{id}
+		}
+		if failed {
+			c.offline = without(c.offline, id)
+		}
+		a.finish(c)
+	})
+}
+
+func (a *application) unregister(c Unregister) {
+	i, ok := a.m.findNode(c.ID)
+	if !ok {
+		a.refuse(BrokerIDNotRegistered, "node %d", c.ID)
+		return
+	}
+	a.m.nodes = slices.Delete(a.m.nodes, i, i+1)
+	a.r.Nodes = append(a.r.Nodes, c.ID)
+	a.leave(c.ID, false, false, false)
+}
+
+// registered finds a node by its registration.
+func (a *application) registered(id NodeID, epoch int64) (int, bool) {
+	i, ok := a.m.findNode(id)
+	switch {
+	case !ok:
+		a.refuse(BrokerIDNotRegistered, "node %d", id)
+	case a.m.nodes[i].Epoch != epoch:
+		a.refuse(StaleBrokerEpoch, "node %d is registered with epoch %d, not %d", id, a.m.nodes[i].Epoch, epoch)
+		ok = false
+	}
+	return i, ok
+}
+
+func (a *application) fence(c Fence) {
+	i, ok := a.registered(c.Node, c.Epoch)
+	if !ok || a.m.nodes[i].Fenced {
+		return
+	}
+	next := a.m.nodes[i]
+	next.Fenced = true
+	a.node(i, next)
+	a.leave(c.Node, false, false, false)
+}
+
+func (a *application) unfence(c Unfence) {
+	i, ok := a.registered(c.Node, c.Epoch)
+	if !ok || !a.m.nodes[i].Fenced {
+		return
+	}
+	next := a.m.nodes[i]
+	if next.ShuttingDown {
+		a.refuse(InvalidRequest, "node %d is shutting down", c.Node)
+		return
+	}
+	next.Fenced = false
+	a.node(i, next)
+	a.electLeaderless()
+}
+
+// electLeaderless elects where there is no leader.
+func (a *application) electLeaderless() {
+	if a.m.leaderless == 0 {
+		return
+	}
+	a.m.each(func(t *Topic, index int32) {
+		if t.partitions[index].Leader == NoNode {
+			a.finish(a.begin(t, index))
+		}
+	})
+}
+
+func (a *application) beginShutdown(c BeginShutdown) {
+	i, ok := a.registered(c.Node, c.Epoch)
+	if !ok || !a.m.nodes[i].Active() {
+		return
+	}
+	next := a.m.nodes[i]
+	next.ShuttingDown, next.ShutdownIndex = true, a.r.Index
+	a.node(i, next)
+	a.leave(c.Node, false, false, false)
+}
+
+func (a *application) offline(c OfflineReplicas) {
+	if _, ok := a.registered(c.Node, c.Epoch); !ok {
+		return
+	}
+	for _, id := range c.Partitions {
+		t, p, ok := a.find(id)
+		if !ok || !slices.Contains(p.Replicas, c.Node) || slices.Contains(p.Offline, c.Node) {
+			continue
+		}
+		ch := a.begin(t, id.Index)
+		ch.isr, ch.gone = without(ch.isr, c.Node), []NodeID{c.Node}
+		ch.offline = append(slices.Clone(ch.offline), c.Node)
+		slices.Sort(ch.offline)
+		a.finish(ch)
+	}
+	a.tidy()
+}
+
+func (a *application) online(c OnlineReplicas) {
+	if _, ok := a.registered(c.Node, c.Epoch); !ok {
+		return
+	}
+	for _, id := range c.Partitions {
+		t, p, ok := a.find(id)
+		if !ok || !slices.Contains(p.Offline, c.Node) {
+			continue
+		}
+		ch := a.begin(t, id.Index)
+		ch.offline = without(ch.offline, c.Node)
+		a.finish(ch)
+	}
+	a.tidy()
+}
+
+// find finds a partition.
+func (a *application) find(id PartitionID) (*Topic, PartitionState, bool) {
+	t := a.m.topic(id.Topic)
+	if t == nil || id.Index < 0 || int(id.Index) >= len(t.partitions) {
+		return t, PartitionState{}, false
+	}
+	return t, t.partitions[id.Index], true
+}
