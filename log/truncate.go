@@ -37,6 +37,12 @@ func (l *Log) TruncateTo(offset Offset) error {
 	}
 	w := &l.writer
 	if offset >= w.next {
+		// A leader that has appended nothing leaves an epoch without records at the end, which is what a follower is asked to give up.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.epochs.TruncateFromEnd(int64(w.next)) {
+			l.epochs.dirty = true
+		}
 		return nil
 	}
 	if start := l.Start(); offset < start {

@@ -109,3 +109,26 @@ func TestEpochEndAnswersAsKafka(t *testing.T) {
 		require.Equal(t, tc.end, end, "epoch %d", tc.ask)
 	}
 }
+
+// A leader of an epoch in which it appended nothing follows again: its epoch goes although no record does, or its leader would ask it to
+// truncate for ever (Apache Kafka cuts its epoch cache whether or not there is anything to cut off the log).
+func TestTruncationToTheEndForgetsAnEpochWithoutRecords(t *testing.T) {
+	m := vfs.NewMem()
+	require.NoError(t, m.MkdirAll("/data", 0o700))
+	c := testConfig(m)
+	c.Replicated = true
+	l := open(t, c)
+	require.NoError(t, l.Lead(1))
+	_, err := l.Append(make1(1000, 1, "x"), AppendOptions{Durable: true})
+	require.NoError(t, err)
+	require.NoError(t, l.Lead(3))
+	epoch, err := l.LastEpoch()
+	require.NoError(t, err)
+	require.EqualValues(t, 3, epoch)
+	l.Follow()
+	require.NoError(t, l.TruncateTo(l.End()))
+	epoch, err = l.LastEpoch()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, epoch)
+	require.EqualValues(t, 1, l.End())
+}
