@@ -27,9 +27,10 @@ type Config struct {
 	// and writes everything, and sees passwords of SASL PLAIN. Default false.
 	AllowPlaintext bool
 
-	Versions  map[int16]Range // narrows what is advertised and served, by API key; an empty range (Max < Min) takes an API away; default everything
-	Intercept Interceptor     // called around every request; default none
-	Events    Events          // functions called when something happens that no call returns; default none
+	Versions    map[int16]Range // narrows what is advertised and served, by API key; an empty range (Max < Min) takes an API away; default everything
+	Intercept   Interceptor     // called around every request; default none
+	LoginLimits LoginLimits     // how many logins by SASL may fail; default as its fields say
+	Events      Events          // functions called when something happens that no call returns; default none
 
 	// GroupEvents are told what happens in the coordinators of groups, unless somebody has started those of the store before
 	// (group.Start); default none.

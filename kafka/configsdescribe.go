@@ -27,9 +27,6 @@ func handleDescribeConfigs(s *session, c *call) (kmsg.Response, error) {
 		var entries []configEntry
 		var err error
 		if unknown { // one that nobody knows spoils them all, as in Kafka
-			if kindWords[configKind(r.ResourceType)] == "" && configKind(r.ResourceType) != kindLogger {
-				out.ResourceType = kmsg.ConfigResourceTypeUnknown
-			}
 			err = standard(codeInvalidRequest)
 		} else {
 			entries, err = s.describeConfigs(c.ctx, configKind(r.ResourceType), r.ResourceName)

@@ -25,14 +25,21 @@ func handleElectLeaders(s *session, c *call) (kmsg.Response, error) {
 	if !s.authorizeCluster(opAlter) {
 		resp.ErrorCode = codeClusterAuthorizationFailed
 		for _, t := range wanted {
-			addElection(resp, t.Topic, electionResults(t.Partitions, codeClusterAuthorizationFailed, textClusterDenied)...)
+			addElection(resp, t.Topic, electionResults(t.Partitions, codeClusterAuthorizationFailed, kmsg.StringPtr(textClusterDenied))...)
+		}
+		return resp, nil
+	}
+	if req.TimeoutMillis <= 0 { // a controller of Kafka is too late at once
+		resp.ErrorCode = codeRequestTimedOut
+		for _, t := range wanted {
+			addElection(resp, t.Topic, electionResults(t.Partitions, codeRequestTimedOut, nil)...)
 		}
 		return resp, nil
 	}
 	if c.version >= 1 && req.ElectionType != electPreferred && req.ElectionType != electUnclean {
 		resp.ErrorCode = codeInvalidRequest
 		for _, t := range wanted {
-			addElection(resp, t.Topic, electionResults(t.Partitions, codeInvalidRequest, fmt.Sprintf("Unknown election type %d", req.ElectionType))...)
+			addElection(resp, t.Topic, electionResults(t.Partitions, codeInvalidRequest, kmsg.StringPtr(fmt.Sprintf("Unknown election type %d", req.ElectionType)))...)
 		}
 		return resp, nil
 	}
@@ -66,15 +73,6 @@ func handleElectLeaders(s *session, c *call) (kmsg.Response, error) {
 		}
 		addElection(resp, t.Topic, results...)
 	}
-	if req.TimeoutMillis <= 0 { // nobody waits for what has been done: a controller of Kafka is too late at once
-		resp.ErrorCode = codeRequestTimedOut
-		for i := range resp.Topics {
-			for j := range resp.Topics[i].Partitions {
-				p := &resp.Topics[i].Partitions[j]
-				p.ErrorCode, p.ErrorMessage = codeRequestTimedOut, nil
-			}
-		}
-	}
 	return resp, nil
 }
 
@@ -84,10 +82,10 @@ func addElection(resp *kmsg.ElectLeadersResponse, topic string, results ...kmsg.
 	resp.Topics = append(resp.Topics, t)
 }
 
-func electionResults(partitions []int32, code int16, text string) (out []kmsg.ElectLeadersResponseTopicPartition) {
+func electionResults(partitions []int32, code int16, text *string) (out []kmsg.ElectLeadersResponseTopicPartition) {
 	for _, i := range partitions {
 		r := kmsg.NewElectLeadersResponseTopicPartition()
-		r.Partition, r.ErrorCode, r.ErrorMessage = i, code, &text
+		r.Partition, r.ErrorCode, r.ErrorMessage = i, code, text
 		out = append(out, r)
 	}
 	return out

@@ -10,6 +10,8 @@ type Events struct {
 	ConnectionClosed func(broker int32, listener string, c ConnInfo, reason error)
 	// ConnectionRefused reports one that was closed before anything was read: a limit, or a failed TLS handshake.
 	ConnectionRefused func(broker int32, listener string, remote string, reason error)
+	// LoginFailed reports a login by SASL that has failed, before it is answered.
+	LoginFailed func(broker int32, listener string, c ConnInfo, f FailedLogin)
 	// ListenerFailed reports that a listener takes no connections any more, though nobody has stopped it.
 	ListenerFailed func(broker int32, listener string, err error)
 	// Warning reports something unusual in the settings that was not refused, as a property that has no effect here.

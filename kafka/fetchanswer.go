@@ -18,7 +18,7 @@ func (s *session) answerFetch(c *call, req *kmsg.FetchRequest, resp *kmsg.FetchR
 		resp.SessionID = x.session.id
 	}
 	var begun *fetchSession
-	if x.full && len(f.items) > 0 && s.settings().fetchSessionSlots > 0 {
+	if x.full && s.settings().fetchSessionSlots > 0 {
 		begun = newFetchSession(c.version >= 13)
 	}
 	committed := req.IsolationLevel == 1

@@ -142,16 +142,16 @@ func TestProduceRefusesWhatIsNotOneGoodBatch(t *testing.T) {
 	}
 }
 
-// No records at all close the connection, and a beginning that is no batch of any format refuses the whole request, with a
+// Null records close the connection, none are no batch, and a beginning that is no batch of any format refuses the whole request, with a
 // reason, whatever the other partitions have.
 func TestProduceWithoutABatchIsRefusedAsAWhole(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 2})
 	for _, v := range versionsOf(keyProduce) {
-		for _, none := range [][]byte{nil, {}} {
-			_, err := try(t.Context(), r.session(1), v, r.byID(produceOf("orders", 0, -1, none)))
-			require.ErrorIs(t, err, errNoRecords)
-		}
+		_, err := try(t.Context(), r.session(1), v, r.byID(produceOf("orders", 0, -1, nil)))
+		require.ErrorIs(t, err, errNoRecords)
+		none := put[*kmsg.ProduceResponse](r, r.session(1), v, r.byID(produceOf("orders", 0, -1, []byte{})))
+		require.Equal(t, codeInvalidRecord, none.Topics[0].Partitions[0].ErrorCode)
 		req := produceOf("orders", 0, -1, records(batch.Options{}, "a"))
 		bad := records(batch.Options{}, "b")
 		bad[16] = 9

@@ -11,8 +11,8 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// errNoRecords closes the connection, as the Java broker does.
-var errNoRecords = errors.New("a partition without any bytes of records")
+// errNoRecords closes the connection: the Java broker fails, and never answers.
+var errNoRecords = errors.New("a partition whose records are null")
 
 // unreadable looks at where the records of each partition begin, as Kafka does before all else: if that is no batch of any
 // format, the whole request is refused.
@@ -20,7 +20,7 @@ func unreadable(req *kmsg.ProduceRequest) error {
 	for i := range req.Topics {
 		for j := range req.Topics[i].Partitions {
 			b := req.Topics[i].Partitions[j].Records
-			if len(b) == 0 {
+			if b == nil {
 				return errNoRecords
 			}
 			if _, err := batchSize(b); err != nil {

@@ -21,7 +21,8 @@ func handleDescribeQuorum(s *session, c *call) (kmsg.Response, error) {
 		}
 		return resp, nil
 	}
-	known := false
+	// Kafka describes the metadata's partition when it is the only one that is asked for.
+	known := len(req.Topics) == 1 && req.Topics[0].Topic == metadataTopic && len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0
 	for _, t := range req.Topics {
 		out := kmsg.NewDescribeQuorumResponseTopic()
 		out.Topic = t.Topic
@@ -31,14 +32,13 @@ func handleDescribeQuorum(s *session, c *call) (kmsg.Response, error) {
 			if c.version >= 2 {
 				r.ErrorMessage = kmsg.StringPtr("")
 			}
-			if t.Topic != metadataTopic || p.Partition != 0 {
+			if !known {
 				r.ErrorCode = codeUnknownTopicOrPartition
 				if c.version >= 2 {
 					r.ErrorMessage = kmsg.StringPtr(standardTexts[codeUnknownTopicOrPartition])
 				}
 			} else {
 				s.describeQuorum(&r)
-				known = true
 			}
 			out.Partitions = append(out.Partitions, r)
 		}

@@ -1,18 +1,15 @@
 package kafka
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/wire"
-	"github.com/partlog/partlog/partition"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -50,105 +47,13 @@ type security struct {
 	again     bool          // authenticates again
 	expires   time.Duration // elapsed time at which the session ends; 0: never
 	begun     time.Duration // when authentication was last begun again
+	penalty   time.Duration // how much later a failure is answered, as others have failed before (LoginLimits)
 
 	busy time.Duration // since when the request in hand keeps the broker busy; 0: nobody wants to know
 }
 
 // reauthInterval is how often a connection may begin to authenticate again, as in Kafka.
 const reauthInterval = time.Second
-
-// securityOf is what a listener needs to authenticate clients.
-type securityOf struct {
-	names      []string // of the enabled mechanisms
-	mechanisms map[string]wire.Mechanism
-	principals *principalRules
-}
-
-// secure prepares a listener's authentication.
-func (l *listener) secure(set *settings) (err error) {
-	g := l.broker.server.guard
-	for _, name := range set.superUsers {
-		if _, ok := parsePrincipal(name); !ok {
-			return &partition.ConfigError{Key: "super.users", Value: name, Range: "User:NAME, with semicolons between"}
-		}
-	}
-	if l.security.principals, err = parsePrincipalRules(set.sslPrincipalRules); err != nil {
-		return fmt.Errorf("listener %s: %w", l.name, err)
-	}
-	if !l.config.Protocol.sasl() {
-		return nil
-	}
-	prefix := "listener.name." + strings.ToLower(l.name) + "."
-	names := l.config.Mechanisms
-	for _, key := range []string{prefix + "sasl.enabled.mechanisms", "sasl.enabled.mechanisms"} {
-		if v, ok := set.properties[key]; ok && len(names) == 0 {
-			names = splitList(v)
-		}
-	}
-	if len(names) == 0 {
-		names = allMechanisms
-	}
-	users := map[string]Password{}
-	if config, ok := set.properties[prefix+"plain.sasl.jaas.config"]; ok {
-		if users, err = plainUsersOfJAAS(config); err != nil {
-			return fmt.Errorf("listener %s: %w", l.name, err)
-		}
-	}
-	for name, password := range l.config.Users {
-		users[name] = password
-	}
-	l.security.mechanisms = map[string]wire.Mechanism{}
-	for _, name := range names {
-		if slices.Contains(l.security.names, name) {
-			continue
-		}
-		var m wire.Mechanism
-		switch {
-		case name == wire.MechanismPlain:
-			m = wire.Plain(plainCheck(users))
-		case scramMechanismOf(name) != 0:
-			if m, err = g.scram(scramMechanismOf(name)); err != nil {
-				return fmt.Errorf("listener %s: %w", l.name, err)
-			}
-		default:
-			return fmt.Errorf("listener %s: %w", l.name, &partition.ConfigError{Key: "sasl.enabled.mechanisms", Value: name, Range: strings.Join(allMechanisms, ", ")})
-		}
-		l.security.names = append(l.security.names, name)
-		l.security.mechanisms[name] = m
-	}
-	return nil
-}
-
-// plainCheck returns the check of PLAIN's passwords. It takes the same time for a wrong one as for an unknown user, and keeps
-// digests only.
-func plainCheck(users map[string]Password) func(user, password string) bool {
-	digests := make(map[string][sha256.Size]byte, len(users))
-	for name, password := range users {
-		digests[name] = sha256.Sum256([]byte(password))
-	}
-	var nobody [sha256.Size]byte
-	_, _ = rand.Read(nobody[:]) // never fails, by its documentation
-	return func(user, password string) bool {
-		want, known := digests[user]
-		if !known {
-			want = nobody
-		}
-		have := sha256.Sum256([]byte(password))
-		return subtle.ConstantTimeCompare(want[:], have[:]) == 1 && known
-	}
-}
-
-// scram is a mechanism over the credentials of the catalogue.
-func (g *guard) scram(m scramMechanism) (wire.Mechanism, error) {
-	return wire.Scram(m.String(), func(user string) (wire.ScramCredential, bool) {
-		users, err := g.credentials.get(g.store)
-		if err != nil {
-			return wire.ScramCredential{}, false
-		}
-		c, ok := (*users)[m][user]
-		return c, ok
-	})
-}
 
 // connected says who speaks when a connection begins: the owner of a client certificate, nobody known, or with SASL nobody
 // yet. An error closes the connection.
@@ -281,7 +186,7 @@ func (s *session) rawToken(frame []byte) (*wire.Reply, error) {
 	answer, _, err := s.token(frame)
 	if err != nil {
 		r := s.reply()
-		r.Buf, r.Raw, r.Delay = nil, true, s.settings().failedAuthenticationDelay
+		r.Buf, r.Raw, r.Delay = nil, true, s.failureDelay()
 		return r, err
 	}
 	r := s.reply()
@@ -291,15 +196,30 @@ func (s *session) rawToken(frame []byte) (*wire.Reply, error) {
 
 // token takes a step of the exchange; at its end the connection is admitted. The error wraps ErrAuthenticationFailed.
 func (s *session) token(token []byte) (answer []byte, lifetime time.Duration, err error) {
+	limited := false
+	answer, lifetime, err = s.step(token, &limited)
+	if tell := s.server.config.Events.LoginFailed; tell != nil && err != nil {
+		user := s.sec.exchange.Claimed()
+		tell(s.broker.id, s.listener.name, s.info(), FailedLogin{Mechanism: s.sec.mechanism, User: user[:min(len(user), 255)], Limited: limited, Err: err})
+	}
+	return answer, lifetime, err
+}
+
+func (s *session) step(token []byte, limited *bool) (answer []byte, lifetime time.Duration, err error) {
 	if s.sec.wrong != "" {
 		return nil, 0, refused("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", s.sec.wrong, s.sec.mechanism)
 	}
 	answer, done, err := s.sec.exchange.Step(token)
+	if err == nil && !done {
+		return answer, 0, nil
+	}
+	address, _ := netip.ParseAddr(s.host) // in memory there is none
+	v := s.server.logins.judge(address, s.sec.exchange.Claimed(), err == nil, s.elapsed())
+	if s.sec.penalty, *limited = v.wait, v.refused; v.refused && err == nil {
+		err = s.sec.exchange.Refuse()
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrAuthenticationFailed, err)
-	}
-	if !done {
-		return answer, 0, nil
 	}
 	p := Principal{principalUser, s.sec.exchange.User()}
 	if s.sec.again && p != s.principal {
@@ -348,6 +268,11 @@ func textOfFailure(err error) string {
 
 // fail has the connection closed after the answer, and both wait (connection.failed.authentication.delay.ms).
 func (s *session) fail(c *call, err error) {
-	c.delay += s.settings().failedAuthenticationDelay
+	c.delay += s.failureDelay()
 	c.closing = err
+}
+
+// failureDelay is how long a failure waits for its answer.
+func (s *session) failureDelay() time.Duration {
+	return s.settings().failedAuthenticationDelay + s.sec.penalty
 }

@@ -29,6 +29,7 @@ type Server struct {
 	counters counters
 	memory   *wire.Budget // frames and answers of all brokers
 	guard    *guard       // access rules, credentials, quotas
+	logins   *logins
 	groups   group.Coordinators
 	admin    admin // configurations and features
 
@@ -52,7 +53,10 @@ func New(store *partition.Store, c Config) (*Server, error) {
 	for c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
-	s := &Server{store: store, config: c, clock: c.Clock}
+	if err := c.LoginLimits.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{store: store, config: c, clock: c.Clock, logins: newLogins(c.LoginLimits)}
 	set, warnings, err := parseProperties(c.Properties)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/partlog/partlog/group"
@@ -120,6 +122,9 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 	allowed := s.authorizeCluster(opAlter) || s.authorizeCluster(opClusterAction)
 	for i := range req.Markers {
 		m := &req.Markers[i]
+		if !slices.ContainsFunc(m.Topics, func(t kmsg.WriteTxnMarkersRequestMarkerTopic) bool { return len(t.Partitions) > 0 }) {
+			continue // Kafka leaves it out of the answer
+		}
 		var a answers
 		for _, t := range m.Topics {
 			for _, p := range t.Partitions {
@@ -154,6 +159,9 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 }
 
 func (s *session) writeTxnMarker(c *call, tp partition.TopicPartition, m *kmsg.WriteTxnMarkersRequestMarker) int16 {
+	if m.ProducerID < 0 || m.ProducerEpoch < 0 {
+		return codeUnknownServerError // an exception at Kafka, before it looks for the partition
+	}
 	err := s.leads(tp)
 	if err == nil {
 		err = s.server.store.WriteTxnMarker(c.ctx, tp, partition.ProducerID{ID: m.ProducerID, Epoch: m.ProducerEpoch}, m.Committed, m.CoordinatorEpoch)

@@ -65,9 +65,16 @@ func (s *Store) adopt(clean bool) error {
 	s.mu.Unlock()
 
 	var dirty []*part
+	missing := false
 	for _, name := range s.cat.names() {
 		for _, p := range *s.index.Load().byName[name].parts.Load() {
 			delete(present, segment.PartitionDirName(name, p.tp.Partition))
+			if s.config.Cluster != nil && !p.hosted {
+				if cp := s.cat.topics[name].parts[p.tp.Partition]; cp.recoveryPoint > 0 || cp.end > 0 {
+					missing = true // somebody has removed it
+				}
+				continue // or another node has it
+			}
 			if !p.start.clean && !s.readOnly {
 				dirty = append(dirty, p)
 			}
@@ -80,7 +87,8 @@ func (s *Store) adopt(clean bool) error {
 		s.recover(dirty)
 	}
 	s.suspects = dirty
-	return nil
+	s.cleanOpen = !missing && (clean || !s.lostTail(dirty))
+	return s.leaveCluster()
 }
 
 // recover opens partitions whose last bytes may be torn, several at a time.

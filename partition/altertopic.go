@@ -13,6 +13,12 @@ func (s *Store) AlterTopicConfig(ctx context.Context, name string, changes map[s
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.config.Cluster != nil {
+		if err := s.configureShared(ctx, name, changes); err != nil {
+			return fmt.Errorf("alter topic %q: %w", name, s.closedOr(err))
+		}
+		return nil
+	}
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if err := s.alterTopic(name, changes); err != nil {
@@ -37,6 +43,18 @@ func (s *Store) alterTopic(name string, changes map[string]string) error {
 func (s *Store) commitSettings(t *topic, changes map[string]string) (map[string]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	next, err := s.nextOverridesLocked(t, changes)
+	if err != nil {
+		return nil, err
+	}
+	var e encoder
+	e.id(t.id)
+	e.strings(next)
+	return next, s.commitLocked(eventTopicConfigured, e.buf)
+}
+
+// nextOverridesLocked returns what a topic sets itself after changes.
+func (s *Store) nextOverridesLocked(t *topic, changes map[string]string) (map[string]string, error) {
 	ct := s.cat.topics[t.name]
 	if ct == nil {
 		return nil, unknownTopic(t.name)
@@ -58,10 +76,7 @@ func (s *Store) commitSettings(t *topic, changes map[string]string) (map[string]
 	if err := validateOverrides(next); err != nil {
 		return nil, err
 	}
-	var e encoder
-	e.id(t.id)
-	e.strings(next)
-	return next, s.commitLocked(eventTopicConfigured, e.buf)
+	return next, nil
 }
 
 // applySettings puts new settings into force. A stronger sync mode promises more of what is already readable, so it is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/compress"
@@ -19,25 +20,47 @@ type appendOptions struct {
 	txnAdded bool // the producer has added the partition to its transaction
 	expect   *Expect
 	lazy     bool // what is written later will be durable, and this with it
+	timeout  time.Duration
 }
 
-// append is Partition.append of Kafka's broker: the rules for clients' batches, then the log.
+func (r *AppendRequest) options() appendOptions {
+	return appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID, txnAdded: r.TxnAdded, expect: r.Expect, timeout: r.Timeout}
+}
+
+// append is Partition.append of Kafka's broker: the rules for clients' batches, then the log, then, in a cluster, the other replicas.
 func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendResult, error) {
+	if p.s.config.Cluster != nil {
+		a := p.write(ctx, b, o)
+		return a.result(ctx, p)
+	}
+	r, err := p.appendLocal(ctx, b, o)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	return resultOf(r), nil
+}
+
+func resultOf(r log.AppendResult) AppendResult {
+	return AppendResult{BaseOffset: r.Base, LogAppendTime: r.LogAppendTime, LogStart: r.LogStart, Duplicate: r.Duplicate}
+}
+
+// appendLocal is append to the log that is here.
+func (p *part) appendLocal(ctx context.Context, b []byte, o appendOptions) (log.AppendResult, error) {
 	if ctx.Done() != nil {
 		if err := ctx.Err(); err != nil {
-			return AppendResult{}, err
+			return log.AppendResult{}, err
 		}
 	}
 	l, err := p.open()
 	if err != nil {
-		return AppendResult{}, err
+		return log.AppendResult{}, err
 	}
 	st := p.t.settings.Load()
-	if o != (appendOptions{acks: o.acks}) || o.acks > AcksNone || p.t.internal || st.inspects {
+	if o != (appendOptions{acks: o.acks, timeout: o.timeout}) || o.acks > AcksNone || p.t.internal || st.inspects {
 		if b, err = p.inspect(b, st, o); err != nil {
 			p.counters.failedAppends.Add(1)
 			p.counters.rejectedBytes.Add(int64(len(b)))
-			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
+			return log.AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
 		}
 	}
 	if !o.foreign && len(b) >= batch.HeaderSize {
@@ -45,10 +68,10 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 	}
 	opts := log.AppendOptions{Durable: o.acks == AcksAll, Lazy: o.lazy}
 	if o.txnID != "" {
-		opts.Lazy = true // EndTxn makes it durable
+		opts.Lazy = o.acks != AcksAll || p.s.config.Cluster == nil // EndTxn makes it durable
 		if opts.Guard, err = p.enlist(ctx, l, b, o.txnID, o.txnAdded); err != nil {
 			p.counters.failedAppends.Add(1)
-			return AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
+			return log.AppendResult{}, fmt.Errorf("append to %s: %w", p.tp, err)
 		}
 	}
 	if o.internal {
@@ -61,13 +84,13 @@ func (p *part) append(ctx context.Context, b []byte, o appendOptions) (AppendRes
 		r, err = l.Append(b, opts)
 	}
 	if err != nil {
-		return AppendResult{}, p.appendFailed(len(b), err)
+		return log.AppendResult{}, p.appendFailed(len(b), err)
 	}
 	if st.log.Sync == SyncAlways && p.unmarked.Add(int64(len(b))) >= p.s.config.CheckpointBytes {
 		p.unmarked.Store(0)
 		p.s.shell.checkpointEarly(p)
 	}
-	return AppendResult{BaseOffset: r.Base, LogAppendTime: r.LogAppendTime, LogStart: r.LogStart, Duplicate: r.Duplicate}, nil
+	return r, nil
 }
 
 // appendFailed counts a failed append and reports the first failure of the disk.

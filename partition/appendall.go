@@ -12,6 +12,10 @@ type AppendOutcome struct {
 // rs[i]. Batches of different partitions whose acknowledgement waits for a sync are synced at the same time, so that many
 // partitions cost hardly more than one; batches of one partition keep their order.
 func (s *Store) AppendAll(ctx context.Context, rs []AppendRequest, out []AppendOutcome) {
+	if s.config.Cluster != nil {
+		s.appendAllReplicated(ctx, rs, out)
+		return
+	}
 	if len(rs) > 1 && s.root != memoryRoot && s.syncsEach(rs) {
 		index := make([]int, len(rs))
 		for i := range index {
@@ -48,4 +52,28 @@ func namedBefore(rs []AppendRequest, tp TopicPartition) bool {
 		}
 	}
 	return false
+}
+
+// appendAllReplicated writes all batches, and then waits for the other replicas of all of them at the same time.
+func (s *Store) appendAllReplicated(ctx context.Context, rs []AppendRequest, out []AppendOutcome) {
+	parts, pending := make([]*part, len(rs)), make([]written, len(rs))
+	write := func(i int) {
+		if parts[i], pending[i].err = s.partToAppend(ctx, &rs[i]); pending[i].err == nil {
+			pending[i] = parts[i].write(ctx, rs[i].Batch, rs[i].options())
+		}
+	}
+	if len(rs) > 1 && s.root != memoryRoot && s.syncsEach(rs) {
+		index := make([]int, len(rs))
+		for i := range index {
+			index[i] = i
+		}
+		inParallel(s.config.SyncConcurrency, index, write)
+	} else {
+		for i := range rs {
+			write(i)
+		}
+	}
+	for i := range rs {
+		out[i].AppendResult, out[i].Err = pending[i].result(ctx, parts[i])
+	}
 }

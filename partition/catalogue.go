@@ -27,6 +27,8 @@ type catalogue struct {
 	topics      map[string]*catTopic
 	deleted     map[TopicID]catDeleted // until their directories are gone
 	settings    map[string]string      // of front ends
+	shared      uint64                 // in a cluster: index of the last change that came from it; 0: the store has always been alone
+	refused     error                  // why the last one did not fit; not encoded
 
 	stamp  int64            // changes of settings so far; of this open, not encoded
 	stamps map[string]int64 // of each area: the last change
@@ -49,6 +51,7 @@ type catPart struct {
 	end           Offset      // at the clean close; −1 is unknown
 	imprint       log.Imprint // of the segment that was appended to last
 	cleaned       Offset      // the first dirty one; above 0: there may be gaps between offsets
+	highWatermark Offset      // in a cluster; may lag
 }
 
 // catDeleted is a topic whose directories may still be there.
@@ -72,6 +75,12 @@ const (
 	eventClosed          uint8 = 11 // with the ends of all partitions
 	eventCleaned         uint8 = 12 // first dirty offsets
 	eventSettings        uint8 = 13 // changes
+	eventShared          uint8 = 14 // index, kind, payload of one of the kinds above, see cluster.go
+	eventSharedImported  uint8 = 15 // index, state
+	eventTruncated       uint8 = 16 // id, partition, offset
+	eventReset           uint8 = 17 // id, partition, offset
+	eventReplicaRemoved  uint8 = 18 // id, partition
+	eventHighWatermarks  uint8 = 19
 )
 
 // mark is one offset of one partition, in events about many.
@@ -150,6 +159,16 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 		if d.err == nil {
 			c.put(changes)
 		}
+	case eventShared, eventSharedImported:
+		err = c.applyShared(kind, &d)
+	case eventTruncated:
+		err = c.marks(&d, 1, func(p *catPart, m mark) { p.truncate(m.offset) })
+	case eventReset:
+		err = c.marks(&d, 1, func(p *catPart, m mark) { *p = catPart{logStart: m.offset, recoveryPoint: m.offset, end: -1} })
+	case eventReplicaRemoved:
+		err = c.marks(&d, 1, func(p *catPart, _ mark) { *p = catPart{} })
+	case eventHighWatermarks:
+		err = c.marks(&d, int(d.int()), func(p *catPart, m mark) { p.highWatermark = m.offset })
 	default:
 		return fmt.Errorf("%w: journal entry of kind %d", ErrNewerFormat, kind)
 	}
@@ -223,7 +242,10 @@ func (c *catalogue) names() []string { return slices.Sorted(maps.Keys(c.topics))
 func (c *catalogue) encode() []byte {
 	var e encoder
 	format := int64(catalogueFormat)
-	if len(c.settings) > 0 {
+	switch {
+	case c.shared > 0 || c.hasHighWatermarks():
+		format = catalogueOfNode
+	case len(c.settings) > 0:
 		format = catalogueWithSettings
 	}
 	e.int(format)
@@ -243,8 +265,11 @@ func (c *catalogue) encode() []byte {
 		e.int(int64(t.parts))
 	}
 	c.encodeCleaned(&e, format)
-	if format == catalogueWithSettings {
+	if format >= catalogueWithSettings {
 		c.encodeSettings(&e)
+	}
+	if format >= catalogueOfNode {
+		c.encodeNode(&e)
 	}
 	return e.buf
 }
@@ -254,14 +279,15 @@ func (c *catalogue) encode() []byte {
 const (
 	catalogueFormat       = 1
 	catalogueWithSettings = 2
+	catalogueOfNode       = 3 // of a node of a cluster: with the index of the last shared change, and high watermarks
 )
 
 // restore replaces the state by what encode returned.
 func (c *catalogue) restore(state []byte) error {
 	d := decoder{buf: state}
 	format := d.int()
-	if (format < catalogueFormat || format > catalogueWithSettings) && d.err == nil {
-		return fmt.Errorf("%w: catalogue format %d, this program reads %d", ErrNewerFormat, format, catalogueWithSettings)
+	if (format < catalogueFormat || format > catalogueOfNode) && d.err == nil {
+		return fmt.Errorf("%w: catalogue format %d, this program reads %d", ErrNewerFormat, format, catalogueOfNode)
 	}
 	n := newCatalogue()
 	n.clusterID, n.directoryID = d.id(), d.id()
@@ -284,8 +310,11 @@ func (c *catalogue) restore(state []byte) error {
 	}
 	n.restoreCleaned(&d)
 	n.stamp = c.stamp // goes on, for those who have seen it
-	if format == catalogueWithSettings {
+	if format >= catalogueWithSettings {
 		n.restoreSettings(&d)
+	}
+	if format >= catalogueOfNode {
+		n.restoreNode(&d)
 	}
 	if d.err == nil {
 		*c = *n

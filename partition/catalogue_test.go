@@ -110,7 +110,7 @@ func TestCatalogueRefusesAnImpossibleEventUnchanged(t *testing.T) {
 	shrink.int(1)
 	require.Error(t, c.apply(eventTopicGrown, shrink.buf))
 	require.Equal(t, before, c.canonical())
-	require.ErrorIs(t, c.restore([]byte{6}), ErrNewerFormat)
+	require.ErrorIs(t, c.restore([]byte{8}), ErrNewerFormat)
 }
 
 func FuzzCatalogueEvent(f *testing.F) {
@@ -147,7 +147,7 @@ func TestCatalogueOfTheFirstFormatIsStillRead(t *testing.T) {
 	o := c.topics["orders"]
 	require.Equal(t, LeaderEpoch(2), o.epoch)
 	require.Equal(t, TopicID{7}, o.id)
-	require.Equal(t, []catPart{{3, 7, 9, imprint, 0}, {3, 7, 9, imprint, 0}, {0, 0, -1, log.Imprint{}, 0}}, o.parts)
+	require.Equal(t, []catPart{{3, 7, 9, imprint, 0, 0}, {3, 7, 9, imprint, 0, 0}, {0, 0, -1, log.Imprint{}, 0, 0}}, o.parts)
 	require.Len(t, o.overrides, 1)
 	require.Equal(t, catDeleted{"old", 3}, c.deleted[TopicID{8}])
 	require.Equal(t, snapshot, hex.EncodeToString(c.encode()))

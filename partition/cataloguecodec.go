@@ -104,9 +104,9 @@ func (e *encoder) topic(t *catTopic) {
 	}
 }
 
-// alike says whether two partitions are encoded alike; the first dirty offset has its own place.
+// alike says whether two partitions are encoded alike; the first dirty offset and the high watermark have places of their own.
 func alike(a, b catPart) bool {
-	a.cleaned, b.cleaned = 0, 0
+	a.cleaned, b.cleaned, a.highWatermark, b.highWatermark = 0, 0, 0, 0
 	return a == b
 }
 

@@ -68,6 +68,9 @@ func (s *Store) PutSettings(ctx context.Context, changes ...Setting) error {
 	}
 	var e encoder
 	e.changes(changes)
+	if s.config.Cluster != nil {
+		return s.closedOr(s.propose(ctx, func() (SharedChange, error) { return SharedChange{Kind: SharedSettings, Payload: e.buf}, nil }))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.commitLocked(eventSettings, e.buf)

@@ -107,7 +107,8 @@ func (s *Store) closeCatalogue(failed error) error {
 		return failed // no marker: the next open shall look at the partitions
 	}
 	data := filepath.Join(s.root, dataDirName)
-	var e encoder
+	var e, watermarks encoder
+	marked := 0
 	var highs, points, starts, cleaned []segment.OffsetEntry
 	ends := s.ends()
 	e.int(int64(len(ends)))
@@ -119,7 +120,13 @@ func (s *Store) closeCatalogue(failed error) error {
 		if x.lazy {
 			continue // Kafka's tools expect a directory behind each line
 		}
-		highs = append(highs, entry(x.offset))
+		high := x.offset
+		if s.config.Cluster != nil {
+			high = min(x.high, x.offset)
+			watermarks.mark(mark{id: x.id, partition: x.partition, offset: high})
+			marked++
+		}
+		highs = append(highs, entry(high))
 		points = append(points, entry(x.offset))
 		if x.start > 0 {
 			starts = append(starts, entry(x.start))
@@ -138,6 +145,9 @@ func (s *Store) closeCatalogue(failed error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if marked > 0 {
+		s.saveMarksLocked(eventHighWatermarks, marked, &watermarks)
+	}
 	if err := s.commitLocked(eventClosed, e.buf); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
@@ -156,6 +166,7 @@ type closedEnd struct {
 	topic   string
 	lazy    bool   // has no directory
 	cleaned Offset // first dirty
+	high    Offset // high watermark
 }
 
 // ends returns the ends of all partitions, which have been closed, by name.
@@ -166,12 +177,12 @@ func (s *Store) ends() []closedEnd {
 		t := index.byName[name]
 		for i, p := range *t.parts.Load() {
 			p.mu.Lock()
-			last := p.last
+			last, elsewhere := p.last, s.config.Cluster != nil && !p.hosted
 			p.mu.Unlock()
-			if last.end < 0 {
+			if last.end < 0 || elsewhere {
 				continue // was never opened since an unclean end: it stays unknown
 			}
-			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.imprint}, name, t.internal && last.end == 0, last.cleaned})
+			out = append(out, closedEnd{mark{t.id, int32(i), last.end, last.start, last.imprint}, name, t.internal && last.end == 0, last.cleaned, last.high})
 		}
 	}
 	return out

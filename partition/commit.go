@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,7 @@ func (s *Store) refreshLocked(clean bool, present map[string]bool) (gone []*topi
 func (s *Store) refreshTopic(t *topic, ct *catTopic, clean bool, present map[string]bool) {
 	if t.settings.Load() == nil {
 		t.settings.Store(s.resolve(ct.overrides))
+		t.own = ct.overrides
 	}
 	var have []*part
 	if ps := t.parts.Load(); ps != nil {
@@ -123,8 +125,12 @@ func (s *Store) refreshTopic(t *topic, ct *catTopic, clean bool, present map[str
 		p := &fresh[i-len(have)]
 		p.s, p.t, p.tp = s, t, TopicPartition{t.name, int32(i)}
 		p.start = partStart{clean: clean && cp.end >= 0, end: cp.end, recoveryPoint: cp.recoveryPoint, logStart: cp.logStart, cleaned: cp.cleaned, epoch: ct.epoch, imprint: cp.imprint}
-		if clean && present != nil && cp.end > 0 && !present[segment.PartitionDirName(t.name, int32(i))] {
+		p.hosted = present[segment.PartitionDirName(t.name, int32(i))]
+		if clean && present != nil && cp.end > 0 && !p.hosted {
 			p.start.clean = false // somebody removed it: recovery shall say so
+		}
+		if p.start.highWatermark = cp.highWatermark; s.cat.shared == 0 {
+			p.start.highWatermark = math.MaxInt64 // of a store that was alone, all of it
 		}
 		parts = append(parts, p)
 	}

@@ -41,6 +41,9 @@ type Config struct {
 	CleanerMapBytes       int64         // log.cleaner.dedupe.buffer.size of all threads, held only while they compact; default 128 MiB, for 5 million keys at a time
 	CleanerBytesPerSecond int64         // log.cleaner.io.max.bytes.per.second, read and written, of each thread; default Unlimited
 
+	// Cluster makes the store one node of several; default nil: it is alone. See Cluster.
+	Cluster Cluster
+
 	// Clock is where all time comes from; default the system's.
 	Clock Clock
 	// FS is where all files are; default the operating system's. OpenMemory ignores it.

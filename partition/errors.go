@@ -70,7 +70,8 @@ var (
 // Retriable reports whether the same request may succeed later without anybody repairing or changing anything: the
 // one place where that is decided. An error that only a caller's change, more disk or a reopen can cure is not.
 func Retriable(err error) bool {
-	for _, e := range []error{ErrTimeout, ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrFencedLeaderEpoch, ErrUnknownLeaderEpoch, ErrCorruptMessage, ErrConcurrentTransactions} {
+	for _, e := range []error{ErrTimeout, ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrFencedLeaderEpoch, ErrUnknownLeaderEpoch, ErrCorruptMessage, ErrConcurrentTransactions,
+		ErrNotLeaderOrFollower, ErrNotEnoughReplicas, ErrNotEnoughReplicasAfterAppend, ErrOffsetNotAvailable, ErrSharedConflict} {
 		if errors.Is(err, e) {
 			return !errors.Is(err, context.Canceled)
 		}

@@ -90,6 +90,9 @@ func (s *Store) collect(r *FetchRequest, out []FetchResult) bool {
 		*res = FetchResult{TopicPartition: pos.TopicPartition, Aborted: res.Aborted[:0]}
 		p, err := s.part(pos.TopicPartition, pos.TopicID)
 		if err == nil {
+			err = p.answers(r.AllowFollower)
+		}
+		if err == nil {
 			err = p.checkEpoch(pos.LeaderEpoch)
 		}
 		if err != nil {

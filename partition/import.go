@@ -54,6 +54,9 @@ func (s *Store) Import(ctx context.Context, logDir string, o ImportOptions) (*Im
 		return nil, fmt.Errorf("import %q: %w", logDir, err)
 	}
 	r := &ImportReport{}
+	if s.config.Cluster != nil {
+		return r, fmt.Errorf("import %s: %w: import into a store that is alone, and make it the first node of a cluster then", root, ErrUnsupported)
+	}
 	var parts []*part
 	s.admin.Lock()
 	err = s.importFrom(ctx, root, o, r, &parts)

@@ -15,10 +15,13 @@ const raisedPrefix = "partition/raised/"
 // leader (KIP-101): readers and writers who go by the old one get ErrFencedLeaderEpoch, fetches that wait included. When
 // it returns nil that is durable; after an error some may have been raised. It is for front ends that name several
 // brokers as leaders; the store itself has one copy of everything. Errors: ErrUnknownTopicOrPartition, ErrReadOnly,
-// ErrNoSpace, ErrClosed.
+// ErrNoSpace, ErrUnsupported in a cluster, ErrClosed.
 func (s *Store) RaiseLeaderEpochs(ctx context.Context, tps ...TopicPartition) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.config.Cluster != nil {
+		return fmt.Errorf("raise leader epoch: %w: the cluster's controller does that", ErrUnsupported)
 	}
 	byTopic := map[*topic][]*part{}
 	for _, tp := range tps {
@@ -72,7 +75,12 @@ func (p *part) raise() {
 }
 
 // epoch returns the partition's leader epoch.
-func (p *part) epoch() LeaderEpoch { return p.start.epoch + LeaderEpoch(p.raised.Load()) }
+func (p *part) epoch() LeaderEpoch {
+	if r := p.role.Load(); r != nil {
+		return r.Epoch
+	}
+	return p.start.epoch + LeaderEpoch(p.raised.Load())
+}
 
 func encodeRaised(m map[int32]int32) []byte {
 	var b []byte

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -12,8 +13,17 @@ const nodeID = 1
 
 var onlyReplica = []int32{nodeID}
 
+// nodeID returns this node's id.
+func (s *Store) nodeID() int32 {
+	if c := s.config.Cluster; c != nil {
+		return c.NodeID()
+	}
+	return nodeID
+}
+
 // Metadata describes the topics named, in their order, or all topics by name if topics is nil. A topic that does not
-// exist, or cannot, has an entry with Err. The answer is the caller's, except Replicas and ISR, which are shared.
+// exist, or cannot, has an entry with Err. The answer is the caller's, except Replicas and ISR, which are shared. In a cluster it says what
+// SetReplica has told: the leader and its epoch, -1 where it has told nothing, and no replicas.
 func (s *Store) Metadata(ctx context.Context, topics []string) ([]Metadata, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -41,10 +51,21 @@ func (s *Store) Metadata(ctx context.Context, topics []string) ([]Metadata, erro
 		parts := *t.parts.Load()
 		m.Partitions = make([]PartitionMetadata, len(parts))
 		for j, p := range parts {
-			m.Partitions[j] = PartitionMetadata{Partition: int32(j), Leader: nodeID, LeaderEpoch: p.epoch(), Replicas: onlyReplica, ISR: onlyReplica}
+			m.Partitions[j] = p.metadata()
 		}
 	}
 	return out, nil
+}
+
+func (p *part) metadata() PartitionMetadata {
+	m := PartitionMetadata{Partition: p.tp.Partition, Leader: nodeID, LeaderEpoch: p.epoch(), Replicas: onlyReplica, ISR: onlyReplica}
+	if p.s.config.Cluster != nil {
+		m.Leader, m.Replicas, m.ISR = -1, nil, nil
+		if r := p.role.Load(); r != nil {
+			m.Leader = r.Leader
+		}
+	}
+	return m
 }
 
 // ListOffsets returns the offset at a time: the first record whose timestamp is at or after timestamp, in
@@ -63,10 +84,16 @@ func (s *Store) ListOffsets(ctx context.Context, tp TopicPartition, timestamp in
 
 func (p *part) offsetFor(timestamp int64) (Offset, error) {
 	l, err := p.open()
+	if err == nil {
+		err = p.led()
+	}
 	if err != nil {
 		return 0, err
 	}
 	hw := p.highWatermark(l)
+	if err := p.latestKnown(timestamp, hw); err != nil {
+		return 0, err
+	}
 	switch timestamp {
 	case TimestampLatest:
 		return hw, nil
@@ -88,9 +115,18 @@ func (p *part) offsetFor(timestamp int64) (Offset, error) {
 		return 0, p.gone(err)
 	}
 	if o < 0 || o >= hw {
-		return OffsetUnknown, nil
+		return OffsetUnknown, p.latestKnown(TimestampLatest, hw)
 	}
 	return o, nil
+}
+
+// latestKnown returns ErrOffsetNotAvailable where a leader that has not seen its high watermark reach the beginning of its epoch is asked for
+// the end: its predecessor may have told a higher one (KIP-207).
+func (p *part) latestKnown(timestamp int64, high Offset) error {
+	if r := p.role.Load(); r != nil && r.Role == RoleLeader && high < r.start && (timestamp == TimestampLatest || timestamp == TimestampLastStable) {
+		return fmt.Errorf("%w: %s", ErrOffsetNotAvailable, p.tp)
+	}
+	return nil
 }
 
 // EpochEnd answers OffsetForLeaderEpoch: the largest leader epoch not above epoch that the partition has records of,
@@ -104,6 +140,9 @@ func (s *Store) EpochEnd(ctx context.Context, tp TopicPartition, epoch LeaderEpo
 		return 0, 0, s.closedOr(err)
 	}
 	l, err := p.open()
+	if err == nil {
+		err = p.led()
+	}
 	if err != nil {
 		return 0, 0, err
 	}

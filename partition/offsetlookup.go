@@ -23,6 +23,9 @@ func (s *Store) LookUpOffset(ctx context.Context, tp TopicPartition, timestamp i
 	if err != nil {
 		return none, s.closedOr(err)
 	}
+	if err := p.led(); err != nil {
+		return none, err
+	}
 	if err := p.checkEpoch(epoch); err != nil {
 		return none, err
 	}
@@ -30,7 +33,11 @@ func (s *Store) LookUpOffset(ctx context.Context, tp TopicPartition, timestamp i
 	if err != nil {
 		return none, err
 	}
-	limit := p.highWatermark(l)
+	high := p.highWatermark(l)
+	if err := p.latestKnown(timestamp, high); err != nil {
+		return none, err
+	}
+	limit := high
 	if committed {
 		limit = p.lastStable(l, limit)
 	}
@@ -56,7 +63,7 @@ func (s *Store) LookUpOffset(ctx context.Context, tp TopicPartition, timestamp i
 		return none, p.gone(err)
 	}
 	if found.Offset < 0 || found.Offset >= limit || found.Timestamp < 0 {
-		return none, nil
+		return none, p.latestKnown(TimestampLatest, high)
 	}
 	found.LeaderEpoch = p.epochAt(found.Offset)
 	return found, nil

@@ -71,6 +71,8 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 	}
 	s.defaults.Store(&defaults)
 	s.index.Store(&topicIndex{byName: map[string]*topic{}})
+	s.idsTurn = make(chan struct{}, 1)
+	s.idsTurn <- struct{}{}
 	s.shell.init(s)
 	exists, err := claim(s.fs, root)
 	if err != nil {
@@ -102,7 +104,9 @@ func open(root string, c Config, readOnly bool) (_ *Store, err error) {
 	if !readOnly {
 		s.shell.checkSpace()
 		s.shell.start()
-		s.openTransactions()
+		if s.config.Cluster == nil {
+			s.openTransactions()
+		}
 	}
 	return s, nil
 }
@@ -264,7 +268,7 @@ func (s *Store) markOpened() (clean bool, err error) {
 
 func (s *Store) writeMetaProperties() error {
 	dir := filepath.Join(s.root, dataDirName)
-	want := segment.MetaProperties{Version: 1, ClusterID: s.cat.clusterID.String(), NodeID: nodeID, DirectoryID: s.cat.directoryID.String()}
+	want := segment.MetaProperties{Version: 1, ClusterID: s.ClusterID(), NodeID: s.nodeID(), DirectoryID: s.cat.directoryID.String()}
 	if have, err := segment.ReadMetaProperties(s.fs, dir); err == nil && have == want {
 		return nil
 	}

@@ -32,11 +32,18 @@ type part struct {
 
 	keys atomic.Pointer[keyOrder] // with a key index, from the first append on
 
+	// In a cluster only, see roles.go and acks.go.
+	role    atomic.Pointer[role] // nil until SetReplica
+	roles   sync.Mutex           // one change of the role, or cut of the log, at a time; taken before all other locks but admin
+	cutting bool                 // records are being cut off; guarded by the store's mu
+	acks    ackList
+
 	mu     sync.Mutex // guards opening, closing and the fields below; held during the I/O of an open
 	start  partStart  // what the first open is told
 	closed bool
 	last   partEnd // after close
 	broken error   // why it could not be opened; sticky until the store is reopened
+	hosted bool    // in a cluster: there is a copy here
 
 	waitMu sync.Mutex // guards parked
 	parked *waitNode
@@ -52,6 +59,7 @@ type partStart struct {
 	copied        bool   // by an import
 	epoch         LeaderEpoch
 	imprint       log.Imprint // of the segment that was appended to last
+	highWatermark Offset      // in a cluster
 }
 
 // partEnd is what there is when a partition has been closed; an end of −1 is unknown.
@@ -59,6 +67,7 @@ type partEnd struct {
 	end, start Offset
 	imprint    log.Imprint
 	cleaned    Offset
+	high       Offset // high watermark, in a cluster
 }
 
 func unknownTopic(name string) error {
@@ -103,6 +112,9 @@ func (p *part) openSlow() (*log.Log, *PartitionRecovery, error) {
 	}
 	if p.broken != nil {
 		return nil, nil, p.broken
+	}
+	if p.s.config.Cluster != nil && !p.hosted {
+		return nil, nil, fmt.Errorf("%w: %s", ErrNotLeaderOrFollower, p.tp)
 	}
 	l, report, err := log.Open(p.logConfig())
 	if err != nil {
@@ -149,10 +161,22 @@ func (p *part) goneLocked() error {
 	return nil
 }
 
-// gone is the error for err of an operation on p's log: closed by a deletion, it is the topic that is unknown.
+// startsWith returns what the next open is told.
+func (p *part) startsWith() partStart {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.start
+}
+
+// gone is the error for err of an operation on p's log: closed by a deletion, it is the topic that is unknown, or there is no copy any more.
 func (p *part) gone(err error) error {
-	if errors.Is(err, ErrClosed) && p.t.deleted.Load() && !p.s.closed.Load() {
-		return unknownTopic(p.tp.Topic)
+	if errors.Is(err, ErrClosed) && !p.s.closed.Load() {
+		switch {
+		case p.t.deleted.Load():
+			return unknownTopic(p.tp.Topic)
+		case p.s.config.Cluster != nil: // RemoveReplica
+			return fmt.Errorf("%w: %s", ErrNotLeaderOrFollower, p.tp)
+		}
 	}
 	return err
 }
@@ -177,7 +201,9 @@ func (p *part) logConfig() log.Config {
 		Maps:          p.s.maps,
 		Notify:        p.notify,
 		ReadOnly:      p.s.readOnly,
-		LazyCreate:    p.t.internal,
+		LazyCreate:    p.t.internal && p.s.config.Cluster == nil,
+		Replicated:    p.s.config.Cluster != nil,
+		HighWatermark: p.start.highWatermark,
 	}
 }
 
@@ -185,6 +211,9 @@ func (p *part) logConfig() log.Config {
 // or durable is visible a moment later; a fetch that took it for readable in between would find nothing, and wait for the next change.
 // Invariant: log start ≤ high watermark ≤ log end offset.
 func (p *part) highWatermark(l *log.Log) Offset {
+	if p.s.config.Cluster != nil {
+		return l.Visible()
+	}
 	promised := l.Written()
 	if st := p.t.settings.Load(); st.log.Sync == SyncAlways && !st.pending && !p.s.readOnly {
 		promised = l.Durable()
@@ -202,14 +231,14 @@ func (p *part) close() error {
 	p.closed = true
 	l := p.log.Load()
 	if l == nil {
-		p.last = partEnd{p.start.end, p.start.logStart, p.start.imprint, p.start.cleaned}
+		p.last = partEnd{p.start.end, p.start.logStart, p.start.imprint, p.start.cleaned, p.start.highWatermark}
 		return p.broken
 	}
 	err := l.Close()
 	if err != nil {
 		err = fmt.Errorf("close partition %s: %w", p.tp, err)
 	}
-	p.last = partEnd{l.End(), l.Start(), p.imprint(l), l.Cleaned()}
+	p.last = partEnd{l.End(), l.Start(), p.imprint(l), l.Cleaned(), l.Visible()}
 	if p.suspect.Load() {
 		p.last.end = -1 // as after a crash
 	}

@@ -29,7 +29,7 @@ func (s *Store) InitProducerID(ctx context.Context, txnID string, timeout time.D
 	var id ProducerID
 	var err error
 	if txnID == "" {
-		id.ID, err = s.newProducerID()
+		id.ID, err = s.newProducerID(ctx)
 	} else {
 		id, err = s.initTransactional(ctx, txnID, timeout, last)
 	}
@@ -40,7 +40,10 @@ func (s *Store) InitProducerID(ctx context.Context, txnID string, timeout time.D
 }
 
 // newProducerID returns a producer id that nobody has had.
-func (s *Store) newProducerID() (int64, error) {
+func (s *Store) newProducerID(ctx context.Context) (int64, error) {
+	if s.config.Cluster != nil {
+		return s.newSharedID(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {

@@ -48,6 +48,9 @@ func (s *Store) readKey(ctx context.Context, r ReadKeyRequest, yield func(KeyRec
 		return fmt.Errorf("%w: topic %q has no key index", ErrPolicyViolation, r.Topic)
 	}
 	l, err := p.open()
+	if err == nil {
+		err = p.led()
+	}
 	if err != nil {
 		return err
 	}

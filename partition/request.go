@@ -31,6 +31,9 @@ type AppendRequest struct {
 	Foreign bool
 	// Expect makes the append conditional; nil if it is not.
 	Expect *Expect
+	// Timeout bounds, in a cluster, the wait for the other replicas with AcksAll; 0: only ctx does. After it (ErrTimeout) the batch has been
+	// written, and may be kept or lost.
+	Timeout time.Duration
 }
 
 // AppendResult says where a batch is.
@@ -54,6 +57,9 @@ type FetchRequest struct {
 	// ReadCommitted stops each partition at its last stable offset, and gives the aborted transactions of the range
 	// (isolation.level=read_committed). Without it, open and aborted transactions are read like all else.
 	ReadCommitted bool
+	// AllowFollower lets a node answer that follows a partition, up to the high watermark it knows (KIP-392). Otherwise it is
+	// ErrNotLeaderOrFollower.
+	AllowFollower bool
 	// Reuse is storage for the answer, or nil. Its leases must have been released.
 	Reuse []FetchResult
 }

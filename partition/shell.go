@@ -234,7 +234,7 @@ func (s *Store) saveRecoveryPoints(parts []*part) {
 	for _, p := range parts {
 		l := p.log.Load()
 		ct := s.cat.topics[p.tp.Topic]
-		if l == nil || ct == nil || ct.id != p.t.id || int(p.tp.Partition) >= len(ct.parts) {
+		if l == nil || ct == nil || ct.id != p.t.id || int(p.tp.Partition) >= len(ct.parts) || p.cutting {
 			continue
 		}
 		known, point, imprint := ct.parts[p.tp.Partition], l.RecoveryPoint(), p.imprint(l)
@@ -243,13 +243,42 @@ func (s *Store) saveRecoveryPoints(parts []*part) {
 			n++
 		}
 	}
-	if n == 0 || s.journalClosed {
+	if n > 0 {
+		s.saveMarksLocked(eventRecoveryPoints, n, &e)
+	}
+	if s.config.Cluster != nil {
+		s.saveHighWatermarksLocked(parts)
+	}
+}
+
+func (s *Store) saveMarksLocked(kind uint8, n int, marks *encoder) {
+	if s.journalClosed {
 		return
 	}
 	var head encoder
 	head.int(int64(n))
-	if err := s.commitLocked(eventRecoveryPoints, append(head.buf, e.buf...)); err != nil {
+	if err := s.commitLocked(kind, append(head.buf, marks.buf...)); err != nil {
 		s.counters.failedCheckpoints.Add(1)
+	}
+}
+
+// saveHighWatermarksLocked journals the high watermarks that have moved. A lower one than there was costs nothing but what leaders and
+// followers tell each other anyway.
+func (s *Store) saveHighWatermarksLocked(parts []*part) {
+	var e encoder
+	n := 0
+	for _, p := range parts {
+		l, cp := p.log.Load(), s.catPart(p)
+		if l == nil || cp == nil || p.cutting {
+			continue
+		}
+		if high := l.Visible(); high != cp.highWatermark {
+			e.mark(mark{id: p.t.id, partition: p.tp.Partition, offset: high})
+			n++
+		}
+	}
+	if n > 0 {
+		s.saveMarksLocked(eventHighWatermarks, n, &e)
 	}
 }
 
@@ -279,7 +308,7 @@ func (h *shell) retain() {
 	var parts []*part
 	for _, t := range s.index.Load().byName {
 		for _, p := range *t.parts.Load() {
-			if p.log.Load() != nil || t.settings.Load().expires && p.start.end != 0 {
+			if p.log.Load() != nil || t.settings.Load().expires && p.startsWith().end != 0 {
 				parts = append(parts, p)
 			}
 		}

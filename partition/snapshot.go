@@ -96,8 +96,8 @@ func (s *Store) copyTo(ctx context.Context, b *Store, roll bool) (damage, err er
 				return nil, err
 			}
 			damage, err := p.copyTo(ctx, target, ends[p], roll)
-			if errors.Is(p.gone(err), ErrUnknownTopicOrPartition) {
-				continue // deleted meanwhile: the backup has an empty topic of its id
+			if err = p.gone(err); errors.Is(err, ErrUnknownTopicOrPartition) || errors.Is(err, ErrNotLeaderOrFollower) {
+				continue // deleted meanwhile, or on other nodes only: the backup has an empty topic of its id
 			}
 			if err != nil {
 				return nil, fmt.Errorf("partition %s: %w", p.tp, err)
@@ -128,6 +128,13 @@ func (s *Store) copyCatalogue() []byte {
 
 // takeCatalogue makes a new store one with these topics. It has its own directory id.
 func (b *Store) takeCatalogue(state []byte) error {
+	if err := b.replaceCatalogue(state); err != nil {
+		return err
+	}
+	return b.writeMetaProperties()
+}
+
+func (b *Store) replaceCatalogue(state []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	directory := b.cat.directoryID
@@ -155,12 +162,12 @@ func (b *Store) takeCatalogue(state []byte) error {
 		st.log.Sync = SyncNever // whatever the topic's mode is: the backup is synced once, by its Close
 		t.settings.Store(&st)
 	}
-	return b.writeMetaProperties()
+	return nil
 }
 
 // copyTo copies all durable batches of p to a partition of a new store.
 func (p *part) copyTo(ctx context.Context, target *part, end Offset, roll bool) (damage, err error) {
-	if p.log.Load() == nil && p.start.clean && p.start.end == 0 {
+	if start := p.startsWith(); p.log.Load() == nil && start.clean && start.end == 0 {
 		return nil, nil
 	}
 	l, err := p.open()
@@ -228,7 +235,7 @@ func snapshotRank(topic string) int {
 func (s *Store) cut(topics *topicIndex, names []string) map[*part]Offset {
 	for _, name := range names {
 		for _, p := range *topics.byName[name].parts.Load() {
-			if !p.start.clean {
+			if !p.startsWith().clean {
 				_, _ = p.open() // the copy reports what is wrong with it
 			}
 		}
@@ -238,7 +245,7 @@ func (s *Store) cut(topics *topicIndex, names []string) map[*part]Offset {
 	ends := map[*part]Offset{}
 	for _, name := range names {
 		for _, p := range *topics.byName[name].parts.Load() {
-			ends[p] = p.start.end
+			ends[p] = p.startsWith().end
 			if l := p.log.Load(); l != nil {
 				ends[p] = l.Written()
 			}

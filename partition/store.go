@@ -34,9 +34,11 @@ type Store struct {
 	txns      atomic.Pointer[txnCoordinator] // nil until the first use, see openTransactions
 	txnStart  sync.Mutex                     // guards txnClosed and the start
 	txnClosed bool
-	marking   sync.RWMutex // held for reading while the markers of one transaction are written, by a snapshot for writing
-	suspects  []*part      // of this open: went through recovery
-	aborted   sync.Pool    // of *[]log.AbortedTxn
+	marking   sync.RWMutex  // held for reading while the markers of one transaction are written, by a snapshot for writing
+	suspects  []*part       // of this open: went through recovery
+	cleanOpen bool          // see CleanOpen
+	idsTurn   chan struct{} // holds a token: one proposal of a block of producer ids at a time
+	aborted   sync.Pool     // of *[]log.AbortedTxn
 
 	admin sync.Mutex // one change of topics at a time; held during all I/O of one. Before mu
 
@@ -69,6 +71,7 @@ type topic struct {
 	settings atomic.Pointer[settings]
 	parts    atomic.Pointer[[]*part] // grows by replacement
 	deleted  atomic.Bool
+	own      map[string]string // overrides that settings were made of, in a cluster; guarded by the store's mu
 }
 
 // Dir returns the absolute path of the store, or "memory" for a store without a disk.
@@ -145,17 +148,30 @@ func (t *topic) part(i int32) (*part, error) {
 // id's previous transaction is still going on. (Of ErrInvalidProducerEpoch, EndTxn with an abort tells whether it is a timeout,
 // after which the producer may go on, or a newer instance: ErrProducerFenced.) After ErrStorage the batch may
 // have been written, but was not acknowledged and will not be readable before a reopen.
+//
+// In a cluster the partition must be led here (ErrNotLeaderOrFollower), and AcksAll needs enough replicas in sync (ErrNotEnoughReplicas) and waits
+// until the high watermark has passed the batch, r.Timeout is over or ctx ends; batches of transactions and of coordinators do so whatever
+// r.Acks is. ErrTimeout, ErrNotEnoughReplicasAfterAppend, ErrNotLeaderOrFollower with a batch that was written, and ErrClosed may then come of one that is kept.
 func (s *Store) Append(ctx context.Context, r AppendRequest) (AppendResult, error) {
+	p, err := s.partToAppend(ctx, &r)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	return p.append(ctx, r.Batch, r.options())
+}
+
+// partToAppend finds the partition of a batch.
+func (s *Store) partToAppend(ctx context.Context, r *AppendRequest) (*part, error) {
 	p, err := s.part(r.TopicPartition, r.TopicID)
 	if err != nil && r.Internal && r.Topic == offsetsTopic && !s.closed.Load() {
-		if err = s.ensureOffsetsTopic(); err == nil {
+		if err = s.ensureOffsetsTopic(ctx); err == nil {
 			p, err = s.part(r.TopicPartition, r.TopicID)
 		}
 	}
 	if err != nil {
-		return AppendResult{}, s.closedOr(err)
+		return nil, s.closedOr(err)
 	}
-	return p.append(ctx, r.Batch, appendOptions{acks: r.Acks, internal: r.Internal, foreign: r.Foreign, txnID: r.TransactionalID, txnAdded: r.TxnAdded, expect: r.Expect})
+	return p, nil
 }
 
 // closedOr returns ErrClosed for any error of a store that has been closed.

@@ -52,6 +52,10 @@ func (p *Partition) Append(ctx context.Context, batch []byte, acks Acks) (Append
 // released; r is overwritten.
 func (p *Partition) Fetch(offset Offset, maxBytes int, r *FetchResult) error {
 	r.TopicPartition = p.p.tp
+	if err := p.p.led(); err != nil {
+		r.fail(err)
+		return err
+	}
 	p.p.read(offset, maxBytes, true, false, r)
 	return r.Err
 }
@@ -61,6 +65,9 @@ func (p *Partition) Fetch(offset Offset, maxBytes int, r *FetchResult) error {
 // not wait. The bytes are the caller's: a fault in a mapping is an error here.
 func (p *Partition) ReadCopy(dst []byte, offset Offset, maxBytes int) ([]byte, Offset, error) {
 	l, err := p.p.open()
+	if err == nil {
+		err = p.p.led()
+	}
 	if err != nil {
 		return dst, offset, err
 	}

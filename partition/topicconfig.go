@@ -94,6 +94,11 @@ type TopicConfig struct {
 
 	MinInsyncReplicas int32 // min.insync.replicas; default 1; for front ends that count replicas, the store itself has one copy
 
+	// ReplicationFactor and Assignment are of the topic's creation: how many nodes have a copy of each partition (0: default.replication.factor), or
+	// which, the preferred leader first. A store that is alone takes a factor of 0, 1 or -1 and no assignment.
+	ReplicationFactor int16
+	Assignment        [][]int32
+
 	// Extra holds further settings by Kafka's key and in Kafka's text; a key here wins over its field.
 	Extra map[string]string
 }

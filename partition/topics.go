@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 
 	"github.com/partlog/partlog/internal/segment"
@@ -25,6 +26,13 @@ var offsetsTopicConfig = TopicConfig{Partitions: 50, CleanupPolicy: CleanupCompa
 func (s *Store) CreateTopic(ctx context.Context, name string, c TopicConfig) (*Topic, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if s.config.Cluster != nil {
+		t, err := s.createShared(ctx, name, c)
+		if err != nil {
+			return nil, fmt.Errorf("create topic: %w", s.closedOr(err))
+		}
+		return &Topic{s: s, t: t}, nil
 	}
 	s.admin.Lock()
 	t, err := s.createTopic(name, c)
@@ -60,12 +68,27 @@ func (s *Store) createTopic(name string, c TopicConfig) (*topic, error) {
 	if s.readOnly {
 		return nil, ErrReadOnly
 	}
+	if c.ReplicationFactor < -1 || c.ReplicationFactor > 1 || c.Assignment != nil {
+		return nil, fmt.Errorf("%w: topic %q: %d, and the store is alone", ErrInvalidReplicationFactor, name, c.ReplicationFactor)
+	}
 	if err := validTopicName(name); err != nil {
 		return nil, err
 	}
 	if err := s.settle(); err != nil {
 		return nil, err
 	}
+	ct, err := s.newTopic(name, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.directoriesAreFree(name, 0, int32(len(ct.parts))); err != nil {
+		return nil, err
+	}
+	return s.publishTopic(ct)
+}
+
+// newTopic returns a topic for the catalogue, after a look at the topics that there are.
+func (s *Store) newTopic(name string, c TopicConfig) (*catTopic, error) {
 	c = forCoordinator(name, c)
 	overrides, err := c.overrides()
 	if err != nil {
@@ -81,11 +104,7 @@ func (s *Store) createTopic(name string, c TopicConfig) (*topic, error) {
 	if err := s.nameIsFree(name); err != nil {
 		return nil, err
 	}
-	if err := s.directoriesAreFree(name, 0, n); err != nil {
-		return nil, err
-	}
-	ct := &catTopic{name: name, id: newUUID(), created: s.config.Clock.Now(), overrides: overrides, parts: make([]catPart, n)}
-	return s.publishTopic(ct)
+	return &catTopic{name: name, id: newUUID(), created: s.config.Clock.Now(), overrides: overrides, parts: make([]catPart, n)}, nil
 }
 
 // publishTopic makes a topic of the catalogue durable and live, and gives it directories.
@@ -159,8 +178,11 @@ func (s *Store) makeDirectories(t *topic, from int32) error {
 }
 
 // ensureOffsetsTopic creates the offsets topic at the first write to it.
-func (s *Store) ensureOffsetsTopic() error {
-	_, err := s.CreateTopic(context.Background(), offsetsTopic, offsetsTopicConfig)
+func (s *Store) ensureOffsetsTopic(ctx context.Context) error {
+	if s.config.Cluster == nil {
+		ctx = context.Background()
+	}
+	_, err := s.CreateTopic(ctx, offsetsTopic, offsetsTopicConfig)
 	if errors.Is(err, ErrTopicAlreadyExists) {
 		return nil // somebody else's first write
 	}
@@ -173,6 +195,12 @@ func (s *Store) ensureOffsetsTopic() error {
 func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.config.Cluster != nil {
+		if err := s.deleteShared(ctx, name); err != nil {
+			return fmt.Errorf("delete topic: %w", s.closedOr(err))
+		}
+		return nil
 	}
 	s.admin.Lock()
 	t, err := s.lookupToChange(name)
@@ -210,6 +238,7 @@ func (s *Store) removeTopic(t *topic) error {
 	for _, p := range parts {
 		_ = p.close() // its records are gone in any case
 		p.wakeFetches()
+		p.wakeAcks(math.MaxInt64)
 	}
 	var e encoder
 	e.id(t.id)
@@ -282,10 +311,27 @@ func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.config.Cluster != nil {
+		if err := s.growShared(ctx, name, n); err != nil {
+			return fmt.Errorf("create partitions of topic %q: %w", name, s.closedOr(err))
+		}
+		return nil
+	}
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if err := s.createPartitions(name, n); err != nil {
 		return fmt.Errorf("create partitions of topic %q: %w", name, s.closedOr(err))
+	}
+	return nil
+}
+
+// mayGrow says why a topic cannot have n partitions.
+func (t *topic) mayGrow(n int32) error {
+	if t.internal {
+		return fmt.Errorf("%w: where the records of a group or a transactional id are depends on the number of partitions", ErrInvalidTopic)
+	}
+	if have := int32(len(*t.parts.Load())); n <= have || n > maxPartitions {
+		return fmt.Errorf("%w: %d, want %d to %d", ErrInvalidPartitions, n, have+1, maxPartitions)
 	}
 	return nil
 }
@@ -295,12 +341,9 @@ func (s *Store) createPartitions(name string, n int32) error {
 	if err != nil {
 		return err
 	}
-	if t.internal {
-		return fmt.Errorf("%w: where the records of a group or a transactional id are depends on the number of partitions", ErrInvalidTopic)
-	}
 	have := int32(len(*t.parts.Load()))
-	if n <= have || n > maxPartitions {
-		return fmt.Errorf("%w: %d, want %d to %d", ErrInvalidPartitions, n, have+1, maxPartitions)
+	if err := t.mayGrow(n); err != nil {
+		return err
 	}
 	if err := s.directoriesAreFree(name, have, n); err != nil {
 		return err

@@ -148,7 +148,7 @@ func (c *txnCoordinator) request(ctx context.Context, id string, event func(fres
 		case err != nil:
 			return NoProducerID, err
 		case wait == nil && answer == nil: // a producer id is needed
-			if fresh, err = c.s.newProducerID(); err != nil {
+			if fresh, err = c.s.newProducerID(ctx); err != nil {
 				return NoProducerID, err
 			}
 			continue

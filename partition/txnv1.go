@@ -15,7 +15,7 @@ func (s *Store) AddPartitionsToTxnV1(ctx context.Context, txnID string, p Produc
 	err := ctx.Err()
 	for _, tp := range tps {
 		if _, e := s.lookup(offsetsTopic); err == nil && e != nil && tp.Topic == offsetsTopic && !s.readOnly {
-			err = s.closedOr(s.ensureOffsetsTopic())
+			err = s.closedOr(s.ensureOffsetsTopic(ctx))
 		}
 	}
 	if err == nil {

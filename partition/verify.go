@@ -57,6 +57,7 @@ func (s *Store) Verify(ctx context.Context) (*VerifyReport, error) {
 			switch {
 			case err != nil && ctx.Err() != nil:
 				return nil, ctx.Err()
+			case errors.Is(err, ErrNotLeaderOrFollower): // on other nodes only
 			case err != nil && !errors.Is(p.gone(err), ErrUnknownTopicOrPartition):
 				r.Unreadable[p.tp.String()] = err.Error()
 			case v != nil:
@@ -78,7 +79,7 @@ func (s *Store) Verify(ctx context.Context) (*VerifyReport, error) {
 func (p *part) verify(ctx context.Context) (*log.VerifyReport, error) {
 	if !p.s.readOnly {
 		idle := p.log.Load() == nil
-		if idle && p.t.internal && p.start.clean && p.start.end == 0 {
+		if start := p.startsWith(); idle && p.t.internal && start.clean && start.end == 0 {
 			return nil, nil // it gets its directory at its first append
 		}
 		l, err := p.open()

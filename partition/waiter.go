@@ -13,6 +13,7 @@ import (
 type waiter struct {
 	wake  chan struct{} // capacity 1: an append leaves one token, however many there are
 	nodes []waitNode    // one for each partition of the fetch
+	ack   ackNode       // of an append that waits for other replicas
 
 	// A timer for each wait would be all that a reader at the end of the log allocates. So one that has not fired when
 	// its wait ends stays, and rings a later wait early, which then looks at the time.
@@ -51,7 +52,9 @@ type waitNode struct {
 // No wake-up is lost: a waiter adds itself to waiting and then looks at the high watermark; the log moves the high
 // watermark and then notify looks at waiting. Go's atomics are sequentially consistent, so one sees the other.
 func (p *part) notify() {
-	if p.waiting.Load() != 0 {
+	if c := p.s.config.Cluster; c != nil {
+		p.grown(c)
+	} else if p.waiting.Load() != 0 {
 		p.wakeFetches()
 	}
 	if !p.touched.Load() {
@@ -59,6 +62,14 @@ func (p *part) notify() {
 	}
 	if mode := p.t.settings.Load().log.Sync; mode > 0 && !p.unsynced.Load() {
 		p.s.shell.syncLater(p, mode)
+	}
+}
+
+// grown tells the cluster that there is more to replicate, or more of it durable here. Clients do not see it before the high watermark moves.
+func (p *part) grown(c Cluster) {
+	r, l := p.role.Load(), p.log.Load()
+	if r != nil && l != nil && r.Role == RoleLeader {
+		c.Appended(p.tp, l.Written())
 	}
 }
 
@@ -102,7 +113,7 @@ func (w *waiter) moved(r *FetchRequest, out []FetchResult) bool {
 	for i := range w.nodes {
 		p, seen := w.nodes[i].p, &out[i]
 		l := p.log.Load()
-		if l == nil || p.t.deleted.Load() || p.s.closed.Load() || p.checkEpoch(r.Partitions[i].LeaderEpoch) != nil {
+		if l == nil || p.t.deleted.Load() || p.s.closed.Load() || p.answers(r.AllowFollower) != nil || p.checkEpoch(r.Partitions[i].LeaderEpoch) != nil {
 			return true
 		}
 		hw := p.highWatermark(l)

@@ -19,6 +19,8 @@ var allowed = []allowance{
 	may("txn-start-time", `DescribeTransactions\.TransactionStates\.StartTimestamp`, `0`, `-1`),
 	may("static-leader", `JoinGroup\.LeaderID`, `i-ID`, ``),
 	may("txn-not-added", `Produce\.Topics\.Partitions\.LogStartOffset`, `-1`, `\d+`),
+	may("not-served", `ApiVersions\.ApiKeys\[(34|64|7[6-9]|8[0-7]|9[0-2])\]`, `there`, `missing`),
+	may("config-append", `IncrementalAlterConfigs\.Resources\.ErrorCode`, `-1`, `40`),
 }
 
 // allow returns the id of the entry that lets a difference be, or nothing.

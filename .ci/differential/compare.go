@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/partlog/partlog/internal/batch"
 )
 
 // difference is a field that is not the same in two answers.
@@ -36,12 +38,35 @@ var ordered = []string{"OffsetCommit", "FindCoordinator", "DescribeGroups"}
 
 // own are fields whose values are each broker's own. That there is one, or none, is compared.
 var own = regexp.MustCompile(`\.(Port|ProducerID|ThrottleMillis|ClusterID|ControllerID|LastTimestamp|StartTimestamp|LogAppendTime|SessionID|` +
-	`FinalizedFeaturesEpoch|TotalBytes|UsableBytes|Dir|Size)$`)
+	`FinalizedFeaturesEpoch|TotalBytes|UsableBytes|Dir|Size)$|^DescribeQuorum\..*\.(LeaderEpoch|HighWatermark|LogEndOffset|LastFetchTimestamp|LastCaughtUpTimestamp|ReplicaDirectoryID)$`)
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // began is before any time that a broker takes from its clock; records have times long before it.
 const began = 1_700_000_000_000
+
+// plain is what there is to compare of bytes: of the markers in a log not their times, of the messages of SCRAM not what is
+// random in them.
+func plain(path string, b []byte) string {
+	switch path {
+	case "Fetch.Topics.Partitions.RecordBatches":
+		b = slices.Clone(b)
+		for at := 0; len(b)-at >= batch.HeaderSize; {
+			one := batch.Batch(b[at:])
+			size := one.Length()
+			if one.IsControl() {
+				clear(b[at+17 : at+21]) // the checksum
+				clear(b[at+27 : at+43]) // the times
+			}
+			at += size
+		}
+	case "SASLAuthenticate.SASLAuthBytes", "token":
+		return scramRandom.ReplaceAllString(string(b), "$1=X")
+	}
+	return fmt.Sprintf("%x", b)
+}
+
+var scramRandom = regexp.MustCompile(`\b([rsv])=[^,]*`)
 
 type comparison struct {
 	r         *run
@@ -131,12 +156,15 @@ func (c *comparison) list(path string, k, p reflect.Value) {
 		return
 	}
 	if k.Type().Elem().Kind() == reflect.Uint8 {
-		if string(k.Bytes()) != string(p.Bytes()) {
-			c.differ(path, fmt.Sprintf("%x", k.Bytes()), fmt.Sprintf("%x", p.Bytes()))
+		if a, b := plain(path, k.Bytes()), plain(path, p.Bytes()); a != b {
+			c.differ(path, a, b)
 		}
 		return
 	}
 	a, b := c.elements(path, k, c.r.kafka), c.elements(path, p, c.r.partlog)
+	if len(a) != len(b) && c.unordered {
+		a, b = c.common(path, a, b)
+	}
 	if len(a) != len(b) {
 		c.differ(path+".length", fmt.Sprint(len(a), " ", names(a)), fmt.Sprint(len(b), " ", names(b)))
 		return
@@ -144,6 +172,35 @@ func (c *comparison) list(path string, k, p reflect.Value) {
 	for i := range a {
 		c.walk(path, a[i].value, b[i].value)
 	}
+}
+
+// common returns the elements that both have, if their names tell them apart; the others are differences of their own.
+func (c *comparison) common(path string, a, b []element) (both, same []element) {
+	if !distinctNames(a) || !distinctNames(b) {
+		return a, b
+	}
+	only := func(a, b []element, there, here string) (in []element) {
+		for _, e := range a {
+			if slices.ContainsFunc(b, func(x element) bool { return x.name == e.name }) {
+				in = append(in, e)
+			} else {
+				c.differ(path+"["+e.name+"]", there, here)
+			}
+		}
+		return in
+	}
+	return only(a, b, "there", "missing"), only(b, a, "missing", "there")
+}
+
+func distinctNames(all []element) bool {
+	seen := map[string]bool{}
+	for _, e := range all {
+		if seen[e.name] {
+			return false
+		}
+		seen[e.name] = true
+	}
+	return true
 }
 
 type element struct {

@@ -50,8 +50,11 @@ func dump(v reflect.Value) string {
 func produce(g *rand.Rand, req kmsg.Request, s *side) {
 	r := req.(*kmsg.ProduceRequest)
 	r.TransactionID, r.TimeoutMillis = nil, 60000
-	r.Acks = []int16{-1, 1}[g.IntN(2)]
+	r.Acks = []int16{-1, -1, -1, 1, 1, 1, 0, 0, 2, -2}[g.IntN(10)]
 	r.Topics = distinct(r.Topics, func(t *kmsg.ProduceRequestTopic) string { return one(req, 13, &t.Topic, &t.TopicID) })
+	if len(r.Topics) == 0 {
+		r.Acks = 1 // with 0 Kafka never goes on
+	}
 	for i := range r.Topics {
 		for j := range r.Topics[i].Partitions {
 			r.Topics[i].Partitions[j].Records = records(g)
@@ -60,6 +63,9 @@ func produce(g *rand.Rand, req kmsg.Request, s *side) {
 }
 
 func records(g *rand.Rand) []byte {
+	if g.IntN(40) == 0 { // null is an exception at Kafka, which then never answers
+		return []byte{}
+	}
 	var w batch.Builder
 	codec := []compress.Codec{compress.None, compress.None, compress.Gzip, compress.Snappy, compress.LZ4}[g.IntN(5)]
 	w.Reset(nil, batch.Options{Codec: codec})
@@ -91,6 +97,11 @@ func fetch(g *rand.Rand, req kmsg.Request, _ *side) {
 		r.SessionID = []int32{0, 0, 0, 0, 12345}[g.IntN(5)]
 	}
 	r.ForgottenTopics = nil
+	readable(r)
+}
+
+// readable takes off what kafka/DIFFERENCES.md has of fetches.
+func readable(r *kmsg.FetchRequest) {
 	for i := range r.Topics {
 		for j := range r.Topics[i].Partitions {
 			if r.IsolationLevel == 1 { // what diverges or does not fit has null for aborted transactions there
@@ -98,7 +109,7 @@ func fetch(g *rand.Rand, req kmsg.Request, _ *side) {
 			}
 		}
 	}
-	r.Topics = distinct(r.Topics, func(t *kmsg.FetchRequestTopic) string { return one(req, 13, &t.Topic, &t.TopicID) })
+	r.Topics = distinct(r.Topics, func(t *kmsg.FetchRequestTopic) string { return one(r, 13, &t.Topic, &t.TopicID) })
 }
 
 // one leaves a topic its id from a version on, and its name before, and returns it.

@@ -22,8 +22,13 @@ import (
 func main() {
 	theirs := flag.String("kafka", "", "address of an Apache Kafka broker")
 	ours := flag.String("partlog", "", "address of our broker")
+	theirSASL := flag.String("kafka-sasl", "", "address of Kafka's listener that asks for SASL")
+	ourSASL := flag.String("partlog-sasl", "", "address of ours")
 	seed := flag.Uint64("seed", 1, "of the random requests")
 	n := flag.Int("requests", 500, "how many random requests")
+	flag.DurationVar(&slow, "slow", slow, "how long a broker may take for an answer")
+	flag.DurationVar(&patience, "patience", patience, "how long an answer of Kafka's may take to become ours")
+	flag.BoolVar(&verbose, "v", false, "print every request and its answers")
 	doc := flag.String("differences", "kafka/DIFFERENCES.md", "the document that has every allowed difference")
 	flag.Parse()
 	text, err := os.ReadFile(*doc)
@@ -35,10 +40,12 @@ func main() {
 			fail(fmt.Errorf("%s has no difference `%s`", *doc, a.id))
 		}
 	}
-	r := &run{kafka: newSide("kafka", *theirs), partlog: newSide("partlog", *ours), met: map[string]int{}}
+	r := &run{kafka: newSide("kafka", *theirs, *theirSASL), partlog: newSide("partlog", *ours, *ourSASL), met: map[string]int{}}
 	began := time.Now()
 	r.prepare()
 	r.random(*seed, *n)
+	r.settle()
+	r.logins(*seed, *n/5)
 	r.coordinators()
 	r.transactions()
 	r.report(*seed, time.Since(began))
@@ -58,7 +65,10 @@ type run struct {
 
 // patience is how long an answer of Kafka's about what has just been changed may take to become ours: its brokers learn from
 // its controller.
-const patience = 10 * time.Second
+var patience = 10 * time.Second
+
+// verbose prints every request and both answers.
+var verbose bool
 
 // both compares the two answers to a request.
 func (r *run) both(what string, ask func(*side) kmsg.Response) { r.compare(what, ask, false) }
@@ -78,6 +88,9 @@ func (r *run) compare(what string, ask func(*side) kmsg.Response, again bool) {
 			} else {
 				refused = append(refused, d)
 			}
+		}
+		if verbose {
+			fmt.Printf("ASKED %s\n  kafka   %s\n  partlog %s\n", what, text(k), text(p))
 		}
 		if len(refused) == 0 {
 			for _, id := range ids {

@@ -27,6 +27,7 @@ type raftLog struct {
 	wanted  bool
 	present func() *raftpb.ConfState // the members as of the last entry handed out
 	tidyAt  int64                    // journal size of the next attempt
+	noted   uint64                   // what is on disk of hard.commit
 }
 
 func (l *raftLog) first() uint64 { return l.before.index + 1 }
@@ -42,6 +43,7 @@ func (l *raftLog) restore(b []byte) error {
 		return err
 	}
 	l.image = *m
+	l.noted = m.hard.commit
 	l.bytes = 0
 	for _, e := range m.entries {
 		l.bytes += len(e.GetData())
@@ -63,6 +65,7 @@ func (l *raftLog) replay(e journal.Entry) error {
 			}
 		}
 		l.take(r)
+		l.noted = r.hard.commit
 		if l.hard.commit > l.last() {
 			return fmt.Errorf("%w: commit %d, the last entry is %d", ErrMalformed, l.hard.commit, l.last())
 		}
@@ -122,10 +125,19 @@ func (l *raftLog) append(hard hardState, entries []*raftpb.Entry) error {
 			return err
 		}
 		l.take(r)
+		l.noted = r.hard.commit
 		if len(entries) == 0 {
 			return nil
 		}
 	}
+}
+
+// noteCommit writes how much is committed, which is not worth a write while there is more to come.
+func (l *raftLog) noteCommit() error {
+	if l.journal == nil || l.hard.commit <= l.noted {
+		return nil
+	}
+	return l.append(l.hard, nil)
 }
 
 // install replaces everything by a snapshot, and what comes with it.
@@ -156,6 +168,7 @@ func (l *raftLog) rebase(next image, note string) error {
 		return err
 	}
 	l.image = next
+	l.noted = next.hard.commit
 	l.bytes = 0
 	for _, e := range next.entries {
 		l.bytes += len(e.GetData())
@@ -186,6 +199,7 @@ func (l *raftLog) compact(s snapshot, keep uint64) error {
 		return err
 	}
 	l.image = next
+	l.noted = next.hard.commit
 	l.bytes = 0
 	for _, e := range next.entries {
 		l.bytes += len(e.GetData())

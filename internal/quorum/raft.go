@@ -262,8 +262,12 @@ func (r *Raft) Close() error {
 	r.Status()
 	r.closed = true
 	r.node, r.outputs = nil, nil
-	if err := r.log.close(); err != nil {
-		return fmt.Errorf("quorum: %w", err)
+	var noted error
+	if r.failure == nil {
+		noted = r.log.noteCommit()
+	}
+	if err := errors.Join(noted, r.log.close()); err != nil {
+		return fmt.Errorf("quorum: close: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // Follower is a follower's side of one partition: from where it fetches, and what it does with an answer (04 §2.3).
@@ -16,6 +17,7 @@ type Follower struct {
 	partitionEpoch int32
 	high           int64
 	waiting        bool // the leader knows a newer epoch: metadata will come
+	begun          bool // an answer has been handled in this epoch; only a mutant asks
 }
 
 // StepKind is what a follower does with its log.
@@ -28,7 +30,7 @@ const (
 	StepAppend
 	// StepTruncate: remove everything from Offset on.
 	StepTruncate
-	// StepReset: remove everything and begin with Offset.
+	// StepReset: remove everything, begin with Offset, and append Records if there are any.
 	StepReset
 	// StepWait: do not fetch until Metadata brings a new epoch.
 	StepWait
@@ -42,7 +44,7 @@ const (
 type Step struct {
 	Kind          StepKind
 	Offset        int64  // of StepTruncate and StepReset
-	Records       []byte // of StepAppend: whole batches, a part of the answer's
+	Records       []byte // of StepAppend, and may be of StepReset: whole batches, a part of the answer's
 	HighWatermark int64  // the leader's; -1: not told
 	LogStart      int64  // raise the log start offset to it; -1: not told
 	Committed     bool   // StepTruncate, StepReset: it removes records below the follower's high watermark. Unclean elections do that.
@@ -64,7 +66,7 @@ func (f *Follower) Metadata(m Metadata) bool {
 	changed := m.LeaderEpoch != f.epoch || m.Leader != f.leader
 	f.leader, f.epoch, f.partitionEpoch = m.Leader, m.LeaderEpoch, m.PartitionEpoch
 	if changed {
-		f.waiting = false
+		f.waiting, f.begun = false, false
 	}
 	return changed
 }
@@ -94,10 +96,20 @@ func (f *Follower) Position(log Log) (Position, error) {
 func (f *Follower) Handle(log Log, sent Position, a *Answer) (Step, error) {
 	start, end := log.Start(), log.End()
 	step := Step{Kind: StepNone, HighWatermark: -1, LogStart: -1, Code: a.Code}
-	if sent.LeaderEpoch != f.epoch || sent.Offset != end {
+	last, err := log.LastEpoch()
+	if err != nil {
+		return Step{}, err
+	}
+	// The epoch as well: after a truncation the end may have come back to where it was, with other records before it.
+	if sent.LeaderEpoch != f.epoch || sent.Offset != end || sent.LastEpoch != last {
 		step.Code = None
 		return step, nil
 	}
+	if mutant.On(mutant.TruncateToHighWatermark) && !f.begun {
+		f.begun = true
+		return Step{Kind: StepTruncate, Offset: max(start, f.high), HighWatermark: -1, LogStart: -1}, nil
+	}
+	f.begun = true
 	switch a.Code {
 	case None:
 	case OffsetOutOfRange:
@@ -115,7 +127,7 @@ func (f *Follower) Handle(log Log, sent Position, a *Answer) (Step, error) {
 		return f.diverging(log, a, start, end)
 	}
 	step.HighWatermark, step.LogStart = a.HighWatermark, a.LogStart
-	if err := f.take(&step, a.Records, end); err != nil {
+	if err := f.take(&step, a.Records, start, end); err != nil {
 		step = Step{Kind: StepFail, HighWatermark: -1, LogStart: -1, Code: CorruptMessage}
 		return step, err
 	}
@@ -127,8 +139,14 @@ var ErrUnexpectedBatch = errors.New("the leader's batches do not go on where the
 
 // take finds the whole batches at the front of records that may be appended at end: up to the first whose epoch is above the leader's,
 // for it cannot be from the leader that was asked.
-func (f *Follower) take(step *Step, records []byte, end int64) error {
+//
+// A leader's log start may be within a batch, after DeleteRecords. A follower that begins there with an empty log begins with the batch.
+func (f *Follower) take(step *Step, records []byte, start, end int64) error {
 	taken, next, lastEpoch := 0, end, NoEpoch
+	if first, err := batch.Peek(records); err == nil && start == end && first.BaseOffset() < end && first.LastOffset() >= end {
+		next = first.BaseOffset()
+		step.Kind, step.Offset, step.LogStart = StepReset, next, max(end, step.LogStart)
+	}
 	for taken < len(records) {
 		b, err := batch.Peek(records[taken:])
 		if errors.Is(err, batch.ErrShort) {
@@ -141,14 +159,19 @@ func (f *Follower) take(step *Step, records []byte, end int64) error {
 			return fmt.Errorf("%w: offsets %d to %d of epoch %d, after offset %d and epoch %d", ErrUnexpectedBatch, b.BaseOffset(), b.LastOffset(),
 				b.LeaderEpoch(), next, lastEpoch)
 		}
-		if b.LeaderEpoch() > f.epoch {
+		if b.LeaderEpoch() > f.epoch && !mutant.On(mutant.AppendOtherEpoch) {
 			step.Dropped = true
 			break
 		}
 		next, lastEpoch = b.LastOffset()+1, b.LeaderEpoch()
 		taken += len(b)
 	}
-	if taken > 0 {
+	switch {
+	case taken == 0:
+		step.Kind = StepNone
+	case step.Kind == StepReset:
+		step.Records = records[:taken]
+	default:
 		step.Kind, step.Records = StepAppend, records[:taken]
 	}
 	return nil
@@ -162,7 +185,7 @@ func (f *Follower) diverging(log Log, a *Answer, start, end int64) (Step, error)
 	switch {
 	case err != nil:
 		return Step{}, err
-	case mine == NoEpoch:
+	case mine == NoEpoch || mutant.On(mutant.TruncateWithoutLowerEpoch):
 		step.Offset = min(a.DivergingEnd, end)
 	case mine != a.DivergingEpoch:
 		step.Offset = min(mineEnd, end)
@@ -204,7 +227,7 @@ func (f *Follower) Done(step Step, end int64) int64 {
 	case StepTruncate:
 		f.high = min(f.high, end)
 	case StepReset:
-		f.high = step.Offset
+		f.high = min(max(step.Offset, step.LogStart), end)
 	}
 	f.high = max(f.high, min(step.HighWatermark, end))
 	return f.high

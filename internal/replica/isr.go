@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // Member is one of a proposed ISR, with the broker epoch for which it is proposed (KIP-903); of a member that has not fetched in this
@@ -86,6 +87,9 @@ func (l *Leader) MaximalISR(dst []NodeID) []NodeID {
 }
 
 func (l *Leader) inMaximalISR(node NodeID) bool {
+	if mutant.On(mutant.IgnoreProposedISR) {
+		return slices.Contains(l.isr, node)
+	}
 	return slices.Contains(l.isr, node) || slices.Contains(l.proposal.isr, node) || slices.Contains(l.proposal.extra, node)
 }
 
@@ -93,13 +97,14 @@ func (l *Leader) inMaximalISR(node NodeID) bool {
 // epoch of -1 pass, for brokers of old; there are none here.
 func (l *Leader) eligible(r *Remote) bool {
 	epoch, eligible := l.config.Brokers.Broker(r.Node)
-	return eligible && r.BrokerEpoch == epoch
+	return eligible && (r.BrokerEpoch == epoch || mutant.On(mutant.StaleFollowerJoins))
 }
 
 // expand proposes a follower that has everything below the high watermark and has reached this leader's own epoch.
 func (l *Leader) expand(r *Remote) Effects {
 	if l.proposal.state != idle || l.proposal.refused || slices.Contains(l.isr, r.Node) ||
-		r.LogEnd < l.high || r.LogEnd < l.epochStart || !l.eligible(r) {
+		r.LogEnd < l.high && !mutant.On(mutant.JoinBelowHighWatermark) ||
+		r.LogEnd < l.epochStart && !mutant.On(mutant.JoinBelowEpochStart) || !l.eligible(r) {
 		return 0
 	}
 	l.proposal.isr = append(append(l.proposal.isr[:0], l.isr...), r.Node)
@@ -167,7 +172,7 @@ func (l *Leader) altered(m Metadata) Effects {
 	}
 	if m.PartitionEpoch == l.partitionEpoch && l.proposal.doubt {
 		// It changed nothing, so an attempt of which nobody knows may still be done. Those who were in it go on counting.
-		l.proposal.state = waiting
+		l.proposal.state, l.proposal.isr = idle, l.proposal.isr[:0]
 		return 0
 	}
 	e := l.adopt(m)

@@ -3,6 +3,8 @@ package replica
 import (
 	"slices"
 	"time"
+
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // DefaultLagTime is replica.lag.time.max.ms.
@@ -162,7 +164,7 @@ func (l *Leader) Tick(now time.Duration) Effects {
 
 // advance raises the high watermark to what the leader and everybody who counts has.
 func (l *Leader) advance() Effects {
-	if len(l.isr) < l.EffectiveMinISR() {
+	if l.UnderMinISR() && !mutant.On(mutant.LastReplicaStanding) {
 		return 0
 	}
 	high := l.durable
@@ -170,6 +172,11 @@ func (l *Leader) advance() Effects {
 		r := &l.remotes[i]
 		if r.LogEnd < high && (l.inMaximalISR(r.Node) || r.caughtUp(l.end, l.now, l.config.LagTime) && l.eligible(r)) {
 			high = r.LogEnd
+		}
+	}
+	if mutant.On(mutant.HighWatermarkAhead) {
+		for i := range l.remotes {
+			high = max(high, l.remotes[i].LogEnd)
 		}
 	}
 	if high <= l.high {

@@ -3,6 +3,8 @@ package replica
 import (
 	"slices"
 	"time"
+
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // Check judges a follower's fetch against the leader's log, and changes nothing (04 §2.1, §2.3). An answer with Code None that does
@@ -19,7 +21,7 @@ func (l *Leader) Check(log Log, f *Fetch) (Answer, error) {
 	outOfRange.LogStart, outOfRange.LogEnd = start, end
 	a := refusal(None)
 	a.HighWatermark, a.LogStart = l.high, start
-	if f.LastEpoch != NoEpoch {
+	if f.LastEpoch != NoEpoch && !mutant.On(mutant.AppendWithoutDivergence) {
 		epoch, epochEnd, err := l.epochEnd(log, f.LastEpoch, end)
 		switch {
 		case err != nil:
@@ -40,6 +42,7 @@ func (l *Leader) Check(log Log, f *Fetch) (Answer, error) {
 // admits checks who asks and in which epochs.
 func (l *Leader) admits(f *Fetch) Code {
 	switch {
+	case mutant.On(mutant.StaleEpochFetch):
 	case f.LeaderEpoch != NoEpoch && f.LeaderEpoch < l.epoch:
 		return FencedLeaderEpoch
 	case f.LeaderEpoch != NoEpoch && f.LeaderEpoch > l.epoch:
@@ -52,6 +55,9 @@ func (l *Leader) admits(f *Fetch) Code {
 			return NotLeaderOrFollower
 		}
 		return UnknownLeaderEpoch
+	}
+	if mutant.On(mutant.StaleFollowerJoins) {
+		return None
 	}
 	if registered, _ := l.config.Brokers.Broker(f.Node); f.BrokerEpoch < registered || f.BrokerEpoch < r.BrokerEpoch {
 		return NotLeaderOrFollower // from before the follower's last start

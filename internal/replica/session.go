@@ -1,6 +1,10 @@
 package replica
 
-import "time"
+import (
+	"time"
+
+	"github.com/partlog/partlog/internal/mutant"
+)
 
 // News says why a partition of a session is worth an answer.
 type News uint8
@@ -72,7 +76,7 @@ func (s *FetchSession) News() News {
 
 // Touch tells that a partition has news. It costs no more than a few writes, whatever the number of partitions.
 func (s *FetchSession) Touch(p *SessionPartition, n News) {
-	if n <= p.news {
+	if n <= p.news || mutant.On(mutant.SessionForgetsPartition) && p.high >= 0 {
 		return
 	}
 	if p.news == NoNews {

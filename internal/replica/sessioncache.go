@@ -49,7 +49,7 @@ func (c *SessionCache) Request(req *FetchRequest, now time.Duration, changed, go
 			c.drop(s, gone)
 		}
 		s := &FetchSession{node: req.Node, parts: make(map[TopicPartition]*SessionPartition, len(req.Partitions)), used: now, made: now}
-		if req.SessionEpoch == FirstEpoch && len(req.Partitions) > 0 && c.room(now, gone) {
+		if req.SessionEpoch == FirstEpoch && len(req.Partitions) > 0 && c.room(now, len(req.Partitions), gone) {
 			s.id, s.epoch = c.draw(), 1
 			c.sessions[s.id] = s
 		}
@@ -84,21 +84,30 @@ func (c *SessionCache) Len() int { return len(c.sessions) }
 // Evicted counts sessions that lost their slot to another.
 func (c *SessionCache) Evicted() uint64 { return c.evicted }
 
-// room makes a slot free if one can be had: that of the session that has been idle longest, if it has been for Idle.
-func (c *SessionCache) room(now time.Duration, gone func(*SessionPartition)) bool {
+// room makes a slot free for a session of size partitions if one can be had: of the session that has been idle longest, if it has been for
+// Idle; else of the smallest, if it is smaller than the new one and has had its slot for Idle.
+func (c *SessionCache) room(now time.Duration, size int, gone func(*SessionPartition)) bool {
 	if len(c.sessions) < c.config.Slots {
 		return true
 	}
-	var oldest *FetchSession
-	for _, s := range c.sessions {
-		if oldest == nil || s.used < oldest.used || s.used == oldest.used && s.id < oldest.id {
+	var oldest, smallest *FetchSession
+	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
+		s := c.sessions[id]
+		if oldest == nil || s.used < oldest.used {
 			oldest = s
 		}
+		if now-s.made >= c.config.Idle && s.Len() < size && (smallest == nil || s.Len() < smallest.Len()) {
+			smallest = s
+		}
 	}
-	if now-oldest.used < c.config.Idle {
+	victim := smallest
+	if now-oldest.used >= c.config.Idle {
+		victim = oldest
+	}
+	if victim == nil {
 		return false
 	}
-	c.drop(oldest, gone)
+	c.drop(victim, gone)
 	c.evicted++
 	return true
 }

@@ -26,6 +26,10 @@ type Exchange interface {
 	Step(token []byte) (answer []byte, done bool, err error)
 	// User is the name that was authenticated; empty before Step is done.
 	User() string
+	// Claimed is the name that the peer has given, of which nothing is proved; empty before that.
+	Claimed() string
+	// Refuse ends the exchange, although Step may have succeeded, and returns the error of a wrong password.
+	Refuse() error
 }
 
 // AuthenticationError is why a peer was not authenticated.

@@ -16,12 +16,18 @@ func (plain) Name() string      { return MechanismPlain }
 func (p plain) Start() Exchange { return &plainExchange{check: p} }
 
 type plainExchange struct {
-	check plain
-	user  string
-	over  bool
+	check         plain
+	claimed, user string
+	over          bool
 }
 
-func (e *plainExchange) User() string { return e.user }
+func (e *plainExchange) User() string    { return e.user }
+func (e *plainExchange) Claimed() string { return e.claimed }
+
+func (e *plainExchange) Refuse() error {
+	e.user, e.over = "", true
+	return e.refuse("Authentication failed: Invalid username or password")
+}
 
 func (e *plainExchange) Step(token []byte) ([]byte, bool, error) {
 	if e.over {
@@ -33,13 +39,14 @@ func (e *plainExchange) Step(token []byte) ([]byte, bool, error) {
 		return nil, false, e.refuse(fmt.Sprintf("Invalid SASL/PLAIN response: expected 3 tokens, got %d", len(parts)))
 	}
 	identity, user, password := parts[0], parts[1], parts[2]
+	e.claimed = user
 	switch {
 	case user == "":
 		return nil, false, e.refuse("Authentication failed: username not specified")
 	case password == "":
 		return nil, false, e.refuse("Authentication failed: password not specified")
 	case !e.check(user, password):
-		return nil, false, e.refuse("Authentication failed: Invalid username or password")
+		return nil, false, e.Refuse()
 	case identity != "" && identity != user:
 		return nil, false, otherIdentity(MechanismPlain)
 	}

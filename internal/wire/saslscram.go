@@ -127,6 +127,13 @@ func (e *scramExchange) User() string {
 	return e.c.Username()
 }
 
+func (e *scramExchange) Claimed() string { return e.c.Username() }
+
+func (e *scramExchange) Refuse() error {
+	e.over = true
+	return invalid(e.m.name, nil)
+}
+
 func (e *scramExchange) Step(token []byte) (answer []byte, done bool, err error) {
 	if e.over {
 		return nil, false, invalid(e.m.name, errors.New("the exchange has failed before"))

@@ -32,7 +32,7 @@ const (
 type caller struct {
 	station int
 	net     *simulate.Network
-	clock   *simulate.Clock
+	times   *simulate.Clock
 	conns   map[dialed]*simulate.Conn
 	waiting map[uint64]*pending
 	next    uint64
@@ -50,7 +50,7 @@ type pending struct {
 }
 
 func newCaller(station int, net *simulate.Network, clock *simulate.Clock) *caller {
-	return &caller{station: station, net: net, clock: clock, conns: map[dialed]*simulate.Conn{}, waiting: map[uint64]*pending{}}
+	return &caller{station: station, net: net, times: clock, conns: map[dialed]*simulate.Conn{}, waiting: map[uint64]*pending{}}
 }
 
 // call sends body and has done called once: with the answer, or with nil after timeout. Then the connection is given up, and with it all
@@ -65,7 +65,7 @@ func (c *caller) call(to int, l lane, body any, timeout time.Duration, done func
 	c.next++
 	id := c.next
 	p := &pending{done: done, conn: conn}
-	p.stop = c.clock.AfterFunc(timeout, func() {
+	p.stop = c.times.AfterFunc(timeout, func() {
 		delete(c.waiting, id)
 		conn.Close()
 		done(nil)

@@ -1,0 +1,202 @@
+package replicationtest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/quorum"
+	"github.com/partlog/partlog/internal/simulate"
+	"github.com/partlog/partlog/log"
+)
+
+// partitionChanged checks each decision of the controller, as soon as any node has applied it.
+func (c *cluster) partitionChanged(change *control.PartitionChange) {
+	p := c.partOf(change.Partition)
+	if p == nil || !change.After.Exists() {
+		return
+	}
+	s := change.After
+	c.replicas.ISR(p.index, int(s.Leader), ints(s.Replicas), ints(s.ISR), ints(s.ELR))
+	if s.Leader != change.Before.Leader && s.LeaderEpoch <= change.Before.LeaderEpoch && change.Before.Exists() {
+		c.findings.Report(simulate.TwoLeaders, "%s: leader %d follows leader %d in epoch %d, after %d", p.name, s.Leader, change.Before.Leader, s.LeaderEpoch, change.Before.LeaderEpoch)
+	}
+	if change.Unclean {
+		c.findings.Report(simulate.Incomplete, "%s: unclean election of %d in epoch %d, which nobody has allowed", p.name, s.Leader, s.LeaderEpoch)
+	}
+}
+
+func ints(ids []control.NodeID) []int {
+	out := make([]int, len(ids))
+	for i, id := range ids {
+		out[i] = int(id)
+	}
+	return out
+}
+
+// check looks from inside, again and again, at what must hold at any time: who is in the ISR, or eligible to lead, has what was committed.
+func (c *cluster) check() {
+	if c.newest == nil {
+		return
+	}
+	for _, p := range c.parts {
+		state, ok := c.newest.Partition(p.id.Topic, p.id.Index)
+		if !ok {
+			continue
+		}
+		for i, holders := range [][]control.NodeID{state.ISR, state.ELR} {
+			for _, id := range holders {
+				l := c.nodes[id].life
+				if l == nil || c.nodes[id].lossy || !l.present() {
+					continue
+				}
+				if n, ok := c.newest.Node(id); !ok || n.Epoch != l.lifecycle.Epoch() {
+					continue
+				}
+				r := l.replicas[p.index]
+				if r.log == nil || r.offline {
+					continue
+				}
+				c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), false, [...]string{"it is in the ISR", "it is in the ELR"}[i], r.batches)
+			}
+		}
+	}
+}
+
+// heal ends all trouble.
+func (c *cluster) heal() {
+	c.healed = true
+	c.trace.Say("heal", "everything is mended")
+	c.net.Heal(c.weather)
+	for _, n := range c.nodes {
+		n.disk.Heal()
+		n.clock.Drift(1)
+		n.process.Resume()
+		if n.process.Life() > 0 && !n.alive() {
+			n.stopped = false
+			n.restart()
+		}
+	}
+}
+
+// unwell says what is not as it should be, "" if all is well.
+func (c *cluster) unwell() string {
+	if c.newest == nil {
+		return "there is no controller"
+	}
+	applied := c.newest.Applied()
+	for _, n := range c.nodes {
+		if n.process.Life() == 0 {
+			continue
+		}
+		if !n.alive() {
+			return n.name + " is down: " + n.failed
+		}
+		if n.life.ctl.Applied() != applied {
+			return fmt.Sprintf("%s has applied %d of %d", n.name, n.life.ctl.Applied(), applied)
+		}
+		if !c.newest.Active(n.id) {
+			return n.name + " is not active"
+		}
+	}
+	if leads := c.controller(); leads == nil {
+		return "nobody is the active controller"
+	} else if status := leads.life.raft.Status(); len(status.Voters) != c.voters || len(leads.life.joined) > 0 {
+		return fmt.Sprintf("the quorum has the voters %v", names(status.Voters))
+	}
+	for _, p := range c.parts {
+		if why := c.unwellPart(&p); why != "" {
+			return p.name + ": " + why
+		}
+	}
+	for _, p := range c.producers {
+		if !p.idle() {
+			return p.name + " has records that were not acknowledged"
+		}
+	}
+	for _, x := range c.consumers {
+		for _, at := range x.positions {
+			if high := c.leaderLog(at.part).Visible(); at.next != int64(high) {
+				return fmt.Sprintf("%s has read partition %d up to %d of %d", x.name, at.part, at.next, high)
+			}
+		}
+	}
+	return ""
+}
+
+func names(list []quorum.Progress) (out []string) {
+	for _, p := range list {
+		out = append(out, p.Member.String())
+	}
+	return out
+}
+
+func (c *cluster) unwellPart(p *part) string {
+	state, ok := c.newest.Partition(p.id.Topic, p.id.Index)
+	switch {
+	case !ok:
+		return "there is none"
+	case state.Leader < 0:
+		return fmt.Sprintf("nobody leads: %s", state)
+	case state.Reassigning():
+		return fmt.Sprintf("it is being reassigned: %s", state)
+	case len(state.ISR) != len(state.Replicas):
+		return fmt.Sprintf("the ISR is not whole: %s", state)
+	}
+	r := c.nodes[state.Leader].life.replicas[p.index]
+	switch {
+	case r.leader == nil || r.leader.Epoch() != state.LeaderEpoch:
+		return fmt.Sprintf("node %d does not lead: %s", state.Leader, state)
+	case r.log.Visible() != r.log.End():
+		return fmt.Sprintf("high watermark %d, end %d: %s", r.log.Visible(), r.log.End(), state)
+	}
+	for _, id := range state.Replicas {
+		follower := c.nodes[id].life.replicas[p.index]
+		if follower.log == nil || follower.log.End() != r.log.End() || follower.log.Visible() != r.log.Visible() {
+			return fmt.Sprintf("node %d is behind: %s", id, state)
+		}
+	}
+	return ""
+}
+
+// leaderLog returns the log of whoever leads.
+func (c *cluster) leaderLog(part int) *log.Log {
+	return c.nodes[c.leaderOf(part).id].life.replicas[part].log
+}
+
+// final reads everything, and compares all replicas.
+func (c *cluster) final() {
+	for _, p := range c.parts {
+		state, _ := c.newest.Partition(p.id.Topic, p.id.Index)
+		for _, id := range state.Replicas {
+			r := c.nodes[id].life.replicas[p.index]
+			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), true, "all is well", r.batches)
+		}
+		if !p.offsets {
+			found, err := readAll(c.leaderLog(p.index))
+			if err != nil {
+				c.findings.Report(simulate.Phantom, "%s cannot be read at the end: %v", p.name, err)
+			}
+			c.history.Final(p.index, int64(c.leaderLog(p.index).Start()), found)
+		}
+	}
+	c.history.FinalTransactions()
+	for _, x := range c.consumers {
+		for _, at := range x.positions {
+			if !slices.ContainsFunc(c.parts, func(p part) bool { return p.index == at.part }) {
+				continue
+			}
+			l := c.nodes[c.leaderOf(len(c.parts)-1).id].life
+			store, code := l.replicas[len(c.parts)-1].coordinate()
+			if code != control.OK {
+				c.findings.Report(simulate.Stuck, "the offsets cannot be read at the end: %s", code)
+				continue
+			}
+			offset, known := store.stable[[2]uint32{uint32(x.index), uint32(at.part)}]
+			if !known {
+				offset = -1
+			}
+			c.offsets.Fetched(x.index, at.part, offset, c.offsets.Acked(x.index, at.part))
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package replicationtest
+
+import (
+	"time"
+
+	"github.com/partlog/partlog/internal/simulate"
+)
+
+// Menu returns what a swarm draws from, for a cluster of so many nodes: kinds of faults, of operators' commands and of clients' requests.
+// Every seed has the clients, and of the others some.
+func Menu(nodes, partitions, producers, consumers int) []simulate.Menu {
+	fault := func(kind string, every time.Duration, most time.Duration) simulate.Menu {
+		return simulate.Menu{Kind: kind, Every: every, Chance: 0.35, A: nodes, B: nodes, Least: 50 * time.Millisecond, Most: most}
+	}
+	return []simulate.Menu{
+		// Clients.
+		{Kind: "produce", Every: 250 * time.Millisecond, Chance: 1, A: producers, B: partitions},
+		{Kind: "restart-consumer", Every: 30 * time.Second, Chance: 0.5, A: consumers},
+		// Processes.
+		fault("kill", 25*time.Second, 40*time.Second),
+		fault("power", 30*time.Second, 40*time.Second),
+		fault("power-all", 60*time.Second, 20*time.Second),
+		fault("kill-all", 60*time.Second, 20*time.Second),
+		fault("pause", 15*time.Second, 40*time.Second),
+		fault("restart", 30*time.Second, 10*time.Second),
+		fault("replace", 50*time.Second, 20*time.Second),
+		fault("kill-leader", 20*time.Second, 30*time.Second),
+		fault("pause-leader", 20*time.Second, 30*time.Second),
+		fault("cut-leader", 20*time.Second, 30*time.Second),
+		// Network.
+		fault("isolate", 15*time.Second, 40*time.Second),
+		fault("cut-out", 15*time.Second, 40*time.Second),
+		fault("cut-in", 15*time.Second, 40*time.Second),
+		fault("cut-pair", 10*time.Second, 40*time.Second),
+		fault("cut-one-way", 10*time.Second, 40*time.Second),
+		fault("split", 25*time.Second, 40*time.Second),
+		fault("clog", 8*time.Second, 15*time.Second),
+		fault("swizzle", 25*time.Second, 20*time.Second),
+		fault("weather", 12*time.Second, 60*time.Second),
+		// Disks.
+		fault("fail-sync", 20*time.Second, 0),
+		fault("fail-write", 20*time.Second, 0),
+		fault("full-disk", 30*time.Second, 20*time.Second),
+		fault("slow-disk", 15*time.Second, 30*time.Second),
+		fault("corrupt", 40*time.Second, 10*time.Second),
+		// Clocks.
+		fault("jump", 15*time.Second, 0),
+		fault("drift", 30*time.Second, 60*time.Second),
+		// Operators.
+		fault("reassign", 20*time.Second, 0),
+		fault("elect", 20*time.Second, 0),
+		fault("min-isr", 30*time.Second, 0),
+		fault("add-node", 40*time.Second, 0),
+		fault("roll", 60*time.Second, 3*time.Second),
+		fault("transfer", 30*time.Second, 0),
+	}
+}

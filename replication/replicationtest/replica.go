@@ -1,0 +1,408 @@
+package replicationtest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/mutant"
+	"github.com/partlog/partlog/internal/replica"
+	"github.com/partlog/partlog/internal/simulate"
+	"github.com/partlog/partlog/log"
+)
+
+// replicaState is one replica of a partition in one life of a node: its log, and what the node is for it.
+type replicaState struct {
+	l        *life
+	p        *part
+	log      *log.Log // nil: not open
+	ever     bool     // it was open in this life
+	offline  bool     // it has failed, and the controller is, or will be, told
+	told     bool     // the controller knows
+	repaired bool     // it has been made good
+	failures int
+
+	leader   *replica.Leader
+	follower *replica.Follower
+	epoch    int32 // of the present role
+
+	acks     []ack // in the order of their offsets
+	watchers []*replica.SessionPartition
+	sessions []*replica.FetchSession // of watchers, likewise
+	asking   bool                    // an AlterPartition is on its way
+	sent     replica.Position        // as the fetch session knows it
+	held     bool                    // the follower waits a while
+	groups   *offsetStore
+}
+
+// ack is an append that waits for the high watermark.
+type ack struct {
+	upTo int64
+	done func(code control.Code)
+}
+
+func newReplicaState(l *life, p *part) *replicaState { return &replicaState{l: l, p: p, epoch: -1} }
+
+// Log, as the machines see it.
+type machineLog struct{ *log.Log }
+
+func (m machineLog) Start() int64 { return int64(m.Log.Start()) }
+func (m machineLog) End() int64   { return int64(m.Log.End()) }
+func (m machineLog) LastEpoch() (int32, error) {
+	e, err := m.Log.LastEpoch()
+	return int32(e), err
+}
+
+func (m machineLog) EpochEnd(epoch int32) (int32, int64, error) {
+	e, end, err := m.Log.EpochEnd(log.LeaderEpoch(epoch))
+	return int32(e), int64(end), err
+}
+
+// Broker implements replica.Brokers.
+func (l *life) Broker(id control.NodeID) (epoch int64, eligible bool) {
+	n, ok := l.ctl.Node(id)
+	if !ok {
+		return -1, false
+	}
+	return n.Epoch, n.Active()
+}
+
+// LastFetch implements replica.Brokers.
+func (l *life) LastFetch(id control.NodeID) time.Duration {
+	if at, ok := l.lastFetch[id]; ok {
+		return at
+	}
+	return replica.Never
+}
+
+// changeRoles looks at the partitions of which something has changed.
+func (l *life) changeRoles() {
+	for i := range l.dirty {
+		if !l.dirty[i] || l.over {
+			continue
+		}
+		l.dirty[i] = false
+		l.replicas[i].changeRole()
+	}
+}
+
+// present reports whether the node has applied its own registration of this life: before that, what the metadata says of it is about an earlier one.
+func (l *life) present() bool {
+	n, ok := l.ctl.Node(l.id)
+	if mutant.On(mutant.ResumeLeadership) {
+		return ok
+	}
+	return ok && n.Epoch == l.lifecycle.Epoch() && n.Incarnation == l.incarnation
+}
+
+func (r *replicaState) changeRole() {
+	l := r.l
+	if !l.present() {
+		return
+	}
+	state, ok := l.ctl.Partition(r.p.id.Topic, r.p.id.Index)
+	if !ok {
+		return
+	}
+	if !slices.Contains(state.Replicas, l.id) {
+		r.drop()
+		return
+	}
+	if r.offline && !slices.Contains(state.Offline, l.id) && r.told && r.repaired {
+		r.offline, r.told, r.repaired = false, false, false
+	}
+	if r.offline {
+		r.stand(-1)
+		return
+	}
+	if !r.open() {
+		return
+	}
+	m := replica.MetadataOf(state, l.ctl.MinISR(r.p.id.Topic, r.p.id.Index))
+	if state.Leader == l.id {
+		r.lead(m)
+		return
+	}
+	r.follow(m)
+}
+
+func (r *replicaState) dir() string { return "/" + r.p.name }
+
+// open opens the log, if it is not.
+func (r *replicaState) open() bool {
+	if r.log != nil {
+		return true
+	}
+	l := r.l
+	c := log.Config{
+		FS: l.disk.FS(), Dir: r.dir(), Topic: r.p.name[:len(r.p.name)-2], Partition: r.p.id.Index, TopicID: [16]byte(r.p.id.Topic), Clock: l.clock,
+		Settings: log.Settings{
+			Sync: l.c.sync, SegmentBytes: l.c.segmentBytes, MaxMessageBytes: 1 << 20, TimestampAfter: log.Unlimited, NoPreallocation: true,
+			IndexBytes: 4096,
+		},
+		Replicated: true, HighWatermark: log.Offset(l.marks[r.p.index]),
+	}
+	opened, report, err := log.Open(c)
+	if err != nil {
+		r.trouble("open", err)
+		return false
+	}
+	for _, f := range report.Findings {
+		l.say("%s: recovery: %+v", r.p.name, f)
+		l.c.seen.Add("recovery: "+fmt.Sprint(f.Kind), 1)
+	}
+	r.log, r.ever = opened, true
+	r.groups = nil
+	l.say("%s: opened, [%d, %d), high watermark %d", r.p.name, opened.Start(), opened.End(), opened.Visible())
+	return true
+}
+
+// stand ends the present role. What waits is told.
+func (r *replicaState) stand(epoch int32) {
+	acks := r.acks
+	r.acks = nil
+	r.leader, r.groups, r.epoch = nil, nil, epoch
+	if r.log != nil {
+		r.log.Follow()
+	}
+	for _, a := range acks {
+		a.done(replica.NotLeaderOrFollower)
+	}
+	if r.follower != nil {
+		for _, f := range r.l.fetchers {
+			f.plan.Forget(r.p.id)
+		}
+		r.follower = nil
+	}
+	r.touch(replica.BigNews)
+}
+
+// lead begins to lead, or goes on.
+func (r *replicaState) lead(m replica.Metadata) {
+	l := r.l
+	if r.leader != nil && r.leader.Epoch() == m.LeaderEpoch {
+		r.effects(r.leader.Metadata(m, replica.LogState{}, l.now()))
+		return
+	}
+	if r.leader != nil && r.leader.Epoch() > m.LeaderEpoch {
+		return
+	}
+	r.stand(m.LeaderEpoch)
+	if err := r.log.Lead(log.LeaderEpoch(m.LeaderEpoch)); err != nil {
+		r.trouble("lead", err)
+		return
+	}
+	l.say("%s: leads in epoch %d from %d, ISR %v", r.p.name, m.LeaderEpoch, r.log.End(), m.ISR)
+	l.c.seen.Add("leader elected", 1)
+	r.l.c.replicas.Leads(r.p.index, int(l.id), m.LeaderEpoch)
+	if m.Recovering {
+		l.c.seen.Add("unclean election", 1)
+	} else {
+		l.c.replicas.Holds(r.p.index, int(l.id), int64(r.log.Start()), int64(r.log.End()), false, fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
+	}
+	c := replica.LeaderConfig{Node: l.id, BrokerEpoch: l.lifecycle.Epoch(), LagTime: l.c.lag, Brokers: l}
+	state := replica.LogState{Start: int64(r.log.Start()), End: int64(r.log.End()), Durable: r.counted(), HighWatermark: int64(r.log.Visible())}
+	r.leader = replica.NewLeader(c, m, state, l.now())
+	r.effects(replica.HighWatermarkMoved)
+}
+
+// counted is how far the log counts for the high watermark in its sync mode.
+func (r *replicaState) counted() int64 {
+	if r.l.c.survivesPower() {
+		return int64(r.log.Durable())
+	}
+	return int64(r.log.Written())
+}
+
+// follow begins to follow, or goes on.
+func (r *replicaState) follow(m replica.Metadata) {
+	l := r.l
+	if r.follower != nil {
+		if !r.follower.Metadata(m) {
+			return
+		}
+		for _, f := range l.fetchers {
+			f.plan.Forget(r.p.id)
+		}
+	} else {
+		if r.leader != nil && r.leader.Epoch() > m.LeaderEpoch {
+			return
+		}
+		r.stand(m.LeaderEpoch)
+		r.follower = replica.NewFollower(m, int64(r.log.Visible()))
+	}
+	r.epoch, r.held = m.LeaderEpoch, false
+	if l.c.trace.On() {
+		l.say("%s: follows %d in epoch %d, [%d, %d)", r.p.name, m.Leader, m.LeaderEpoch, r.log.Start(), r.log.End())
+	}
+	if mutant.On(mutant.TruncateToHighWatermark) && r.log.End() > r.log.Visible() {
+		if err := r.log.TruncateTo(r.log.Visible()); err != nil {
+			r.trouble("truncate", err)
+			return
+		}
+	}
+	r.want()
+}
+
+// drop removes the replica: it is no longer assigned.
+func (r *replicaState) drop() {
+	if r.log == nil && !r.exists() {
+		return
+	}
+	r.stand(-1)
+	r.l.say("%s: removed", r.p.name)
+	r.l.c.seen.Add("replica removed", 1)
+	r.remove()
+	r.l.marks[r.p.index] = 0
+}
+
+func (r *replicaState) exists() bool {
+	_, err := r.l.disk.FS().Stat(r.dir())
+	return err == nil
+}
+
+func (r *replicaState) remove() {
+	if r.log != nil {
+		r.log.Abandon()
+		r.log = nil
+	}
+	if err := log.Delete(r.l.disk.FS(), r.dir()); err != nil {
+		r.l.say("%s: cannot be removed: %v", r.p.name, err)
+	}
+}
+
+// close ends the log in order and reports whether nothing is missing.
+func (r *replicaState) close() bool {
+	if r.log == nil {
+		return !r.offline
+	}
+	r.leader, r.follower = nil, nil
+	err := r.log.Close()
+	r.log = nil
+	return err == nil && !r.offline
+}
+
+// trouble takes an error of the log. What was lost on this disk the others have: the replica is told to the controller to have failed, is made
+// good, and comes back as a follower.
+func (r *replicaState) trouble(op string, err error) {
+	l := r.l
+	if l.over {
+		return
+	}
+	l.say("%s: %s: %v", r.p.name, op, err)
+	if errors.Is(err, log.ErrNoSpace) {
+		l.c.seen.Add("no space", 1)
+		if r.log == nil {
+			l.clock.AfterFunc(2*time.Second, func() { l.dirty[r.p.index] = true; l.changeRoles() })
+		}
+		return
+	}
+	if r.offline {
+		return
+	}
+	l.c.seen.Add("replica failed", 1)
+	r.offline, r.told, r.repaired = true, false, false
+	r.failures++
+	r.stand(-1)
+	if r.log != nil {
+		r.log.Abandon()
+		r.log = nil
+	}
+	l.removeEpoch() // if the process ends now, what is missing is not known any more
+	r.tell()
+}
+
+// tell tells the controller that the replica has failed, and again when it is good.
+func (r *replicaState) tell() {
+	l := r.l
+	if l.over || !r.offline {
+		return
+	}
+	again := func() { l.clock.AfterFunc(500*time.Millisecond, r.tell) }
+	if l.lifecycle.Epoch() == control.NoEpoch {
+		again()
+		return
+	}
+	partitions := []control.PartitionID{r.p.id}
+	var command control.Command = control.OfflineReplicas{Node: l.id, Epoch: l.lifecycle.Epoch(), Partitions: partitions}
+	if r.told {
+		command = control.OnlineReplicas{Node: l.id, Epoch: l.lifecycle.Epoch(), Partitions: partitions}
+	}
+	l.ask(proposeRequest{control.Encode(nil, command)}, func(answer any) {
+		a, ok := answer.(proposeAnswer)
+		switch {
+		case !ok || a.code != control.OK:
+			again()
+		case !r.told:
+			r.told = true
+			r.repair()
+			again()
+		default:
+			// changeRole takes it from here, when the metadata says so.
+			l.dirty[r.p.index] = true
+			l.changeRoles()
+			if r.offline {
+				again()
+			}
+		}
+	})
+}
+
+// repair makes the log good: recovery cuts what is not on disk, and what does not open begins anew.
+func (r *replicaState) repair() {
+	l := r.l
+	if l.over {
+		return
+	}
+	if r.failures > 1 {
+		r.remove()
+		l.marks[r.p.index] = 0
+	}
+	r.repaired = true
+	if !l.anyFailed(r) {
+		l.writeEpoch(l.lifecycle.Epoch(), l.c.survivesPower())
+	}
+}
+
+func (l *life) anyFailed(but *replicaState) bool {
+	return slices.ContainsFunc(l.replicas, func(r *replicaState) bool { return r != but && r.offline && !r.repaired })
+}
+
+// batches lists what the log has in [from, to).
+func (r *replicaState) batches(from, to int64) (list []simulate.Batch) {
+	at := log.Offset(from)
+	if start := r.log.Start(); at < start {
+		at = start
+	}
+	for at < log.Offset(to) {
+		v, err := r.log.ReadReplica(at, 1<<20)
+		if err != nil || len(v.Bytes) == 0 {
+			v.Release()
+			return list
+		}
+		for b := v.Bytes; len(b) > 0; {
+			one, err := batch.Peek(b)
+			if err != nil {
+				break
+			}
+			list = append(list, simulate.Batch{Base: one.BaseOffset(), Last: one.LastOffset(), Epoch: one.LeaderEpoch(), CRC: one.CRC()})
+			b = b[len(one):]
+		}
+		at = v.Next
+		v.Release()
+	}
+	return list
+}
+
+// checkpoint notes high watermarks, as a node does every few seconds.
+func (l *life) checkpoint() {
+	for i, r := range l.replicas {
+		if r.log != nil {
+			l.marks[i] = int64(r.log.Visible())
+		}
+	}
+	l.clock.AfterFunc(5*time.Second, l.checkpoint)
+}

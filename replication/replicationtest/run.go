@@ -1,0 +1,155 @@
+package replicationtest
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/simulate"
+	"github.com/partlog/partlog/log"
+)
+
+// Report says what a run was and what came of it.
+type Report struct {
+	Seed      uint64
+	Setup     string
+	Simulated time.Duration // with trouble and clients: what counts
+	Events    uint64
+	Hash      uint64
+	Faults    simulate.Counts // when they took effect
+	Seen      simulate.Counts // what else happened
+	Acked     int64           // records, under a promise
+	Read      int64
+	Schedule  simulate.Schedule
+	Violation *simulate.Violation // nil: nothing that was promised broke
+	Trace     string              // the last lines of the story, if Options asked for it
+}
+
+// begin is when trouble begins: the cluster has had time to come up.
+const begin = 15 * time.Second
+
+// Run runs one seed.
+func Run(o Options) (report Report) {
+	if o.Reseed != nil {
+		o.Reseed(o.Seed)
+	}
+	c := newCluster(o)
+	report = Report{Seed: o.Seed, Setup: fmt.Sprintf("%+v", c.setup), Schedule: o.Schedule}
+	if !o.Replay {
+		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers)
+		if o.Quiet {
+			menu = menu[:2]
+		}
+		report.Schedule = simulate.Swarm(o.Seed, menu, begin, begin+c.trouble)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			c.findings.Report(simulate.Broken, "panic: %v\n%s", v, debug.Stack())
+		}
+		c.report(&report)
+	}()
+	for _, a := range report.Schedule {
+		c.sched.At(a.At, func() {
+			if c.findings.First() == nil {
+				c.act(a)
+			}
+		})
+	}
+	if !c.until(begin + c.trouble) {
+		return
+	}
+	c.heal()
+	c.sched.After(time.Second, func() {
+		for _, p := range c.producers {
+			for part := range p.lanes {
+				p.produce(part, 1)
+			}
+		}
+	})
+	why := ""
+	for waited := time.Duration(0); waited < c.bound; waited += time.Second {
+		if !c.until(c.sched.Now() + time.Second) {
+			return
+		}
+		if waited < 3*time.Second {
+			continue
+		}
+		if why = c.unwell(); why == "" {
+			c.ended = true
+			c.final()
+			return
+		}
+	}
+	c.findings.Report(simulate.Stuck, "%v after everything was mended: %s", c.bound, why)
+	return
+}
+
+// until lets time pass, and reports whether nothing has broken.
+func (c *cluster) until(t time.Duration) bool {
+	for c.sched.Now() < t {
+		// In pieces, so that what breaks is found where it breaks.
+		c.sched.RunUntil(min(c.sched.Now()+50*time.Millisecond, t))
+		if c.findings.First() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *cluster) report(r *Report) {
+	for _, n := range c.nodes {
+		n.disk.Heal() // what its rules have hit is counted
+	}
+	r.Simulated = max(min(c.sched.Now(), begin+c.trouble)-begin, 0)
+	r.Events, r.Hash = c.sched.Events(), c.sched.Hash()
+	r.Faults, r.Seen = c.counts, c.seen
+	r.Acked, r.Read = c.history.Acked(), c.history.Reads()
+	r.Violation = c.findings.First()
+	r.Trace = c.trace.Last()
+}
+
+// Shrink finds the smallest part of a failing run's schedule that still makes the same checker report, in so many runs at most, and returns it
+// with the report of it.
+func Shrink(o Options, failed Report, runs int) (simulate.Schedule, Report) {
+	try := func(s simulate.Schedule) Report {
+		again := o
+		again.Schedule, again.Replay = s, true
+		return Run(again)
+	}
+	least, _ := simulate.Shrink(failed.Schedule, runs, func(s simulate.Schedule) bool {
+		r := try(s)
+		return r.Violation != nil && r.Violation.Checker == failed.Violation.Checker
+	})
+	return least, try(least)
+}
+
+// readAll reads what consumers can read.
+func readAll(l *log.Log) (list []simulate.Found, err error) {
+	for at := l.Start(); at < l.Visible(); {
+		v, err := l.Read(at, l.Visible(), 1<<20)
+		if err != nil {
+			return list, err
+		}
+		for b := v.Bytes; len(b) > 0; {
+			one, err := batch.Peek(b)
+			if err != nil {
+				v.Release()
+				return list, err
+			}
+			var it batch.Iterator
+			one.Iterate(&it, 1<<20)
+			for it.Next() {
+				list = append(list, simulate.Found{Offset: it.Record().Offset, Value: append([]byte(nil), it.Record().Value...)})
+			}
+			if err := it.Err(); err != nil {
+				v.Release()
+				return list, err
+			}
+			b = b[len(one):]
+		}
+		at = v.Next
+		v.Release()
+	}
+	return list, nil
+}

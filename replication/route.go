@@ -1,0 +1,122 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/partition"
+)
+
+// bounded is ctx, with Config.RequestTimeout if it has no deadline.
+func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := n.clock.AfterFunc(n.config.RequestTimeout, func() { cancel(errRequestTimeout) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+var errRequestTimeout = fmt.Errorf("%w: no answer within the node's RequestTimeout", partition.ErrTimeout)
+
+// leader returns who leads a partition: ErrUnknownTopicOrPartition, ErrUnknownTopicID, ErrLeaderNotAvailable.
+func (n *Node) leader(tp partition.TopicPartition, id partition.TopicID) (node int32, err error) {
+	n.control.read(func(m *control.Machine) {
+		topic, count, ok := m.TopicID(tp.Topic)
+		switch {
+		case !ok || tp.Partition < 0 || tp.Partition >= count:
+			err = partition.ErrUnknownTopicOrPartition
+		case !id.IsZero() && id != partition.TopicID(topic):
+			err = partition.ErrUnknownTopicID
+		default:
+			p, _ := m.Partition(topic, tp.Partition)
+			if node = int32(p.Leader); p.Leader == control.NoNode {
+				err = ErrLeaderNotAvailable
+			}
+		}
+	})
+	if err != nil {
+		err = fmt.Errorf("%v: %w", tp, err)
+	}
+	return node, err
+}
+
+// Pauses between attempts, while nothing has changed.
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = 200 * time.Millisecond
+)
+
+// atLeader calls f with the node that find returns, again and again while again says that another attempt may help, until ctx ends. The last
+// error is returned.
+func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		changed := n.metadataChanged()
+		node, err := find()
+		if err == nil {
+			err = f(ctx, node)
+		}
+		if err == nil || !again(err) {
+			return err
+		}
+		if e := n.wait(ctx, changed, pause); e != nil {
+			if errors.Is(e, context.Canceled) && context.Cause(ctx) != errRequestTimeout {
+				return e
+			}
+			return err
+		}
+	}
+}
+
+// wait waits for changed or for pause, until ctx ends.
+func (n *Node) wait(ctx context.Context, changed <-chan struct{}, pause time.Duration) error {
+	over := make(chan struct{})
+	stop := n.clock.AfterFunc(pause, func() { close(over) })
+	defer stop()
+	select {
+	case <-changed:
+	case <-over:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return ErrClosed
+	}
+	return nil
+}
+
+// moved reports whether an error says that the request was for another node, or that none could be asked: nothing has been done.
+func moved(err error) bool {
+	for _, e := range []error{partition.ErrNotLeaderOrFollower, ErrLeaderNotAvailable, ErrNotController, ErrNoQuorum} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return notSent(err)
+}
+
+// lostToo is moved, and also the loss of a connection: for what may be done twice.
+func lostToo(err error) bool {
+	return moved(err) || errors.Is(err, ErrNodeNotAvailable) || errors.Is(err, partition.ErrOffsetNotAvailable)
+}
+
+// propose has the controller propose a command, again and again while there is none, until ctx ends. It is for commands that change nothing if they are applied twice.
+func (n *Node) propose(ctx context.Context, command control.Command) (result control.Result, err error) {
+	err = n.atLeader(ctx, func() (int32, error) { return n.id, nil }, func(ctx context.Context, _ int32) (err error) {
+		result, err = n.control.propose(ctx, command)
+		if err == nil && result.Code == control.NotController {
+			err = ErrNotController
+		}
+		return err
+	}, func(err error) bool {
+		return errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotController) || errors.Is(err, ErrNodeNotAvailable)
+	})
+	return result, err
+}
