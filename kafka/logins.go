@@ -100,14 +100,15 @@ func (l *logins) judge(from netip.Addr, user string, right bool, elapsed time.Du
 	pair := maphash.Comparable(l.seed, [2]string{from.String(), user})
 	known := l.known != nil && l.known[pair%loginBuckets] == pair
 	var buckets [2]*debt
+	var tokens [2]time.Duration // what one costs
 	if rate := l.limits.FailuresPerAddress; rate > 0 && from.IsValid() {
-		buckets[0] = bucketOf(&l.addresses, maphash.Comparable(l.seed, from))
+		buckets[0], tokens[0] = bucketOf(&l.addresses, maphash.Comparable(l.seed, from)), time.Duration(float64(time.Second)/rate)
 	}
 	if rate := l.limits.FailuresPerUser; rate > 0 && user != "" {
-		buckets[1] = bucketOf(&l.users, maphash.String(l.seed, user))
+		buckets[1], tokens[1] = bucketOf(&l.users, maphash.String(l.seed, user)), time.Duration(float64(time.Second)/rate)
 	}
-	for _, b := range buckets {
-		if b != nil && !known && b.now(elapsed) >= loginBurst+loginDebt {
+	for i, b := range buckets {
+		if b != nil && b.now(elapsed)+tokens[i] > loginBurst+loginDebt && !known {
 			return verdict{refused: true}
 		}
 	}
@@ -123,12 +124,10 @@ func (l *logins) judge(from netip.Addr, user string, right bool, elapsed time.Du
 	}
 	var v verdict
 	for i, b := range buckets {
-		if b == nil {
-			continue
+		if b != nil {
+			b.owed = min(b.owed+tokens[i], loginBurst+loginDebt)
+			v.wait = max(v.wait, b.owed-loginBurst)
 		}
-		rate := [2]float64{l.limits.FailuresPerAddress, l.limits.FailuresPerUser}[i]
-		b.owed = min(b.now(elapsed)+time.Duration(float64(time.Second)/rate), loginBurst+loginDebt)
-		v.wait = max(v.wait, b.owed-loginBurst)
 	}
 	return v
 }

@@ -16,7 +16,10 @@ import (
 // the right password, in the session that it opened, and nothing wrong before.
 func TestNoOrderOfRequestsLeadsPastAuthentication(t *testing.T) {
 	manual := clock.NewManual(time.Unix(1_700_000_000, 0))
-	f := newFortress(t, Config{Clock: manual, Properties: map[string]string{"connections.max.reauth.ms": "10000", "connections.max.idle.ms": "-1"}}, aliceAndBob)
+	f := newFortress(t, Config{
+		Clock: manual, LoginLimits: LoginLimits{FailuresPerAddress: -1, FailuresPerUser: -1},
+		Properties: map[string]string{"connections.max.reauth.ms": "10000", "connections.max.idle.ms": "-1"},
+	}, aliceAndBob)
 	putUser(t, f.server, "alice", wire.MechanismScramSHA256, "wonder")
 	listener := f.server.brokers()[0].listeners[0]
 	rapid.Check(t, func(t *rapid.T) {

@@ -232,6 +232,36 @@ func TestMechanismsRefuseWhatTheyCannotReadAndOtherIdentities(t *testing.T) {
 	require.True(t, done)
 }
 
+// The host may refuse who knows the password, with the words for who does not.
+func TestARefusedExchangeIsOverAndSaysWhatAWrongPasswordGets(t *testing.T) {
+	check := Plain(func(user, password string) bool { return user == "alice" && password == "pencil" })
+	for _, m := range []Mechanism{check, users(t, MechanismScramSHA256, "alice", "pencil"), users(t, MechanismScramSHA512, "alice", "pencil")} {
+		client := func(password string) ClientExchange {
+			if m.Name() == MechanismPlain {
+				return PlainClient("alice", password).Start()
+			}
+			c, err := ScramClient(m.Name(), "alice", password)
+			require.NoError(t, err)
+			return c.Start()
+		}
+		right, wrong := m.Start(), m.Start()
+		require.Empty(t, right.Claimed())
+		require.NoError(t, converse(client("pencil"), right))
+		refusal := right.Refuse()
+		require.Empty(t, right.User())
+		require.Equal(t, "alice", right.Claimed())
+		_, _, err := right.Step([]byte("\x00alice\x00pencil"))
+		require.Error(t, err)
+		err = converse(client("wrong"), wrong)
+		require.Equal(t, "alice", wrong.Claimed())
+		same, ok := errors.AsType[*AuthenticationError](err)
+		require.True(t, ok)
+		other, ok := errors.AsType[*AuthenticationError](refusal)
+		require.True(t, ok)
+		require.Equal(t, same.Message, other.Message)
+	}
+}
+
 func TestScramClientDoesNotBelieveAServerThatLacksTheCredential(t *testing.T) {
 	real := users(t, MechanismScramSHA512, "alice", "pencil")
 	c := real.(*scramMechanism)

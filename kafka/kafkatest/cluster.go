@@ -98,6 +98,9 @@ func Start(opts ...Option) (*Cluster, error) {
 func (c *Cluster) start() (err error) {
 	cfg := c.config
 	c.settings = cfg.server
+	if c.settings.LoginLimits == (kafka.LoginLimits{}) { // Kafka has none
+		c.settings.LoginLimits = kafka.LoginLimits{FailuresPerAddress: -1, FailuresPerUser: -1}
+	}
 	c.settings.Properties = cfg.allProperties()
 	if cfg.persona != nil {
 		c.settings.Versions = narrow(c.settings.Versions, cfg.persona.Ranges())
