@@ -54,6 +54,7 @@ func (a *application) node(i int, next Node) {
 // leave takes a node that is not active any more out of all ISRs and leaderships; out of the ELR as well if it is gone: not with all
 // that it had. A new process has no failed replicas.
 func (a *application) leave(id NodeID, gone, blank, fresh bool) {
+	a.r.Changed = slices.Grow(a.r.Changed, a.m.leads[id])
 	a.m.each(func(t *Topic, index int32) {
 		p := &t.partitions[index]
 		inISR, failed := slices.Contains(p.ISR, id), fresh && slices.Contains(p.Offline, id)

@@ -1,0 +1,72 @@
+package control
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A store becomes the first node of a cluster: after a clean start it leads everything, each partition in an epoch above that of the store.
+func TestStoreBecomesTheFirstNode(t *testing.T) {
+	only := Node{ID: 1, DirectoryID: [16]byte{1}, MinFeature: MinLevel, MaxFeature: MaxLevel}
+	topics := []BootstrapTopic{
+		{ID: topicID("u"), Name: "u", Partitions: []BootstrapPartition{{0}}},
+		{ID: topicID("t"), Name: "t", Config: TopicConfig{MinISR: 1, Unclean: Yes}, Partitions: []BootstrapPartition{{4}, {7}}},
+	}
+	m, err := Restore(Bootstrap(only, ClusterConfig{}, topics).Snapshot())
+	require.NoError(t, err)
+	checkInvariants(t, m)
+	require.Equal(t, 3, m.Leaderless())
+	r := m.Apply(1, Register{ID: 1, Incarnation: [16]byte{1}, DirectoryID: only.DirectoryID, MinFeature: MinLevel, MaxFeature: MaxLevel})
+	require.Equal(t, OK, r.Code)
+	r = m.Apply(2, Unfence{1, r.Epoch})
+	require.Len(t, r.Changed, 3)
+	for _, c := range r.Changed {
+		require.False(t, c.Unclean)
+		require.Equal(t, c.Before.LeaderEpoch+1, c.After.LeaderEpoch)
+		require.Equal(t, NodeID(1), c.After.Leader)
+	}
+	require.Equal(t, 3, m.Leads(1))
+	id, n, ok := m.TopicID("t")
+	require.True(t, ok)
+	require.EqualValues(t, 2, n)
+	p, ok := m.Partition(id, 1)
+	require.True(t, ok)
+	require.EqualValues(t, 8, p.LeaderEpoch)
+	require.True(t, m.Unclean(id))
+	require.False(t, m.Unclean(topicID("u")))
+	require.Equal(t, ClusterConfig{MinISR: 1}, m.Config())
+}
+
+// What a store lost before the cluster began is not taken for whole.
+func TestStoreThatWasNotShutDownCleanlyLeadsAsLastKnown(t *testing.T) {
+	m := Bootstrap(Node{ID: 1}, ClusterConfig{}, []BootstrapTopic{{ID: topicID("t"), Name: "t", Partitions: []BootstrapPartition{{0}}}})
+	r := m.Apply(1, Register{ID: 1, Incarnation: [16]byte{1}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch})
+	r = m.Apply(2, Unfence{1, r.Epoch})
+	require.Len(t, r.Changed, 1)
+	require.True(t, r.Changed[0].Unclean)
+}
+
+// What a query returned stays as it was.
+func TestTopicsAreOfTheMoment(t *testing.T) {
+	m := populated(t)
+	before, ok := m.TopicByName("t")
+	require.True(t, ok)
+	same, ok := m.Topic(before.ID)
+	require.True(t, ok)
+	require.Equal(t, before, same)
+	leader := before.Partitions()[0].Leader
+	n, _ := m.Node(leader)
+	m.Apply(m.Applied()+1, Fence{leader, n.Epoch})
+	require.Equal(t, leader, before.Partitions()[0].Leader)
+	after := m.Topics()[0]
+	require.NotEqual(t, leader, after.Partitions()[0].Leader)
+	_, ok = m.Topic(topicID("v"))
+	require.False(t, ok)
+	_, ok = m.TopicByName("v")
+	require.False(t, ok)
+	require.EqualValues(t, 1, m.MinISR(topicID("v"), 0))
+	p, _ := m.Partition(before.ID, 1)
+	require.Equal(t, []NodeID{2, 3, 1}, p.Original())
+	require.Equal(t, []NodeID{4, 2, 1}, p.Target())
+}

@@ -1,0 +1,176 @@
+package control
+
+import (
+	"encoding/hex"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// every has a command of each kind, with all fields.
+func every() []Command {
+	id, event := topicID("topic"), Event{Expect: 300, Kind: 4, Payload: []byte("event")}
+	ps := []PartitionID{{id, 0}, {topicID("other"), 70}}
+	return []Command{
+		NoOp{},
+		Register{ID: 7, Incarnation: [16]byte{1, 2}, DirectoryID: [16]byte{3}, Addr: "host:1", Listeners: []Listener{{"PLAINTEXT", 1, "host", 9092}, {"B", 3, "h", 65535}}, Rack: "a",
+			MinFeature: 1, MaxFeature: 2, PreviousEpoch: -1, Replaces: 1 << 40},
+		Unregister{ID: 2147483647},
+		Fence{1, 2}, Unfence{3, 4}, BeginShutdown{5, 6},
+		AlterPartitions{1, 2, []AlterPartition{{ps[1], 3, 4, []Member{{1, 2}, {3, -1}}, true}, {Partition: ps[0]}}},
+		OfflineReplicas{1, 2, ps}, OnlineReplicas{1, 2, ps[:1]},
+		CreateTopic{event, id, "topic", TopicConfig{2, Yes}, [][]NodeID{{1, 2}, {3}}},
+		DeleteTopic{event, id},
+		GrowTopic{Event{}, id, 2, [][]NodeID{{1}}},
+		ConfigureTopic{event, id, TopicConfig{0, No}},
+		ConfigureCluster{event, ClusterConfig{2, true}},
+		Catalogue{event},
+		Reassign{[]Reassignment{{ps[0], nil}, {ps[1], []NodeID{}}, {ps[1], []NodeID{4, 5}}}, true},
+		Elect{true, nil}, Elect{false, []PartitionID{}}, Elect{false, ps},
+		SetFeature{2},
+		Unknown{Kind: 200, Level: 3, Body: []byte("later")},
+	}
+}
+
+func TestCommandsComeBackAsTheyWere(t *testing.T) {
+	seen := map[uint8]bool{}
+	for _, c := range every() {
+		b := Encode([]byte("before"), c)
+		require.Equal(t, "before", string(b[:6]))
+		got, err := Decode(b[6:])
+		require.NoError(t, err, "%T", c)
+		require.Equal(t, c, got)
+		seen[b[6]] = true
+	}
+	for kind := range kinds {
+		require.True(t, seen[kind], "no command of kind %d", kind)
+	}
+}
+
+// What was written once can be read for ever.
+func TestEncodingsStayAsTheyAre(t *testing.T) {
+	for i, want := range []string{} {
+		c := every()[i]
+		require.Equal(t, want, hex.EncodeToString(Encode(nil, c)), "%T", c)
+	}
+}
+
+func TestFieldsOfLaterVersionsArePassedOver(t *testing.T) {
+	for _, c := range every() {
+		if _, unknown := c.(Unknown); unknown {
+			continue
+		}
+		got, err := Decode(append(Encode(nil, c), "more"...))
+		require.NoError(t, err)
+		require.Equal(t, c, got)
+	}
+	// Within what has its length before it, too.
+	w := &writer{}
+	writeList(w, []int{1, 2}, func(v int) { w.int(int64(v)); w.string("later") })
+	r := &reader{b: w.b}
+	require.Equal(t, []int64{1, 2}, list(r, (*reader).int))
+	require.NoError(t, r.err)
+}
+
+func TestCommandsOfALaterLevelAreUnknown(t *testing.T) {
+	w := &writer{[]byte{kindNoOp}}
+	w.int(int64(MaxLevel + 1))
+	c, err := Decode(w.b)
+	require.NoError(t, err)
+	require.Equal(t, Unknown{Kind: kindNoOp, Level: MaxLevel + 1, Body: []byte{}}, c)
+}
+
+// No prefix of an encoding is taken for a whole one, and none makes a reader fail otherwise than by its error.
+func TestCutEncodingsAreMalformed(t *testing.T) {
+	for _, c := range every() {
+		if _, unknown := c.(Unknown); unknown {
+			continue
+		}
+		b := Encode(nil, c)
+		for n := range b {
+			_, err := Decode(b[:n])
+			require.ErrorIs(t, err, ErrMalformed, "%T cut to %d of %d", c, n, len(b))
+		}
+	}
+	s := populated(t).Snapshot()
+	for n := range s {
+		_, err := Restore(s[:n])
+		require.ErrorIs(t, err, ErrMalformed, "a snapshot cut to %d of %d", n, len(s))
+	}
+}
+
+// populated returns a state with something of everything.
+func populated(t require.TestingT) *Machine {
+	m := New()
+	index := uint64(0)
+	apply := func(c Command) {
+		index++
+		require.Equal(t, OK, m.Apply(index, c).Code, "%T", c)
+	}
+	for id := NodeID(1); id <= 4; id++ {
+		apply(Register{ID: id, Incarnation: [16]byte{byte(id)}, Addr: fmt.Sprintf("host-%d:1", id), Listeners: []Listener{{"PLAINTEXT", 0, "host", 9092}}, Rack: "r",
+			DirectoryID: [16]byte{byte(id)}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch, Replaces: NoEpoch})
+		apply(Unfence{id, int64(index)})
+	}
+	apply(CreateTopic{Event{Kind: 1}, topicID("t"), "t", TopicConfig{2, Yes}, [][]NodeID{{1, 2, 3}, {2, 3, 1}}})
+	apply(CreateTopic{Event{Kind: 1, Expect: index}, topicID("u"), "u", TopicConfig{2, No}, [][]NodeID{{1, 2}}})
+	apply(ConfigureCluster{Event{Kind: 1, Expect: index}, ClusterConfig{2, true}})
+	apply(Reassign{Partitions: []Reassignment{{PartitionID{topicID("t"), 1}, []NodeID{4, 2, 1}}}})
+	apply(OfflineReplicas{3, 5, []PartitionID{{topicID("t"), 0}}})
+	apply(BeginShutdown{2, 3})
+	apply(Fence{1, 1})
+	return m
+}
+
+func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
+	m := populated(t)
+	again, err := Restore(m.Snapshot())
+	require.NoError(t, err)
+	require.Equal(t, m.String(), again.String())
+	require.Equal(t, m.Nodes(), again.Nodes())
+	require.Equal(t, m.Config(), again.Config())
+	require.Equal(t, m.Snapshot(), again.Snapshot())
+	require.Equal(t, m.Leads(4), again.Leads(4))
+	require.Equal(t, m.Leaderless(), again.Leaderless())
+}
+
+func TestSnapshotOfALaterLevelIsRefusedByName(t *testing.T) {
+	m := New()
+	m.feature = MaxLevel + 1
+	_, err := Restore(m.Snapshot())
+	require.EqualError(t, err, "the cluster is at feature level 3, this build knows 1 to 2")
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, c := range every() {
+		f.Add(Encode(nil, c))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Decode(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrMalformed)
+			return
+		}
+		again, err := Decode(Encode(nil, c))
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+		m := populated(t)
+		m.Apply(m.Applied()+1, c) // whatever it says
+		checkInvariants(t, m)
+	})
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(New().Snapshot())
+	f.Add(populated(f).Snapshot())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Restore(b)
+		if err != nil {
+			return
+		}
+		again, err := Restore(m.Snapshot())
+		require.NoError(t, err)
+		require.Equal(t, m.Snapshot(), again.Snapshot())
+	})
+}
