@@ -235,3 +235,11 @@ func (l *Lifecycle) Isolated(now time.Duration) bool {
 	}
 	return true
 }
+
+// Until returns when Isolated begins to be true, if nothing is answered until then; now or before if it is.
+func (l *Lifecycle) Until(now time.Duration) time.Duration {
+	if l.Isolated(now) {
+		return now
+	}
+	return l.heard + l.cfg.Session
+}

@@ -24,6 +24,9 @@ type Config struct {
 	// Applied is the index of the last entry that the caller's state already covers: the first to be handed out is the next.
 	// If the log begins later, a snapshot is handed out first.
 	Applied uint64
+	// Known is the highest index that anything durable of the caller's has come from, Applied or more: it was committed, and a log
+	// that ends before it has lost entries (see DamageError). Default: Applied.
+	Known uint64
 
 	// ElectionTicks without a word from a leader begin an election (randomised up to twice as many); a leader that has not
 	// heard from a majority for as long resigns. 0: 10.
@@ -64,6 +67,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	c.KeepEntries = max(c.KeepEntries, 0)
+	c.Known = max(c.Known, c.Applied)
 	return c
 }
 

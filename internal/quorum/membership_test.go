@@ -239,6 +239,10 @@ func TestAStateAheadOfTheLogIsDamage(t *testing.T) {
 	_, recovery, err := Open(p.config(p.handed + 1))
 	require.ErrorIs(t, err, ErrMustRejoin)
 	require.True(t, recovery.MustRejoin)
+	p.c.config = func(c *Config) { c.Known = p.handed + 1 }
+	_, _, err = Open(p.config(0))
+	require.ErrorIs(t, err, ErrMustRejoin)
+	p.c.config = func(c *Config) { c.Known = p.handed }
 	p.start(p.handed)
 }
 

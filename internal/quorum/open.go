@@ -68,6 +68,9 @@ func (r *Raft) start() error {
 	}
 	// What the caller applied was committed, whether or not that was noted.
 	log.hard.commit = max(log.hard.commit, r.applied)
+	if !log.empty() {
+		log.hard.commit = max(log.hard.commit, r.config.Known)
+	}
 	r.confs = []confAt{{log.snapshot.index, log.snapshot.conf}}
 	return r.guard("open", func() (err error) {
 		if r.node, err = raft.NewRawNode(r.raftConfig(r.applied)); err != nil {
@@ -171,8 +174,8 @@ func (l *raftLog) believable(c Config, report *journal.Recovery) error {
 			return &DamageError{Dir: c.Dir, Err: fmt.Errorf("%s (%s): nobody can tell whether the log is whole", f.Kind, f.Path)}
 		}
 	}
-	if !l.empty() && c.Applied > l.last() {
-		return &DamageError{Dir: c.Dir, Err: fmt.Errorf("the state beside it has entry %d applied, the last here is %d", c.Applied, l.last())}
+	if !l.empty() && c.Known > l.last() {
+		return &DamageError{Dir: c.Dir, Err: fmt.Errorf("the state beside it has entry %d applied, the last here is %d", c.Known, l.last())}
 	}
 	return nil
 }
