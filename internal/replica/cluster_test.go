@@ -64,7 +64,7 @@ type view struct {
 	n *node
 }
 
-func (v view) Broker(id NodeID) (int64, bool)      { return v.c.versions[v.n.seen].brokers.Broker(id) }
+func (v view) Broker(id NodeID) (int64, bool)    { return v.c.versions[v.n.seen].brokers.Broker(id) }
 func (v view) LastFetch(id NodeID) time.Duration { return Never }
 
 // learn lets a node have a version of the metadata.

@@ -26,7 +26,7 @@ import (
 //	start 1 [unclean]
 //	wait 31s | tick 1
 //	propose 1 | alter 1 [lost]        lost: the controller's answer is
-//	settle                            all come back and catch up
+//	settle                            all come back, and catch up
 //
 // Printed are answers that are not plain records, then the state.
 func TestHistory(t *testing.T) {
@@ -52,7 +52,7 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-func (c *cluster) run(t *testing.T, out *strings.Builder, fields []string) {
+func (c *cluster) run(t require.TestingT, out *strings.Builder, fields []string) {
 	c.t = t
 	flag := func(name string) bool { return strings.Contains(strings.Join(fields, " ")+" ", " "+name+" ") }
 	if fields[0] == "wait" {
@@ -63,6 +63,7 @@ func (c *cluster) run(t *testing.T, out *strings.Builder, fields []string) {
 	}
 	if fields[0] == "settle" {
 		c.settle()
+		require.True(t, c.settled(), "not all came back: %s", c.describe())
 		return
 	}
 	if flag("all") {
@@ -121,7 +122,7 @@ func (c *cluster) run(t *testing.T, out *strings.Builder, fields []string) {
 			require.True(t, ok)
 			fmt.Fprintf(out, "controller: %s\n", codeName(a.Code))
 		default:
-			t.Fatalf("unknown: %v", fields)
+			require.Fail(t, "unknown", fields)
 		}
 	}
 }

@@ -60,7 +60,9 @@ func (l *Leader) Proposal() (Proposal, bool) {
 	members := make([]Member, 0, len(p.isr))
 	for _, node := range p.isr {
 		m := Member{Node: node, Epoch: control.NoEpoch}
-		if node == l.config.Node {
+		if mutant.On(mutant.StaleFollowerJoins) {
+			// Before KIP-903 an AlterPartition did not say for which life of a follower it was.
+		} else if node == l.config.Node {
 			m.Epoch = l.config.BrokerEpoch
 		} else if r := l.remote(node); r != nil {
 			m.Epoch = r.BrokerEpoch
@@ -110,6 +112,18 @@ func (l *Leader) expand(r *Remote) Effects {
 	l.proposal.isr = append(append(l.proposal.isr[:0], l.isr...), r.Node)
 	l.proposal.state = ready
 	return ProposalReady
+}
+
+// rejoin proposes a follower that could join since its last fetch of this partition: it was fenced, or a proposal was refused. Nothing new to
+// fetch means that its session does not name the partition again (KIP-227), so no fetch would tell.
+func (l *Leader) rejoin() (e Effects) {
+	for i := range l.remotes {
+		r := &l.remotes[i]
+		if last := max(r.lastFetch, l.config.Brokers.LastFetch(r.Node)); r.LogEnd == l.end && last != Never && l.now-last <= l.config.LagTime {
+			e |= l.expand(r)
+		}
+	}
+	return e
 }
 
 // shrink proposes the ISR without the followers that are behind.

@@ -159,7 +159,7 @@ func (l *Leader) StartMoved(start int64) Effects {
 func (l *Leader) Tick(now time.Duration) Effects {
 	l.now = max(l.now, now)
 	l.proposal.refused = false
-	return l.shrink() | l.advance()
+	return l.shrink() | l.rejoin() | l.advance()
 }
 
 // advance raises the high watermark to what the leader and everybody who counts has.

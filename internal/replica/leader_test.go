@@ -96,7 +96,7 @@ func parse(fields []string) (plain []string, a arguments) {
 	return plain, a
 }
 
-func (a arguments) number(t *testing.T, key string, otherwise int64) int64 {
+func (a arguments) number(t require.TestingT, key string, otherwise int64) int64 {
 	s, ok := a[key]
 	if !ok {
 		return otherwise
@@ -106,7 +106,7 @@ func (a arguments) number(t *testing.T, key string, otherwise int64) int64 {
 	return n
 }
 
-func (a arguments) nodes(t *testing.T, key string) (nodes []NodeID) {
+func (a arguments) nodes(t require.TestingT, key string) (nodes []NodeID) {
 	for _, s := range strings.FieldsFunc(a[key], func(r rune) bool { return strings.ContainsRune("(),", r) }) {
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err, key)

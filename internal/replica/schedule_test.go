@@ -13,11 +13,21 @@ type schedule struct {
 	draw    func(what string, n int) int
 	damaged map[NodeID]bool // lost what was not synced, and have not registered since
 	minISR  int
+	weights []int // of likelier
 }
 
 func newSchedule(t require.TestingT, draw func(what string, n int) int) *schedule {
 	minISR := 1 + draw("min isr", 2)
-	return &schedule{c: newCluster(t, []NodeID{1, 2, 3}, minISR), draw: draw, damaged: map[NodeID]bool{}, minISR: minISR}
+	s := &schedule{c: newCluster(t, []NodeID{1, 2, 3}, minISR), draw: draw, damaged: map[NodeID]bool{}, minISR: minISR}
+	swarm := draw("swarm", 2) == 1 // then each thing happens often, seldom, or not at all
+	for _, a := range likelier {
+		factor := 4
+		if swarm {
+			factor = []int{0, 1, 4, 16}[draw(a.name+" is likely", 4)]
+		}
+		s.weights = append(s.weights, a.times*factor)
+	}
+	return s
 }
 
 func (s *schedule) node() NodeID { return NodeID(1 + s.draw("node", 3)) }
@@ -39,6 +49,18 @@ var likelier = []struct {
 	{"append", 2, func(s *schedule) { s.c.append(s.node()) }},
 	{"append at the leader", 4, func(s *schedule) { s.c.append(s.leader()) }},
 	{"fetch", 8, func(s *schedule) { s.c.fetch(s.node()) }},
+	{"fetch without an answer", 3, func(s *schedule) {
+		id := s.node()
+		if n := s.c.nodes[id]; s.c.ask(id) {
+			s.c.serve(id, len(n.asked)-1, false)
+		}
+	}},
+	{"propose and alter", 3, func(s *schedule) {
+		id := s.leader()
+		if _, ok := s.c.propose(id); ok {
+			s.c.alter(id, len(s.c.nodes[id].sent)-1, true, false)
+		}
+	}},
 	{"ask", 2, func(s *schedule) { s.c.ask(s.node()) }},
 	{"serve", 3, func(s *schedule) {
 		id := s.node()
@@ -113,11 +135,14 @@ func (s *schedule) losePower(id NodeID) {
 
 func (s *schedule) step() {
 	total := 0
-	for _, a := range likelier {
-		total += a.times
+	for _, times := range s.weights {
+		total += times
+	}
+	if total == 0 {
+		return
 	}
 	for i, a := s.draw("action", total), 0; ; a++ {
-		if i -= likelier[a].times; i < 0 {
+		if i -= s.weights[a]; i < 0 {
 			likelier[a].do(s)
 			return
 		}
