@@ -55,18 +55,18 @@ func TestTopicsAreOfTheMoment(t *testing.T) {
 	same, ok := m.Topic(before.ID)
 	require.True(t, ok)
 	require.Equal(t, before, same)
-	leader := before.Partitions()[0].Leader
+	leader := before.Partitions()[1].Leader
 	n, _ := m.Node(leader)
 	m.Apply(m.Applied()+1, Fence{leader, n.Epoch})
-	require.Equal(t, leader, before.Partitions()[0].Leader)
+	require.Equal(t, leader, before.Partitions()[1].Leader)
 	after := m.Topics()[0]
-	require.NotEqual(t, leader, after.Partitions()[0].Leader)
+	require.NotEqual(t, leader, after.Partitions()[1].Leader)
 	_, ok = m.Topic(topicID("v"))
 	require.False(t, ok)
 	_, ok = m.TopicByName("v")
 	require.False(t, ok)
 	require.EqualValues(t, 1, m.MinISR(topicID("v"), 0))
 	p, _ := m.Partition(before.ID, 1)
-	require.Equal(t, []NodeID{2, 3, 1}, p.Original())
+	require.Equal(t, []NodeID{2, 1, 3}, p.Original())
 	require.Equal(t, []NodeID{4, 2, 1}, p.Target())
 }

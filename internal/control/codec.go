@@ -47,6 +47,7 @@ func Encode(dst []byte, c Command) []byte {
 		w.int(int64(c.MaxFeature))
 		w.int(c.PreviousEpoch)
 		w.int(c.Replaces)
+		w.id(c.PreviousIncarnation)
 	case Unregister:
 		head(kindUnregister)
 		w.int(int64(c.ID))
@@ -158,7 +159,7 @@ func decode(kind uint8, r *reader) Command {
 	switch kind {
 	case kindRegister:
 		c := Register{ID: r.node(), Incarnation: r.id(), DirectoryID: r.id(), Addr: r.string(), Listeners: r.listeners(), Rack: r.string()}
-		c.MinFeature, c.MaxFeature, c.PreviousEpoch, c.Replaces = r.int16(), r.int16(), r.int(), r.int()
+		c.MinFeature, c.MaxFeature, c.PreviousEpoch, c.Replaces, c.PreviousIncarnation = r.int16(), r.int16(), r.int(), r.int(), r.id()
 		return c
 	case kindUnregister:
 		return Unregister{ID: r.node()}

@@ -15,7 +15,7 @@ func every() []Command {
 	return []Command{
 		NoOp{},
 		Register{ID: 7, Incarnation: [16]byte{1, 2}, DirectoryID: [16]byte{3}, Addr: "host:1", Listeners: []Listener{{"PLAINTEXT", 1, "host", 9092}, {"B", 3, "h", 65535}}, Rack: "a",
-			MinFeature: 1, MaxFeature: 2, PreviousEpoch: -1, Replaces: 1 << 40},
+			MinFeature: 1, MaxFeature: 2, PreviousEpoch: -1, Replaces: 1 << 40, PreviousIncarnation: [16]byte{9}},
 		Unregister{ID: 2147483647},
 		Fence{1, 2}, Unfence{3, 4}, BeginShutdown{5, 6},
 		AlterPartitions{1, 2, []AlterPartition{{ps[1], 3, 4, []Member{{1, 2}, {3, -1}}, true}, {Partition: ps[0]}}},
@@ -50,7 +50,31 @@ func TestCommandsComeBackAsTheyWere(t *testing.T) {
 
 // What was written once can be read for ever.
 func TestEncodingsStayAsTheyAre(t *testing.T) {
-	for i, want := range []string{} {
+	golden := []string{
+		"0002", // NoOp
+		"01020e010200000000000000000000000000000300000000000000000000000000000006686f73743a31021209504c41494e544558540204686f73748447080142060168ffff03016102040180808080804009000000000000000000000000000000", // Register
+		"0202feffffff0f", // Unregister
+		"03020204", // Fence
+		"04020608", // Unfence
+		"05020a0c", // BeginShutdown
+		"06020204021c6f7468657200000000000000000000008c010608020202040206010115746f70696300000000000000000000000000000000", // AlterPartitions
+		"070202040211746f706963000000000000000000000000126f7468657200000000000000000000008c01", // OfflineReplicas
+		"080202040111746f706963000000000000000000000000", // OnlineReplicas
+		"090209ac0204056576656e74746f706963000000000000000000000005746f706963020402020202040106", // CreateTopic
+		"0a0209ac0204056576656e74746f7069630000000000000000000000", // DeleteTopic
+		"0b0203000000746f706963000000000000000000000004010102", // GrowTopic
+		"0c0209ac0204056576656e74746f7069630000000000000000000000020004", // ConfigureTopic
+		"0d0209ac0204056576656e74020401", // ConfigureCluster
+		"0e0209ac0204056576656e74", // Catalogue
+		"0f020313746f7069630000000000000000000000000100146f7468657200000000000000000000008c010000166f7468657200000000000000000000008c010002080a01", // Reassign
+		"1002010100", // Elect
+		"1002000000", // Elect
+		"100200000211746f706963000000000000000000000000126f7468657200000000000000000000008c01", // Elect
+		"110204", // SetFeature
+		"c8066c61746572", // Unknown
+	}
+	require.Len(t, golden, len(every()))
+	for i, want := range golden {
 		c := every()[i]
 		require.Equal(t, want, hex.EncodeToString(Encode(nil, c)), "%T", c)
 	}

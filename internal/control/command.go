@@ -25,6 +25,9 @@ type Register struct {
 	// PreviousEpoch is the epoch of the process before, if it was shut down such that nothing written then is missing now; else NoEpoch.
 	// Any other than the registered one is an unclean shutdown: the node leaves every ISR and ELR.
 	PreviousEpoch int64
+	// PreviousIncarnation is the incarnation of the process before, noted before it registered, under the same condition: a process that
+	// was killed before it heard of its epoch is known by it. Zero: not known.
+	PreviousIncarnation [16]byte
 	// Replaces is the epoch of the registration whose session the Watch has found ended; without, another incarnation is not replaced.
 	Replaces int64
 }

@@ -16,7 +16,8 @@ import (
 //
 //	level 1 · cluster min=2 [unclean]             before anything else: feature level; defaults
 //	nodes 1 2 3                                    these register and are unfenced
-//	register 1 [unclean] [again] [live] [dir=9] [levels=1-2]   another process, after a clean shutdown; the same process; while the other lives
+//	register 1 [unclean] [unheard] [again] [live] [dir=9] [levels=1-2]   another process, after a clean shutdown; after one whose
+//	                                               process never heard of its epoch; the same process; while the other lives
 //	fence 1 · unfence 1 · shutdown 1 · unregister 1 [stale]
 //	create t 1,2,3 2,3,1 [min=2] [unclean|clean] [expect=n] · grow t 1,2 · delete t · configure t [min=1] [unclean|clean]
 //	alter t-0 from=1 isr=1,2 [leader-epoch=n] [partition-epoch=n] [stale=2] [recovering] [stale-sender]
@@ -146,6 +147,9 @@ func (s *story) run(d *datadriven.TestData) {
 		}
 		if known && !d.HasArg("unclean") {
 			c.PreviousEpoch = before.Epoch
+		}
+		if d.HasArg("unheard") {
+			c.PreviousEpoch, c.PreviousIncarnation = before.Epoch-1, before.Incarnation
 		}
 		if d.HasArg("again") {
 			c.Incarnation = before.Incarnation

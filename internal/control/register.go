@@ -35,7 +35,7 @@ func (a *application) register(c Register) {
 			return
 		}
 		blank = before.DirectoryID != c.DirectoryID
-		gone = blank || before.Epoch != c.PreviousEpoch
+		gone = blank || before.Epoch != c.PreviousEpoch && (c.PreviousIncarnation == [16]byte{} || before.Incarnation != c.PreviousIncarnation)
 		a.node(i, next)
 	} else {
 		m.nodes = slices.Insert(m.nodes, i, next)
