@@ -215,7 +215,7 @@ func TestReplicasFindWhatIsInjected(t *testing.T) {
 			r.Mark(0, 1, 1, 5, 6, log(one, two))
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
 			r.Mark(0, 2, 2, 5, 6, log(one, two)) // behind, as a new leader's may be
-			r.Holds(0, 3, 0, 6, true, "a test", log(one, two))
+			r.Holds(0, 3, 0, 6, simulate.Ever, true, "a test", log(one, two))
 			r.ISR(0, 1, []int{1, 2, 3}, []int{2, 1}, []int{3})
 			r.ISR(0, -1, []int{1, 2, 3}, nil, []int{3})
 		}},
@@ -230,22 +230,31 @@ func TestReplicasFindWhatIsInjected(t *testing.T) {
 		{"the high watermark is beyond the log", simulate.HighWatermark, func(r *simulate.Replicas) { r.Mark(0, 1, 1, 6, 5, log(one)) }},
 		{"a replica is short", simulate.Incomplete, func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
-			r.Holds(0, 2, 0, 5, false, "a test", log(one))
+			r.Holds(0, 2, 0, 5, simulate.Ever, false, "a test", log(one))
+		}},
+		{"what a later leader committed an earlier one need not have", "", func(r *simulate.Replicas) {
+			r.Mark(0, 1, 3, 5, 5, log(one))
+			r.Mark(0, 2, 4, 6, 6, log(one, two))
+			r.Holds(0, 3, 0, 5, 4, false, "a test", log(one))
+		}},
+		{"what an earlier leader committed a later one must have", simulate.Incomplete, func(r *simulate.Replicas) {
+			r.Mark(0, 1, 3, 6, 6, log(one, two))
+			r.Holds(0, 3, 0, 5, 4, false, "a test", log(one))
 		}},
 		{"a replica has something else", simulate.Diverged, func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
-			r.Holds(0, 2, 0, 6, false, "a test", log(one, other))
+			r.Holds(0, 2, 0, 6, simulate.Ever, false, "a test", log(one, other))
 		}},
 		{"a replica has something else further back", simulate.Diverged, func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
 			damaged := one
 			damaged.CRC++
-			r.Holds(0, 2, 0, 6, true, "a test", log(damaged, two))
+			r.Holds(0, 2, 0, 6, simulate.Ever, true, "a test", log(damaged, two))
 		}},
 		{"what was deleted need not be there", "", func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
-			r.Holds(0, 2, 5, 6, true, "a test", log(two))
-			r.Holds(0, 2, 6, 6, true, "a test", log())
+			r.Holds(0, 2, 5, 6, simulate.Ever, true, "a test", log(two))
+			r.Holds(0, 2, 6, 6, simulate.Ever, true, "a test", log())
 		}},
 		{"a new leader commits into the middle of a batch", simulate.Diverged, func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 5, 5, log(one))
@@ -254,7 +263,7 @@ func TestReplicasFindWhatIsInjected(t *testing.T) {
 		{"what was cut is not asked for", "", func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
 			r.Cut(0, 5)
-			r.Holds(0, 2, 0, 6, true, "a test", log(one, other))
+			r.Holds(0, 2, 0, 6, simulate.Ever, true, "a test", log(one, other))
 		}},
 		{"the ISR has a stranger", simulate.BadISR, func(r *simulate.Replicas) { r.ISR(0, 1, []int{1, 2}, []int{1, 3}, nil) }},
 		{"the ISR has a node twice", simulate.BadISR, func(r *simulate.Replicas) { r.ISR(0, 1, []int{1, 2}, []int{1, 1}, nil) }},

@@ -27,9 +27,13 @@ type Replicas struct {
 type partitionReplicas struct {
 	leaders   map[int32]int
 	committed []Batch
+	under     []int32 // of each of committed, the epoch of the leader that committed it
 	marks     map[reign]int64
 	lossy     bool
 }
+
+// Ever is the leader epoch above all others, for Replicas.Holds.
+const Ever = int32(1<<31 - 1)
 
 // reign is one leader's time in one epoch.
 type reign struct {
@@ -89,26 +93,31 @@ func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, b
 			r.findings.Report(Diverged, "partition %d: leader %d in epoch %d has %+v across %d, where what was committed ends", partition, node, epoch, b, known)
 			return
 		}
-		p.committed = append(p.committed, b)
+		p.committed, p.under = append(p.committed, b), append(p.under, epoch)
 	}
 }
 
-// Holds checks that a replica's log, of which batches returns the whole batches of [from, to), has all that was committed; why says
-// why it must. full compares everything, else what was committed last is enough, by log matching. What is before start was deleted.
-func (r *Replicas) Holds(partition int, node int, start, end int64, full bool, why string, batches func(from, to int64) []Batch) bool {
+// Holds checks that a replica's log, of which batches returns the whole batches of [from, to), has all that was committed under leader epochs
+// below before; why says why it must. full compares everything, else what was committed last is enough, by log matching. What is before
+// start was deleted.
+func (r *Replicas) Holds(partition, node int, start, end int64, before int32, full bool, why string, batches func(from, to int64) []Batch) bool {
 	p := r.partitions[partition]
-	known := r.Committed(partition)
-	if known <= start {
+	committed := p.committed
+	for len(committed) > 0 && p.under[len(committed)-1] >= before {
+		committed = committed[:len(committed)-1]
+	}
+	if len(committed) == 0 || committed[len(committed)-1].Last < start {
 		return true
 	}
+	known := committed[len(committed)-1].Last + 1
 	if end < known {
 		r.findings.Report(Incomplete, "partition %d: node %d ends at %d, %d was committed; %s", partition, node, end, known, why)
 		return false
 	}
-	want := p.committed[len(p.committed)-1:]
+	want := committed[len(committed)-1:]
 	if full {
-		i, _ := slices.BinarySearchFunc(p.committed, start, func(b Batch, at int64) int { return cmp.Compare(b.Last, at) })
-		want = p.committed[i:]
+		i, _ := slices.BinarySearchFunc(committed, start, func(b Batch, at int64) int { return cmp.Compare(b.Last, at) })
+		want = committed[i:]
 	}
 	have := batches(max(want[0].Base, start), known)
 	for _, b := range want {
@@ -129,7 +138,7 @@ func (r *Replicas) Cut(partition int, to int64) {
 	p := r.partitions[partition]
 	p.lossy = true
 	for len(p.committed) > 0 && p.committed[len(p.committed)-1].Last >= to {
-		p.committed = p.committed[:len(p.committed)-1]
+		p.committed, p.under = p.committed[:len(p.committed)-1], p.under[:len(p.under)-1]
 	}
 }
 

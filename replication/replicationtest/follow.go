@@ -105,6 +105,8 @@ func (f *fetcher) take(a *replica.FetchAnswer) {
 	if r.follower == nil || r.follower.Leader() != f.source || r.log == nil {
 		return
 	}
+	if l.c.trace.On() {
+	}
 	step, err := r.follower.Handle(machineLog{r.log}, r.sent, &a.Answer)
 	if err != nil && !errors.Is(err, replica.ErrUnexpectedBatch) {
 		r.trouble("follow", err)

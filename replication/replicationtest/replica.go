@@ -19,10 +19,10 @@ type replicaState struct {
 	l        *life
 	p        *part
 	log      *log.Log // nil: not open
-	ever     bool     // it was open in this life
 	offline  bool     // it has failed, and the controller is, or will be, told
 	told     bool     // the controller knows
 	repaired bool     // it has been made good
+	wipe     bool     // nothing of it is believed
 	failures int
 
 	leader   *replica.Leader
@@ -150,11 +150,15 @@ func (r *replicaState) open() bool {
 		r.trouble("open", err)
 		return false
 	}
+	r.log = opened
 	for _, f := range report.Findings {
 		l.say("%s: recovery: %+v", r.p.name, f)
 		l.c.seen.Add("recovery: "+fmt.Sprint(f.Kind), 1)
+		if f.Action == log.ActionQuarantined {
+			r.trouble("recovery", log.ErrCorrupt)
+			return false
+		}
 	}
-	r.log, r.ever = opened, true
 	r.groups = nil
 	l.say("%s: opened, [%d, %d), high watermark %d", r.p.name, opened.Start(), opened.End(), opened.Visible())
 	return true
@@ -198,11 +202,8 @@ func (r *replicaState) lead(m replica.Metadata) {
 	l.say("%s: leads in epoch %d from %d, ISR %v", r.p.name, m.LeaderEpoch, r.log.End(), m.ISR)
 	l.c.seen.Add("leader elected", 1)
 	r.l.c.replicas.Leads(r.p.index, int(l.id), m.LeaderEpoch)
-	if m.Recovering {
-		l.c.seen.Add("unclean election", 1)
-	} else {
-		l.c.replicas.Holds(r.p.index, int(l.id), int64(r.log.Start()), int64(r.log.End()), false, fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
-	}
+	l.c.replicas.Holds(r.p.index, int(l.id), int64(r.log.Start()), int64(r.log.End()), m.LeaderEpoch, false,
+		fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
 	c := replica.LeaderConfig{Node: l.id, BrokerEpoch: l.lifecycle.Epoch(), LagTime: l.c.lag, Brokers: l}
 	state := replica.LogState{Start: int64(r.log.Start()), End: int64(r.log.End()), Durable: r.counted(), HighWatermark: int64(r.log.Visible())}
 	r.leader = replica.NewLeader(c, m, state, l.now())
@@ -306,6 +307,7 @@ func (r *replicaState) trouble(op string, err error) {
 	l.c.seen.Add("replica failed", 1)
 	r.offline, r.told, r.repaired = true, false, false
 	r.failures++
+	r.wipe = r.failures > 1 || errors.Is(err, log.ErrCorrupt)
 	r.stand(-1)
 	if r.log != nil {
 		r.log.Abandon()
@@ -334,6 +336,7 @@ func (r *replicaState) tell() {
 	l.ask(proposeRequest{control.Encode(nil, command)}, func(answer any) {
 		a, ok := answer.(proposeAnswer)
 		switch {
+		case !r.offline: // it is back already
 		case !ok || a.code != control.OK:
 			again()
 		case !r.told:
@@ -357,7 +360,8 @@ func (r *replicaState) repair() {
 	if l.over {
 		return
 	}
-	if r.failures > 1 {
+	if r.wipe {
+		l.c.seen.Add("replica rebuilt", 1)
 		r.remove()
 		l.marks[r.p.index] = 0
 	}
