@@ -277,6 +277,27 @@ func TestTopicPartitionsAreDescribedInPages(t *testing.T) {
 	require.Equal(t, int32(2), resp.NextCursor.Partition)
 }
 
+// What is described in a page is what was known when it began, however many partitions the topic has got since.
+func TestATopicThatGrowsWhileItIsDescribedEndsNoPage(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	topic := r.topic("growing", partition.TopicConfig{Partitions: 2})
+	s := r.session(1)
+	before := s.server.layout.of(topic)
+	require.NoError(t, r.store.CreatePartitions(t.Context(), "growing", 5))
+	require.EqualValues(t, 5, topic.Partitions(), "the topic knows")
+	for from, want := range []int{2, 1, 0, 0, 0} { // the last ones: a cursor of a page that knew of more
+		var out kmsg.DescribeTopicPartitionsResponseTopic
+		left := int32(10)
+		require.EqualValues(t, -1, s.describePlaced(&out, topic, before, int32(from), &left))
+		require.Len(t, out.Partitions, want)
+		require.EqualValues(t, 10-want, left)
+	}
+	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+	req.ResponsePartitionLimit = 2000
+	req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "growing"}}
+	require.Len(t, put[*kmsg.DescribeTopicPartitionsResponse](r, s, 0, req).Topics[0].Partitions, 5)
+}
+
 func TestFinalizedFeaturesOutliveTheServer(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	update := func(level int16, way int8) int16 {

@@ -277,7 +277,11 @@ func (b *Broker) Start(listeners ...net.Listener) error {
 			continue
 		}
 		old := l.config.Listener.Addr()
-		socket, err := listenAgain(old)
+		socket, err := listenAgain(old, func() {
+			over := make(chan struct{})
+			clock.System.AfterFunc(50*time.Millisecond, func() { close(over) })
+			<-over
+		})
 		if err != nil {
 			for _, opened := range b.listeners[:i] {
 				opened.config.Listener.Close()
@@ -299,15 +303,14 @@ func (b *Broker) Start(listeners ...net.Listener) error {
 }
 
 // listenAgain listens where a listener was before. The port may be taken for a moment: a client that connects to a port above
-// 32768 on this machine while nobody listens may be given that very port as its own, and then be connected to itself.
-func listenAgain(a net.Addr) (net.Listener, error) {
+// 32768 on this machine while nobody listens may be given that very port as its own, and then be connected to itself. pause is
+// between tries.
+func listenAgain(a net.Addr, pause func()) (net.Listener, error) {
 	for tries := 0; ; tries++ {
 		l, err := net.Listen(a.Network(), a.String())
 		if err == nil || tries == 100 || !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err
 		}
-		over := make(chan struct{})
-		clock.System.AfterFunc(50*time.Millisecond, func() { close(over) })
-		<-over
+		pause()
 	}
 }

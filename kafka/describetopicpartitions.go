@@ -91,10 +91,16 @@ func (s *session) describePartitions(name string, from int32, left *int32) (kmsg
 	out := describedTopic(name, codeNone)
 	out.TopicID, out.IsInternal = t.ID(), t.Info().Internal
 	out.AuthorizedOperations = s.authorizedOperations(resourceTopic, name)
-	places := s.server.layout.of(&t)
-	for i := from; int(i) < len(places.partitions); i++ { // the topic may have grown since
+	next := s.describePlaced(&out, &t, s.server.layout.of(&t), from, left)
+	return out, next
+}
+
+// describePlaced describes the partitions that have a place, and returns where to go on: of a topic that has grown meanwhile these
+// may be fewer than there are now, and the rest is for who asks again.
+func (s *session) describePlaced(out *kmsg.DescribeTopicPartitionsResponseTopic, t *partition.Topic, places *placement, from int32, left *int32) int32 {
+	for i := from; int(i) < len(places.partitions); i++ {
 		if *left == 0 {
-			return out, i
+			return i
 		}
 		*left--
 		at := places.partitions[i]
@@ -105,5 +111,5 @@ func (s *session) describePartitions(name string, from int32, left *int32) (kmsg
 		p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
 		out.Partitions = append(out.Partitions, p)
 	}
-	return out, -1
+	return -1
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/group"
-	"github.com/partlog/partlog/partition"
 )
 
 // settings are the properties of one broker as the handlers want them. They are never changed, only replaced: a dynamic
@@ -156,64 +154,6 @@ func onceSettings() func() *settings {
 	}
 }
 
-// brokerProperty finds a broker's property, also one with the prefix of a listener (KIP-103): nil if there is none.
-func brokerProperty(name string) *property {
-	all := brokerProperties().byName
-	if p := all[name]; p != nil {
-		return p
-	}
-	rest, ok := strings.CutPrefix(name, "listener.name.")
-	if !ok {
-		return nil
-	}
-	_, rest, ok = strings.Cut(rest, ".")
-	if !ok {
-		return nil
-	}
-	if p := all[rest]; p != nil {
-		return p
-	}
-	if _, rest, ok = strings.Cut(rest, "."); ok { // a mechanism
-		return all[rest]
-	}
-	return nil
-}
-
-// propertyReader reads validated properties, with their defaults.
-type propertyReader map[string]string
-
-func (r propertyReader) text(name string) string {
-	if v, ok := r[name]; ok {
-		return v
-	}
-	if p := brokerProperties().byName[name]; p != nil && p.value != nil {
-		return *p.value
-	}
-	return ""
-}
-
-func (r propertyReader) is(name string) bool { return strings.EqualFold(r.text(name), "true") }
-
-func (r propertyReader) number(name string) int64 {
-	n, _ := strconv.ParseInt(r.text(name), 10, 64) // validated; a null default gives 0
-	return n
-}
-
-func (r propertyReader) millis(name string) time.Duration {
-	return durationOf(r.number(name), time.Millisecond)
-}
-
-// durationOf multiplies without overflow.
-func durationOf(n int64, unit time.Duration) time.Duration {
-	if n > math.MaxInt64/int64(unit) {
-		return math.MaxInt64
-	}
-	if n < math.MinInt64/int64(unit) {
-		return math.MinInt64
-	}
-	return time.Duration(n) * unit
-}
-
 func settingsOf(set map[string]string) *settings {
 	r := propertyReader(set)
 	s := &settings{
@@ -285,152 +225,4 @@ func settingsOf(set map[string]string) *settings {
 		}
 	}
 	return s
-}
-
-func migrationOf(name string) group.MigrationPolicy {
-	for _, p := range []group.MigrationPolicy{group.MigrateUpgrade, group.MigrateDowngrade, group.MigrateNone} {
-		if strings.EqualFold(p.String(), name) {
-			return p
-		}
-	}
-	return group.MigrateBoth
-}
-
-// topicSynonyms are, for each configuration of a topic, the broker's properties that are its default, the strongest first.
-var topicSynonyms = map[string][]string{
-	"cleanup.policy":                  {"log.cleanup.policy"},
-	"compression.gzip.level":          {"compression.gzip.level"},
-	"compression.lz4.level":           {"compression.lz4.level"},
-	"compression.type":                {"compression.type"},
-	"compression.zstd.level":          {"compression.zstd.level"},
-	"delete.retention.ms":             {"log.cleaner.delete.retention.ms"},
-	"file.delete.delay.ms":            {"log.segment.delete.delay.ms"},
-	"flush.messages":                  {"log.flush.interval.messages"},
-	"flush.ms":                        {"log.flush.interval.ms", "log.flush.scheduler.interval.ms"},
-	"index.interval.bytes":            {"log.index.interval.bytes"},
-	"local.retention.bytes":           {"log.local.retention.bytes"},
-	"local.retention.ms":              {"log.local.retention.ms"},
-	"max.compaction.lag.ms":           {"log.cleaner.max.compaction.lag.ms"},
-	"max.message.bytes":               {"message.max.bytes"},
-	"message.timestamp.after.max.ms":  {"log.message.timestamp.after.max.ms"},
-	"message.timestamp.before.max.ms": {"log.message.timestamp.before.max.ms"},
-	"message.timestamp.type":          {"log.message.timestamp.type"},
-	"min.cleanable.dirty.ratio":       {"log.cleaner.min.cleanable.ratio"},
-	"min.compaction.lag.ms":           {"log.cleaner.min.compaction.lag.ms"},
-	"min.insync.replicas":             {"min.insync.replicas"},
-	"preallocate":                     {"log.preallocate"},
-	"retention.bytes":                 {"log.retention.bytes"},
-	"retention.ms":                    {"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
-	"segment.bytes":                   {"log.segment.bytes"},
-	"segment.index.bytes":             {"log.index.size.max.bytes"},
-	"segment.jitter.ms":               {"log.roll.jitter.ms", "log.roll.jitter.hours"},
-	"segment.ms":                      {"log.roll.ms", "log.roll.hours"},
-	"unclean.leader.election.enable":  {"unclean.leader.election.enable"},
-}
-
-// topicDefaultsOf returns the defaults of topics that properties of the broker set, in the topic's units.
-func topicDefaultsOf(set map[string]string) map[string]string {
-	defaults := map[string]string{}
-	for key, names := range topicSynonyms {
-		for _, name := range names {
-			if v, ok := set[name]; ok {
-				defaults[key] = inTopicUnits(name, v)
-				break
-			}
-		}
-	}
-	return defaults
-}
-
-// inTopicUnits converts hours and minutes to the milliseconds of a topic.
-func inTopicUnits(name, v string) string {
-	unit := int64(0)
-	switch {
-	case strings.HasSuffix(name, ".hours"):
-		unit = int64(time.Hour / time.Millisecond)
-	case strings.HasSuffix(name, ".minutes"):
-		unit = int64(time.Minute / time.Millisecond)
-	default:
-		return v
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
-		return v // -1: for ever
-	}
-	return strconv.FormatInt(n*unit, 10)
-}
-
-// coordinator returns the configuration of the groups' coordinator, which the first Start of a store decides.
-func (s *settings) coordinator() group.CoordinatorConfig {
-	r := propertyReader(s.properties)
-	c := group.CoordinatorConfig{
-		InitialRebalanceDelay:         s.groupInitialDelay,
-		MinSessionTimeout:             s.groupMinSession,
-		MaxSessionTimeout:             s.groupMaxSession,
-		MaxMetadataBytes:              s.offsetMetadataMax,
-		OffsetsRetention:              durationOf(r.number("offsets.retention.minutes"), time.Minute),
-		OffsetsRetentionCheckInterval: r.millis("offsets.retention.check.interval.ms"),
-		ConsumerGroups: group.ConsumerGroupConfig{
-			SessionTimeout:    r.millis("group.consumer.session.timeout.ms"),
-			HeartbeatInterval: r.millis("group.consumer.heartbeat.interval.ms"),
-			Migration:         s.consumerGroupMigrates,
-		},
-	}
-	if s.groupMaxSize < math.MaxInt32 {
-		c.MaxSize = s.groupMaxSize
-	}
-	if n := r.number("group.consumer.max.size"); n < math.MaxInt32 {
-		c.ConsumerGroups.MaxSize = int(n)
-	}
-	if v := s.properties["group.consumer.regex.refresh.interval.ms"]; v != "" {
-		c.ConsumerGroups.RegexRefreshInterval = r.millis("group.consumer.regex.refresh.interval.ms")
-	}
-	for _, name := range splitList(r.text("group.consumer.assignors")) {
-		switch name {
-		case "uniform", "org.apache.kafka.coordinator.group.assignor.UniformAssignor":
-			c.ConsumerGroups.Assignors = append(c.ConsumerGroups.Assignors, group.Uniform)
-		case "range", "org.apache.kafka.coordinator.group.assignor.RangeAssignor":
-			c.ConsumerGroups.Assignors = append(c.ConsumerGroups.Assignors, group.ServerRange)
-		}
-	}
-	return c
-}
-
-// store returns the configuration of a store that this broker is put in front of. Without a property about flushing its
-// sync mode is sync.
-func (s *settings) store(sync partition.SyncMode) partition.Config {
-	r := propertyReader(s.properties)
-	c := partition.Config{
-		Sync:                       sync,
-		RetentionCheckInterval:     r.millis("log.retention.check.interval.ms"),
-		ProducerIDExpiration:       r.millis("producer.id.expiration.ms"),
-		MaxTransactionTimeout:      s.txnMaxTimeout,
-		TransactionTimeoutInterval: r.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
-		TransactionalIDExpiration:  s.transactionalIDExpiry,
-		CleanerThreads:             int(r.number("log.cleaner.threads")),
-		CleanerBackoff:             r.millis("log.cleaner.backoff.ms"),
-		CleanerMapBytes:            r.number("log.cleaner.dedupe.buffer.size"),
-		Topics:                     partition.TopicConfig{Partitions: s.numPartitions, Extra: map[string]string{}},
-	}
-	if f, err := strconv.ParseFloat(r.text("log.cleaner.io.max.bytes.per.second"), 64); err == nil && f < math.MaxInt64 {
-		c.CleanerBytesPerSecond = max(int64(f), 1)
-	}
-	if v := s.properties["num.recovery.threads.per.data.dir"]; v != "" {
-		c.OpenConcurrency = int(r.number("num.recovery.threads.per.data.dir"))
-	}
-	if c.CleanerBackoff == 0 {
-		c.CleanerBackoff = time.Millisecond
-	}
-	if !r.is("log.cleaner.enable") {
-		c.CleanerBackoff = partition.Unlimited
-	}
-	if s.properties["log.retention.ms"] == "" && s.properties["log.retention.minutes"] == "" && s.properties["log.retention.hours"] == "" {
-		c.Topics.RetentionAge = 168 * time.Hour // Kafka's; a store's own default is for ever
-	}
-	for key, v := range s.topicDefaults {
-		if stored, ok := storedTopicConfig(key, v); ok {
-			c.Topics.Extra[stored.key] = stored.value
-		}
-	}
-	return c
 }

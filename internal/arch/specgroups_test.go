@@ -160,6 +160,7 @@ var groupsAndConsumers = []specRule{
 	{"3", "expiry and deletion: off by default, Kafka's if configured", "group: TestOffsetsExpireOnlyIfConfigured"},
 	{"3", "expiry and deletion: DeleteGroups: NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND", "groups: delete_group delete_group_meanwhile; nextgen: delete_group delete_group_meanwhile delete_group_waits; group: TestDeletedGroupsAndOffsetsStayDeleted TestDeletedGroupDoesNotComeBackWithATransaction"},
 	{"3", "expiry and deletion: OffsetDelete: GROUP_SUBSCRIBED_TO_TOPIC", "groups: delete_offsets delete_offsets_unknown"},
+	{"3", "expiry and deletion: a group without offsets is there until it is deleted or expires", "groups: delete_offsets_last"},
 	{"3", "expiry and deletion: a deleted topic takes its offsets along", "groups: deleted_topic; group: TestARecreatedTopicDoesNotInheritOffsets"},
 	{"3", "expiry and deletion: what expires needs not be one batch", "group: TestWhatNeedNotBeWholeIsWrittenInParts"},
 
@@ -185,6 +186,7 @@ var groupsAndConsumers = []specRule{
 	{"4.3", "the group's states", "group: TestConsumerGroupInAStore; nextgen: assignment_interval"},
 	{"4.3", "a session that ends, a member that leaves", "nextgen: session leave static_session static_leaves_for_good static_leaves_while_revoking removal_not_written"},
 	{"4.3", "settings of one group", "group: TestOverridesOfOneConsumerGroup"},
+	{"4.3", "expressions stand for what may be described (KAFKA-18813)", "nextgen: regex_rights"},
 	{"4.3", "expressions are looked at again with the metadata, and after ten minutes", "nextgen: regex regex_shared regex_and_names regex_matches_nothing; group: TestRegularExpressionFindsTopicsOfTheStore"},
 	{"4.3", "OffsetCommit: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH", "nextgen: commit"},
 
