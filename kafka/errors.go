@@ -16,14 +16,14 @@ import (
 
 // Errors that a host meets. Test for them with errors.Is.
 var (
-	ErrClosed             = partition.ErrClosed                           // the server, broker or store has been closed
-	ErrUnsupportedVersion = errors.New("unsupported API or version")      // a request outside of what is advertised
-	ErrMalformedRequest   = errors.New("malformed request")               // a request that does not decode
-	ErrUnknownBroker      = errors.New("unknown broker")                  // a node id that the server does not have
-	ErrBrokerIDInUse      = errors.New("broker id is in use")             // AddBroker with the id of another
-	errNotLeader          = errors.New("not the leader of the partition") // NOT_LEADER_OR_FOLLOWER
+	ErrClosed             = partition.ErrClosed                      // the server, broker or store has been closed
+	ErrUnsupportedVersion = errors.New("unsupported API or version") // a request outside of what is advertised
+	ErrMalformedRequest   = errors.New("malformed request")          // a request that does not decode
+	ErrUnknownBroker      = errors.New("unknown broker")             // a node id that the server does not have
+	ErrBrokerIDInUse      = errors.New("broker id is in use")        // AddBroker with the id of another
+	errNotLeader          = partition.ErrNotLeaderOrFollower
 	errListenerNotFound   = errors.New("the leader has no such listener")
-	errNotEnoughReplicas  = errors.New("fewer in-sync replicas than min.insync.replicas")
+	errNotEnoughReplicas  = partition.ErrNotEnoughReplicas
 	errIntercepted        = errors.New("closed by the interceptor")
 )
 
@@ -130,9 +130,12 @@ var errorCodes = []struct {
 	{group.ErrInvalidRequest, codeInvalidRequest},
 	{group.ErrInvalidCommitOffset, codeInvalidRequest},
 
-	{errNotLeader, codeNotLeaderOrFollower},
+	{partition.ErrNotLeaderOrFollower, codeNotLeaderOrFollower},
 	{errListenerNotFound, codeListenerNotFound},
-	{errNotEnoughReplicas, codeNotEnoughReplicas},
+	{partition.ErrNotEnoughReplicas, codeNotEnoughReplicas},
+	{partition.ErrNotEnoughReplicasAfterAppend, codeNotEnoughReplicasAfterAppend},
+	{partition.ErrOffsetNotAvailable, codeOffsetNotAvailable},
+	{partition.ErrInvalidReplicationFactor, codeInvalidReplicationFactor},
 	{batch.ErrInvalidTimestamp, codeInvalidTimestamp},
 	{batch.ErrInvalidRecord, codeInvalidRecord},
 	{batch.ErrCorrupt, codeCorruptMessage},

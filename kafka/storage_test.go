@@ -92,6 +92,11 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{partition.ErrProducerFenced, 26, 2, codeProducerFenced},
 		{partition.ErrTransactionAbortable, 0, 10, codeInvalidTxnState},
 		{partition.ErrTransactionAbortable, 0, 11, codeTransactionAbortable},
+		{partition.ErrNotLeaderOrFollower, 0, 9, codeNotLeaderOrFollower},
+		{partition.ErrNotEnoughReplicas, 0, 9, codeNotEnoughReplicas},
+		{partition.ErrNotEnoughReplicasAfterAppend, 0, 9, codeNotEnoughReplicasAfterAppend},
+		{partition.ErrOffsetNotAvailable, 1, 13, codeOffsetNotAvailable},
+		{partition.ErrInvalidReplicationFactor, 19, 5, codeInvalidReplicationFactor},
 		{&protocolError{77, "x"}, 3, 0, 77},
 	} {
 		require.Equal(t, c.want, errorCode(c.err, c.key, c.version), "%v in version %d of %d", c.err, c.version, c.key)
