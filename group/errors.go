@@ -24,6 +24,7 @@ var (
 	// ErrInvalidCommitOffsetSize: nothing of the commit counts; partition.ErrMessageTooLarge has the sizes.
 	ErrInvalidCommitOffsetSize  = errors.New("invalid commit offset size: the commit is larger than a batch of the offsets topic may be")
 	ErrCoordinatorNotAvailable  = error(retriableError("group coordinator not available"))
+	ErrNotCoordinator           = error(retriableError("not the coordinator of the group: another node is"))
 	ErrFencedInstanceID         = errors.New("fenced instance id: another member has taken the instance's place")
 	ErrUnstableOffsetCommit     = error(retriableError("unstable offset commit: a transaction with an offset of the partition has not ended"))
 	ErrGroupNotEmpty            = errors.New("group is not empty") // NON_EMPTY_GROUP

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/wire/peer"
 	"github.com/partlog/partlog/partition"
@@ -65,6 +66,9 @@ type Config struct {
 	// Store holds the settings of the node's store, its clock and file system among them.
 	Store partition.Config
 
+	// Groups holds the settings of the groups' coordinator.
+	Groups group.CoordinatorConfig
+
 	SessionTimeout    time.Duration // broker.session.timeout.ms: a node that has not been heard for so long is fenced; default 9 s
 	HeartbeatInterval time.Duration // broker.heartbeat.interval.ms; default 2 s, at most a quarter of SessionTimeout
 	ElectionTimeout   time.Duration // controller.quorum.election.timeout.ms; default 1 s
@@ -96,6 +100,9 @@ func (c Config) withDefaults() Config {
 	or(&c.CloseTimeout, 10*time.Second)
 	if c.Store.Clock == nil {
 		c.Store.Clock = clock.System
+	}
+	if c.Groups.Clock == nil {
+		c.Groups.Clock = c.Store.Clock
 	}
 	c.Events = c.Events.withDefaults()
 	return c

@@ -2,28 +2,615 @@ package replication
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/quorum"
+	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/internal/wire/peer"
+	"github.com/partlog/partlog/partition"
 )
 
-// controller is this node's part in the quorum: its goroutine owns raft and applies what is committed to the machine and the store.
+// controller is this node's part in the quorum. One goroutine, run, owns raft, the Watch and the Lifecycle, and applies what is committed: to
+// the machine, to the store's shared catalogue, and then to whoever has to know. Everything else asks it through the inbox, or reads the
+// machine under mu.
+//
+// Lock order: mu and waiting.mu are leaves; no lock is held when the node, the store or a peer is called.
 type controller struct {
-	node *Node
+	id        int32
+	config    Config
+	clock     clock.Clock
+	events    Events
+	net       network
+	catalogue catalogue
+	identity  identity
+	fs        vfs.FS
+	dir       string
+	applied   func(control.Result) // what a command has changed, after the store has it; on run's goroutine
+	restored  func()               // everything may have changed
+	failed    func(error)          // the node cannot go on
+	work      *sync.WaitGroup
+	started   bool
+
+	nonce uint64 // of this process, in the entries that it proposes
+	seq   atomic.Uint64
+
+	inbox  inbox
+	ctx    context.Context // ends with run
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has returned
+
+	mu      sync.RWMutex
+	machine *control.Machine // guarded by mu for run's writes; run reads without it
+
+	lead    atomic.Pointer[leadership]
+	until   atomic.Int64 // clock.Elapsed when this node is isolated, if it hears nothing until then
+	epochs  atomic.Int64 // of the registration
+	stopped atomic.Pointer[error]
+	stage   atomic.Int32 // control.Stage
+
+	waiting waiting
+
+	// run's alone
+	raft      *quorum.Raft
+	pieces    quorum.Assembler
+	watch     *control.Watch
+	lifecycle *control.Lifecycle
+	active    bool // this node leads, and has applied what was committed before
+	out       quorum.Output
+	index     uint64 // of the last entry applied
+	compacted uint64
+	stuck     func() error   // what has to succeed before anything else
+	result    control.Result // of the last command applied
+	alarm     func() bool    // stops the timer of the next deadline
+	ticked    atomic.Bool
+	joining   joining
+	isolation bool // as told by events
+}
+
+// identity is what a node registers with.
+type identity struct {
+	incarnation [16]byte
+	directory   [16]byte
+	address     string
+	// previous is the epoch of the process before, if it ended cleanly; control.NoEpoch if not.
+	previous int64
+	// registered notes the epoch durably, before the node does anything under it.
+	registered func(epoch int64) error
+}
+
+// catalogue is the store, as far as the controller is concerned (partition.Store).
+type catalogue interface {
+	AppliedShared() uint64
+	ApplyShared(index uint64, kind uint8, payload []byte) error
+	ExportShared() []byte
+	ImportShared(index uint64, state []byte) error
+}
+
+// network is the way to other nodes (peer.Endpoint).
+type network interface {
+	set(node int32, address string)
+	remove(node int32)
+	send(node int32, kind uint8, body []byte)
+	call(ctx context.Context, node int32, kind uint8, body []byte, reply func([]byte) error) error
+}
+
+// endpoint makes a network of a peer.Endpoint.
+type endpoint struct{ n *Node }
+
+func (e endpoint) set(node int32, address string) { e.n.peers.SetPeer(node, address) }
+func (e endpoint) remove(node int32)              { e.n.peers.RemovePeer(node) }
+
+func (e endpoint) send(node int32, kind uint8, body []byte) {
+	if p := e.n.peers.Peer(node); p != nil {
+		p.Send(kind, body)
+	}
+}
+
+func (e endpoint) call(ctx context.Context, node int32, kind uint8, body []byte, reply func([]byte) error) error {
+	return e.n.call(ctx, node, kind, body, reply)
+}
+
+// leadership is who leads, as far as this node knows. changed is closed when that is over.
+type leadership struct {
+	node    int32 // -1: nobody is known
+	term    uint64
+	changed chan struct{}
+}
+
+// ticksToElection is into how many ticks of raft an election timeout is divided.
+const ticksToElection = 10
+
+// tick is the length of a tick of raft.
+func (c *controller) tick() time.Duration {
+	return max(c.config.ElectionTimeout/ticksToElection, time.Millisecond)
+}
+
+// newController returns a controller that is not open: there is no leader, and no state.
+func newController(n *Node) *controller {
+	c := &controller{
+		id: n.id, config: n.config, clock: n.clock, events: n.events, fs: n.fs, dir: filepath.Join(n.dir, quorumDir), net: endpoint{n},
+		applied: n.applied, restored: n.restored, failed: n.fail, work: &n.work,
+	}
+	c.prepare()
+	return c
+}
+
+// prepare makes everything but raft.
+func (c *controller) prepare() {
+	c.nonce = drawNonce()
+	c.waiting.all = map[uint64]*waiter{}
+	c.done = make(chan struct{})
+	c.inbox.signal = make(chan struct{}, 1)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.machine = control.New()
+	c.lead.Store(&leadership{node: -1, changed: make(chan struct{})})
+	c.epochs.Store(control.NoEpoch)
+	c.until.Store(math.MinInt64)
+	c.isolation = true
+	c.watch = control.NewWatch(control.WatchConfig{Session: c.config.SessionTimeout, Rebalance: unlimited(c.config.PreferredInterval), Unclean: c.config.SessionTimeout})
+	c.lifecycle = control.NewLifecycle(control.LifecycleConfig{
+		Session: c.config.SessionTimeout, Interval: c.config.HeartbeatInterval, Timeout: c.requestTimeout(), Duplicate: 6 * c.config.SessionTimeout,
+	}, control.NodeID(c.id))
+}
+
+// requestTimeout is how long the node waits for the answer to a registration or heartbeat.
+func (c *controller) requestTimeout() time.Duration {
+	return min(c.config.HeartbeatInterval, c.config.SessionTimeout/3)
+}
+
+// open opens this node's part in the quorum, and makes one first if there is none: Config.Bootstrap and Join say which. Nothing runs before
+// start.
+func (c *controller) open(n *Node) error {
+	c.catalogue = n.store
+	c.identity = identity{
+		incarnation: n.incarnation, directory: n.directory, address: n.config.Advertise, previous: n.previousEpoch(), registered: n.registered,
+	}
+	return c.openRaft(func() ([]byte, error) {
+		switch {
+		case n.config.Bootstrap:
+			machine, err := n.firstState()
+			if err != nil {
+				return nil, err
+			}
+			if c.identity.previous == control.NoEpoch && n.store.CleanOpen() {
+				c.identity.previous = 0 // as control.Bootstrap has registered it
+			}
+			return encodeState(machine, n.store), nil
+		case n.config.Join:
+			return nil, nil
+		}
+		return nil, ErrNotFormatted
+	})
+}
+
+// firstState is the state of a new cluster: this node has everything that its store has.
+func (n *Node) firstState() (*control.Machine, error) {
+	node := control.Node{
+		ID: control.NodeID(n.id), Addr: n.config.Advertise, Rack: n.config.Rack, DirectoryID: n.directory,
+		MinFeature: control.MinLevel, MaxFeature: control.MaxLevel,
+	}
+	var topics []control.BootstrapTopic
+	for _, name := range n.store.TopicNames() {
+		t, err := n.store.Topic(name)
+		if err != nil {
+			return nil, err
+		}
+		topic := control.BootstrapTopic{ID: control.TopicID(t.ID()), Name: name, Config: control.TopicConfig{MinISR: t.Info().MinInsyncReplicas}}
+		for i := range t.Partitions() {
+			topic.Partitions = append(topic.Partitions, control.BootstrapPartition{LeaderEpoch: int32(t.LeaderEpoch(i))})
+		}
+		topics = append(topics, topic)
+	}
+	return control.Bootstrap(node, control.ClusterConfig{MinISR: n.defaultMinISR(1)}, topics), nil
+}
+
+// unlimited is what the controller's machines have for never.
+func unlimited(d time.Duration) time.Duration {
+	if d == partition.Unlimited {
+		return -1
+	}
+	return d
+}
+
+func drawNonce() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (c *controller) openRaft(format func() ([]byte, error)) error {
+	config := quorum.Config{
+		FS: c.fs, Dir: c.dir, Known: c.catalogue.AppliedShared(), ElectionTicks: ticksToElection, Events: c.quorumEvent,
+	}
+	r, _, err := quorum.Open(config)
+	switch {
+	case errors.Is(err, quorum.ErrNotFormatted):
+		var state []byte
+		if state, err = format(); err != nil {
+			return err
+		}
+		if state != nil {
+			self := quorum.Member{Node: c.id}
+			err = quorum.Bootstrap(config, self, []quorum.Member{self}, state)
+		} else {
+			err = quorum.Join(config, quorum.Member{Node: c.id, Directory: c.drawDirectory()})
+		}
+		if err == nil {
+			r, _, err = quorum.Open(config)
+		}
+	case errors.Is(err, quorum.ErrMustRejoin) && len(c.config.Peers) > 0:
+		// The others have what is missing here. What is damaged is kept beside.
+		reason := err
+		var aside string
+		if aside, err = quorum.Rejoin(config, quorum.Member{Node: c.id, Directory: c.drawDirectory()}); err == nil {
+			c.events.Rejoined(fmt.Sprintf("%v; it is kept in %s", reason, aside))
+			r, _, err = quorum.Open(config)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("controller quorum: %w", err)
+	}
+	c.raft = r
+	c.joining.wanted = r.Status().Role == quorum.Observer
+	return nil
+}
+
+// drawDirectory tells this directory of the node from those that it had before (quorum.Member).
+func (c *controller) drawDirectory() uint32 { return uint32(drawNonce()) | 1 }
+
+func (c *controller) quorumEvent(e quorum.Event) {
+	if e.Kind == quorum.EventRefused {
+		c.events.Refused(e.Node, "", e.Err)
+	}
+}
+
+// start lets the node take part.
+func (c *controller) start() {
+	c.started = true
+	for _, p := range c.config.Peers {
+		if p.NodeID != c.id {
+			c.net.set(p.NodeID, p.Address)
+		}
+	}
+	c.inbox.put(func() {
+		if status := c.raft.Status(); len(status.Voters) == 1 && status.Voters[0].Member == status.Self {
+			c.check(c.raft.Campaign()) // there is nobody to wait for
+		}
+		now := c.now()
+		c.lifecycle.Start(now)
+		c.lifecycle.Ready(now)
+	})
+	c.nextTick()
+	c.work.Go(c.run)
+}
+
+func (c *controller) now() time.Duration { return clock.Elapsed(c.clock) }
+
+// nextTick lets run know when a tick is over. One that run has not seen yet is not counted twice: a node that was held up has not been
+// silent for longer than it knows.
+func (c *controller) nextTick() {
+	c.clock.AfterFunc(c.tick(), func() {
+		c.ticked.Store(true)
+		c.inbox.wake()
+		if c.ctx.Err() == nil {
+			c.nextTick()
+		}
+	})
+}
+
+// run is the goroutine.
+func (c *controller) run() {
+	defer close(c.done)
+	defer c.stop()
+	for c.ctx.Err() == nil {
+		select {
+		case <-c.inbox.signal:
+		case <-c.ctx.Done():
+			return
+		}
+		if c.stuck != nil && !c.unstick() {
+			continue
+		}
+		for _, f := range c.inbox.take() {
+			f()
+		}
+		if c.ticked.Swap(false) {
+			c.check(c.raft.Tick())
+			c.everyTick()
+		}
+		c.advance()
+		c.rearm()
+	}
+}
+
+// unstick tries what failed again, once a tick.
+func (c *controller) unstick() bool {
+	if !c.ticked.Swap(false) {
+		return false
+	}
+	if err := c.stuck(); err != nil {
+		c.check(noSpaceOr(err))
+		return false
+	}
+	c.stuck = nil
+	return true
+}
+
+// noSpaceOr is nil for an error that ends when there is room again.
+func noSpaceOr(err error) error {
+	if errors.Is(err, partition.ErrNoSpace) {
+		return nil
+	}
+	return err
+}
+
+// stop ends everything that waits.
+func (c *controller) stop() {
+	c.cancel()
+	if c.alarm != nil {
+		c.alarm()
+	}
+	c.active = false
+	c.watch.Stop()
+	c.setLeader(-1, c.out.Term)
+	c.until.Store(math.MinInt64)
+	if err := c.raft.Close(); err != nil && c.failure() == nil {
+		c.fail(err)
+	}
+	c.inbox.close()
+}
+
+// fail ends the node's part: it can neither apply nor be believed.
+func (c *controller) fail(err error) {
+	err = fmt.Errorf("controller quorum: %w", err)
+	if c.stopped.CompareAndSwap(nil, &err) {
+		c.failed(err)
+	}
+	c.cancel()
+}
+
+func (c *controller) failure() error {
+	if p := c.stopped.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// check ends the node's part at an error of raft that is one.
+func (c *controller) check(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, quorum.ErrMalformed), errors.Is(err, quorum.ErrOtherQuorum), errors.Is(err, quorum.ErrNewerVersion):
+		return true // told by quorumEvent
+	}
+	if errors.Is(err, quorum.ErrMustRejoin) {
+		err = fmt.Errorf("%w: stop the node, move its quorum directory away, and start it again: it joins as a new member", err)
+	}
+	c.fail(err)
+	return false
+}
+
+// rearm wakes run when Watch or Lifecycle has something to do.
+func (c *controller) rearm() {
+	if c.alarm != nil {
+		c.alarm()
+		c.alarm = nil
+	}
+	now := c.now()
+	c.until.Store(int64(c.lifecycle.Until(now)))
+	c.stage.Store(int32(c.lifecycle.Stage()))
+	c.tellIsolation(now)
+	at, any := c.lifecycle.Deadline()
+	if d, some := c.watch.Deadline(now); some && (!any || d < at) {
+		at, any = d, true
+	}
+	if any && c.ctx.Err() == nil {
+		c.alarm = c.clock.AfterFunc(max(at-now, 100*time.Microsecond), c.inbox.wake)
+	}
+}
+
+// tellIsolation tells events when the node stops and begins to acknowledge under acks=all.
+func (c *controller) tellIsolation(now time.Duration) {
+	isolated := c.lifecycle.Isolated(now)
+	if isolated == c.isolation {
+		return
+	}
+	c.isolation = isolated
+	switch {
+	case !isolated:
+		c.events.Fenced(false, "")
+	case c.lifecycle.Stage() == control.StageActive:
+		c.events.Fenced(true, fmt.Sprintf("the controller has not been reached for %v", c.config.SessionTimeout))
+	default:
+		c.events.Fenced(true, "the controller has fenced the node, or it shuts down")
+	}
+}
+
+// isolated reports that the controller may have fenced this node and elected others: a leader acknowledges nothing under acks=all.
+func (c *controller) isolated() bool { return int64(c.now()) >= c.until.Load() }
+
+// epoch returns the epoch of the node's registration, control.NoEpoch before there is one.
+func (c *controller) epoch() int64 { return c.epochs.Load() }
+
+// leader returns the active controller, -1 if none is known, and its term.
+func (c *controller) leader() (node int32, term uint64) {
+	l := c.lead.Load()
+	return l.node, l.term
+}
+
+func (c *controller) setLeader(node int32, term uint64) {
+	old := c.lead.Load()
+	if old.node == node && old.term == term {
+		return
+	}
+	c.lead.Store(&leadership{node: node, term: term, changed: make(chan struct{})})
+	close(old.changed)
+	if old.node != node {
+		c.events.Controller(node, term)
+	}
+}
+
+// read calls f with the state as far as this node has applied it. f returns soon, and keeps nothing but what queries return.
+func (c *controller) read(f func(m *control.Machine)) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	f(c.machine)
+}
+
+// message takes one-way messages.
+func (c *controller) message(from int32, kind uint8, body []byte) {
+	if kind != kindRaft {
+		return
+	}
+	data := append([]byte(nil), body...)
+	c.inbox.offer(func() { c.check(c.raft.Step(from, data)) })
 }
 
 // serve answers calls of kinds 1 to lastControlKind.
 func (c *controller) serve(ctx context.Context, from int32, kind uint8, body []byte) (peer.Reply, error) {
-	return peer.Reply{}, ErrNotController
+	var answer []byte
+	var err error
+	switch kind {
+	case kindPropose:
+		answer, err = c.servePropose(ctx, body)
+	case kindHeartbeat:
+		answer, err = c.serveHeartbeat(ctx, from, body)
+	case kindSnapshot:
+		err = c.servePiece(ctx, from, body)
+	case kindMembers:
+		answer, err = c.serveMembers(ctx, from, body)
+	default:
+		err = fmt.Errorf("node %d does not know calls of kind %d", c.id, kind)
+	}
+	if err != nil {
+		return peer.Reply{}, err
+	}
+	return peer.Reply{Pieces: [][]byte{answer}}, nil
 }
 
-// message takes one-way messages; it returns at once, and copies what it keeps.
-func (c *controller) message(from int32, kind uint8, body []byte) {}
-
-// propose has the controller, wherever it is, propose a command, and returns its result when this node has applied it.
-func (c *controller) propose(ctx context.Context, command control.Command) (control.Result, error) {
-	return control.Result{}, ErrNoQuorum
+// close leaves the cluster's sight: with controlled, leaderships move first, for Config.CloseTimeout at most. It returns why the node's part had
+// ended before, if it had.
+func (c *controller) close(controlled bool) error {
+	if !c.started {
+		c.cancel()
+		if c.raft == nil {
+			return nil
+		}
+		return c.raft.Close()
+	}
+	if controlled {
+		ctx, stop := c.bounded(c.config.CloseTimeout)
+		defer stop()
+		c.inbox.put(func() {
+			c.lifecycle.Shutdown(c.now())
+			_ = c.raft.TransferLeader(-1) // another voter has time to take over; if there is none, this one goes on
+		})
+		for control.Stage(c.stage.Load()) != control.StageDone {
+			if !c.pause(ctx, 2*time.Millisecond) {
+				break
+			}
+		}
+	}
+	c.cancel()
+	<-c.done
+	return c.failure()
 }
 
-// read calls f with the state as far as this node has applied it. f returns soon, and keeps nothing but what queries return.
-func (c *controller) read(f func(m *control.Machine)) {}
+// pause waits, and reports whether ctx and the controller go on.
+func (c *controller) pause(ctx context.Context, d time.Duration) bool {
+	over := make(chan struct{})
+	defer c.clock.AfterFunc(d, func() { close(over) })()
+	select {
+	case <-over:
+		return true
+	case <-ctx.Done():
+	case <-c.done:
+	}
+	return false
+}
+
+// inbox is what run has to do. Messages of raft may be dropped, everything else is bounded by who waits for it.
+type inbox struct {
+	signal chan struct{}
+
+	mu     sync.Mutex
+	list   []func()
+	offers int // of them, messages
+	closed bool
+}
+
+// maxOffers bounds the messages that wait; raft sends again what matters.
+const maxOffers = 4096
+
+func (i *inbox) wake() {
+	select {
+	case i.signal <- struct{}{}:
+	default:
+	}
+}
+
+// put adds something that is not dropped; false: run is over.
+func (i *inbox) put(f func()) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return false
+	}
+	i.list = append(i.list, f)
+	i.wake()
+	return true
+}
+
+// offer adds something that may be dropped.
+func (i *inbox) offer(f func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed || i.offers >= maxOffers {
+		return
+	}
+	i.offers++
+	i.list = append(i.list, f)
+	i.wake()
+}
+
+func (i *inbox) take() []func() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	list := i.list
+	i.list, i.offers = nil, 0
+	return list
+}
+
+func (i *inbox) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	i.list = nil
+}
+
+// do has run call f, and waits for it.
+func (c *controller) do(ctx context.Context, f func()) error {
+	over := make(chan struct{})
+	if !c.inbox.put(func() { f(); close(over) }) {
+		return ErrClosed
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		return ErrClosed
+	}
+}

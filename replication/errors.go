@@ -35,8 +35,8 @@ var (
 	ErrReassignmentInProgress = errors.New("reassignment in progress")
 	// ErrInvalidReplicaAssignment: replicas that are not nodes, or named twice.
 	ErrInvalidReplicaAssignment = errors.New("invalid replica assignment")
-	// ErrInvalidReplicationFactor: more replicas than nodes, or none.
-	ErrInvalidReplicationFactor = errors.New("invalid replication factor")
+	// ErrInvalidReplicationFactor: more replicas than nodes.
+	ErrInvalidReplicationFactor = partition.ErrInvalidReplicationFactor
 	// ErrPreferredLeaderNotAvailable: it is down or not in sync.
 	ErrPreferredLeaderNotAvailable = errors.New("the preferred leader is not available")
 	// ErrEligibleLeadersNotAvailable: no replica may lead.

@@ -34,6 +34,8 @@ type Events struct {
 	ReplicaFailed func(tp partition.TopicPartition, err error)
 	// FetchFailed: fetching from a leader fails; it goes on after a pause.
 	FetchFailed func(from int32, tp partition.TopicPartition, err error)
+	// Rejoined: what this node had of the controller quorum was damaged; it has come back as a new member, without a vote until it has caught up.
+	Rejoined func(reason string)
 	// Failed: the node itself cannot go on; the error says what to do.
 	Failed func(err error)
 	// Slow: something that others wait for took long.
@@ -79,6 +81,9 @@ func (e Events) withDefaults() Events {
 	}
 	if e.FetchFailed == nil {
 		e.FetchFailed = func(int32, partition.TopicPartition, error) {}
+	}
+	if e.Rejoined == nil {
+		e.Rejoined = func(string) {}
 	}
 	if e.Failed == nil {
 		e.Failed = func(error) {}

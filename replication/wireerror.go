@@ -66,6 +66,7 @@ var sentinels = map[uint16]error{
 	68: group.ErrOffsetMetadataTooLarge,
 	69: group.ErrInvalidCommitOffsetSize,
 	70: group.ErrCoordinatorNotAvailable,
+	84: group.ErrNotCoordinator,
 	71: group.ErrFencedInstanceID,
 	72: group.ErrUnstableOffsetCommit,
 	73: group.ErrGroupNotEmpty,

@@ -78,8 +78,10 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 	switch a.Kind {
 	case "fail-sync":
 		if n.alive() && c.mayLose(n) {
-			n.disk.FailSync([]string{"*.log", "*.log", "*.journal", "*"}[rng.IntN(4)])
 			c.trace.Say("fault", "%s", a)
+			n.disk.FailSync([]string{"*.log", "*.log", "*"}[rng.IntN(3)])
+			n.do(func(l *life) { l.flush() })
+			c.sched.After(50*time.Millisecond, n.disk.Mend) // later there may be nobody else who has what is lost
 		}
 	case "fail-write":
 		if n.alive() {
@@ -109,6 +111,9 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 	case "elect":
 		return c.propose(control.Elect{Partitions: []control.PartitionID{c.parts[a.B%len(c.parts)].id}})
 	case "min-isr":
+		if c.troubled(nil) {
+			return false
+		}
 		return c.propose(control.ConfigureTopic{ID: dataTopic, Config: control.TopicConfig{MinISR: int32(1 + rng.IntN(2))}})
 	case "add-node":
 		return c.addNode()
@@ -248,23 +253,25 @@ func (c *cluster) replace(n *node, d time.Duration) bool {
 	if done {
 		n.disk.Lose()
 		clear(n.marks)
+		clear(n.points)
 		n.lossy = true
 		c.counts.Add("lost disk", 1)
 	}
 	return done
 }
 
-// corrupt changes a sector of a log while its node is down.
+// corrupt changes a sector of a log while its node is down: of what was synced, so that it is no unfinished write.
 func (c *cluster) corrupt(n *node, d time.Duration) bool {
-	if !c.mayLose(n) {
+	if !c.mayLose(n) || !n.alive() || n.process.Paused() {
 		return false
 	}
+	n.life.flush()
 	return c.stop(n, d, func() {
-		c.losePower(n)
+		n.kill()
 		for _, p := range c.parts {
 			if name, at := n.disk.Corrupt("/"+p.name, "*.log"); name != "" {
 				n.say("corrupt sector in %s at %d", name, at)
-				n.lossy = true
+				n.lossy, n.rotten = true, true
 				return
 			}
 		}

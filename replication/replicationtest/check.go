@@ -79,6 +79,19 @@ func (c *cluster) heal() {
 	}
 }
 
+// scrub reads all of every replica, so that rot is found before the others are lost.
+func (c *cluster) scrub() {
+	for _, n := range c.nodes {
+		n.do(func(l *life) {
+			for _, r := range l.replicas {
+				if r.log != nil && !r.offline {
+					r.batches(0, int64(r.log.End()))
+				}
+			}
+		})
+	}
+}
+
 // unwell says what is not as it should be, "" if all is well.
 func (c *cluster) unwell() string {
 	if c.newest == nil {

@@ -69,6 +69,7 @@ func (f *fetcher) answered(answer any) {
 	l := f.life
 	f.busy = false
 	resp, ok := answer.(replica.FetchResponse)
+	if l.c.trace.On() { l.say("DBG answer %v %d %d from %d", ok, resp.Code, resp.SessionID, f.source) }
 	if !ok {
 		f.plan.Lost()
 		f.rest(200 * time.Millisecond)
@@ -121,11 +122,19 @@ func (f *fetcher) take(a *replica.FetchAnswer) {
 		if step.Committed {
 			l.c.seen.Add("truncated below the high watermark", 1)
 		}
-		err = r.log.TruncateTo(log.Offset(step.Offset))
+		r.lower(step.Offset)
+		if err = r.log.TruncateTo(log.Offset(step.Offset)); err != nil {
+			r.trouble("truncate", err)
+			return
+		}
 	case replica.StepReset:
 		l.say("%s: begins anew at %d", p.name, step.Offset)
 		l.c.seen.Add("begun anew", 1)
-		err = r.log.ResetTo(log.Offset(step.Offset))
+		r.lower(0)
+		if err = r.log.ResetTo(log.Offset(step.Offset)); err != nil {
+			r.trouble("begin anew", err)
+			return
+		}
 	case replica.StepWait:
 		f.plan.Forget(p.id)
 		return

@@ -26,7 +26,9 @@ type node struct {
 	rng     *rand.Rand
 	boots   uint64  // of the machine: raised by a loss of power
 	marks   []int64 // checkpoint of high watermarks, by partition
+	points  []int64 // checkpoint of recovery points, by partition: everything below is on disk
 	lossy   bool    // may have lost what it had, and the controller has not been told
+	rotten  bool    // has a bad sector that may not have been found yet
 	stopped bool    // on purpose, or for a while: who stopped it starts it
 	life    *life   // nil: the process is down
 	failed  string  // why the process ended by itself
@@ -39,7 +41,7 @@ func newNode(c *cluster, i int) *node {
 	n.process = simulate.NewProcess(c.sched)
 	n.clock = simulate.NewClock(n.process, birth.Add(time.Duration(n.rng.IntN(2000)-1000)*time.Millisecond))
 	n.disk = simulate.NewDisk(n.process, c.profile(), n.clock, simulate.Stream(c.seed, n.name+" disk"), &c.counts)
-	n.marks = make([]int64, len(c.parts))
+	n.marks, n.points = make([]int64, len(c.parts)), make([]int64, len(c.parts))
 	if got := c.net.Add(n.process, func(m simulate.Message) { n.life.receive(m) }); got != i {
 		panic("BUG: nodes are not the first stations")
 	}
@@ -354,8 +356,11 @@ func (l *life) flush() {
 			r.trouble("sync", err)
 			continue
 		}
-		if _, err := r.log.Seal(); err != nil && !l.over {
+		if _, err := r.log.Seal(); err != nil {
 			r.trouble("seal", err)
+		}
+		if r.log != nil {
+			l.points[r.p.index] = int64(r.log.RecoveryPoint())
 		}
 	}
 }

@@ -10,25 +10,20 @@ import (
 // survivesPower reports whether what is acknowledged has been synced.
 func (c *cluster) survivesPower() bool { return c.sync == log.SyncAlways }
 
-// mayLose says whether a node may lose what it has, without more being lost than the cluster promises to survive: one node at a time,
-// until the controller knows, and not one that has the only copy. All who are in the ISR or eligible to lead (ELR) have what was committed, which is
-// what the checkers find out; so one of them is enough.
+// mayLose says whether a node may lose what it has, without more being lost than the cluster promises to survive: min.insync.replicas - 1 nodes,
+// one here, until it is whole again. All who are in the ISR or eligible to lead (ELR) have what was committed, which is what the checkers
+// find out; with min.insync.replicas of 2 there are two of them.
 func (c *cluster) mayLose(n *node) bool {
-	if c.newest == nil {
+	if c.newest == nil || c.troubled(n) {
 		return false
-	}
-	for _, other := range c.nodes {
-		if other != n && other.lossy {
-			return false
-		}
-		if other != n && other.life != nil && slices.ContainsFunc(other.life.replicas, func(r *replicaState) bool { return r.offline }) {
-			return false
-		}
 	}
 	for _, p := range c.parts {
 		state, ok := c.newest.Partition(p.id.Topic, p.id.Index)
 		if !ok {
 			continue
+		}
+		if c.newest.MinISR(p.id.Topic, p.id.Index) < 2 {
+			return false
 		}
 		rest := 0
 		for _, holders := range [][]control.NodeID{state.ISR, state.ELR} {
@@ -43,6 +38,14 @@ func (c *cluster) mayLose(n *node) bool {
 		}
 	}
 	return true
+}
+
+// troubled reports whether a node other than n has lost something, and is not whole again.
+func (c *cluster) troubled(n *node) bool {
+	return slices.ContainsFunc(c.nodes, func(other *node) bool {
+		return other != n && (other.lossy || other.rotten ||
+			other.life != nil && slices.ContainsFunc(other.life.replicas, func(r *replicaState) bool { return r.offline }))
+	})
 }
 
 // mayLoseVote says whether a node may lose its vote: all other voters are there and sound, and nobody else is being taken in.

@@ -23,7 +23,6 @@ type replicaState struct {
 	told     bool     // the controller knows
 	repaired bool     // it has been made good
 	wipe     bool     // nothing of it is believed
-	failures int
 
 	leader   *replica.Leader
 	follower *replica.Follower
@@ -143,7 +142,7 @@ func (r *replicaState) open() bool {
 			Sync: l.c.sync, SegmentBytes: l.c.segmentBytes, MaxMessageBytes: 1 << 20, TimestampAfter: log.Unlimited, NoPreallocation: true,
 			IndexBytes: 4096,
 		},
-		Replicated: true, HighWatermark: log.Offset(l.marks[r.p.index]),
+		Replicated: true, HighWatermark: log.Offset(l.marks[r.p.index]), RecoveryPoint: log.Offset(l.points[r.p.index]),
 	}
 	opened, report, err := log.Open(c)
 	if err != nil {
@@ -160,6 +159,18 @@ func (r *replicaState) open() bool {
 		}
 	}
 	r.groups = nil
+	if int64(opened.End()) < l.points[r.p.index] {
+		r.trouble("recovery", fmt.Errorf("%w: it ends at %d, %d was on disk", log.ErrCorrupt, opened.End(), l.points[r.p.index]))
+		return false
+	}
+	if l.rotten { // what is below the recovery point is believed by an open, and looked at when it is read: a node that has reason to, looks at once
+		if _, readable := r.batches(0, int64(opened.End())); !readable {
+			return false
+		}
+		if !slices.ContainsFunc(l.replicas, func(other *replicaState) bool { return other.log == nil && other.exists() }) {
+			l.rotten = false
+		}
+	}
 	l.say("%s: opened, [%d, %d), high watermark %d", r.p.name, opened.Start(), opened.End(), opened.Visible())
 	return true
 }
@@ -240,6 +251,7 @@ func (r *replicaState) follow(m replica.Metadata) {
 		l.say("%s: follows %d in epoch %d, [%d, %d)", r.p.name, m.Leader, m.LeaderEpoch, r.log.Start(), r.log.End())
 	}
 	if mutant.On(mutant.TruncateToHighWatermark) && r.log.End() > r.log.Visible() {
+		r.lower(int64(r.log.Visible()))
 		if err := r.log.TruncateTo(r.log.Visible()); err != nil {
 			r.trouble("truncate", err)
 			return
@@ -247,6 +259,9 @@ func (r *replicaState) follow(m replica.Metadata) {
 	}
 	r.want()
 }
+
+// lower notes, before the log is cut, that less of it is on disk.
+func (r *replicaState) lower(to int64) { r.l.points[r.p.index] = min(r.l.points[r.p.index], to) }
 
 // drop removes the replica: it is no longer assigned.
 func (r *replicaState) drop() {
@@ -257,7 +272,7 @@ func (r *replicaState) drop() {
 	r.l.say("%s: removed", r.p.name)
 	r.l.c.seen.Add("replica removed", 1)
 	r.remove()
-	r.l.marks[r.p.index] = 0
+	r.l.marks[r.p.index], r.l.points[r.p.index] = 0, 0
 }
 
 func (r *replicaState) exists() bool {
@@ -286,28 +301,30 @@ func (r *replicaState) close() bool {
 	return err == nil && !r.offline
 }
 
-// trouble takes an error of the log. What was lost on this disk the others have: the replica is told to the controller to have failed, is made
-// good, and comes back as a follower.
+// trouble takes an error of the log. A failed write has changed nothing. After a failed sync, or where bytes are bad, something may be missing, which
+// the others have: the replica is told to the controller to have failed, is made good, and comes back as a follower.
 func (r *replicaState) trouble(op string, err error) {
 	l := r.l
-	if l.over {
+	if l.over || r.offline {
 		return
 	}
 	l.say("%s: %s: %v", r.p.name, op, err)
 	if errors.Is(err, log.ErrNoSpace) {
 		l.c.seen.Add("no space", 1)
-		if r.log == nil {
-			l.clock.AfterFunc(2*time.Second, func() { l.dirty[r.p.index] = true; l.changeRoles() })
-		}
-		return
 	}
-	if r.offline {
+	switch {
+	case errors.Is(err, log.ErrPoisoned), errors.Is(err, log.ErrCorrupt):
+	case r.log == nil:
+		l.c.seen.Add("log not opened", 1)
+		l.clock.AfterFunc(2*time.Second, func() { l.dirty[r.p.index] = true; l.changeRoles() })
+		return
+	case op == "append" || op == "follow" || op == "seal":
+		l.c.seen.Add("write failed", 1)
 		return
 	}
 	l.c.seen.Add("replica failed", 1)
 	r.offline, r.told, r.repaired = true, false, false
-	r.failures++
-	r.wipe = r.failures > 1 || errors.Is(err, log.ErrCorrupt)
+	r.wipe = errors.Is(err, log.ErrCorrupt)
 	r.stand(-1)
 	if r.log != nil {
 		r.log.Abandon()
@@ -354,16 +371,17 @@ func (r *replicaState) tell() {
 	})
 }
 
-// repair makes the log good: recovery cuts what is not on disk, and what does not open begins anew.
+// repair makes the log good: recovery cuts what is not on disk. Where bytes are bad it begins anew, as long as somebody else has what was committed.
 func (r *replicaState) repair() {
 	l := r.l
 	if l.over {
 		return
 	}
-	if r.wipe {
+	state, _ := l.ctl.Partition(r.p.id.Topic, r.p.id.Index)
+	if r.wipe && len(state.ISR)+len(state.ELR) > 0 {
 		l.c.seen.Add("replica rebuilt", 1)
 		r.remove()
-		l.marks[r.p.index] = 0
+		l.marks[r.p.index], l.points[r.p.index] = 0, 0
 	}
 	r.repaired = true
 	if !l.anyFailed(r) {
@@ -375,17 +393,17 @@ func (l *life) anyFailed(but *replicaState) bool {
 	return slices.ContainsFunc(l.replicas, func(r *replicaState) bool { return r != but && r.offline && !r.repaired })
 }
 
-// batches lists what the log has in [from, to).
-func (r *replicaState) batches(from, to int64) (list []simulate.Batch) {
-	at := log.Offset(from)
-	if start := r.log.Start(); at < start {
-		at = start
-	}
+// batches lists what the log has in [from, to). What cannot be read is a failure of the replica.
+func (r *replicaState) batches(from, to int64) (list []simulate.Batch, readable bool) {
+	at := max(log.Offset(from), r.log.Start())
 	for at < log.Offset(to) {
 		v, err := r.log.ReadReplica(at, 1<<20)
-		if err != nil || len(v.Bytes) == 0 {
-			v.Release()
-			return list
+		if err != nil {
+			r.trouble("read", err)
+			return nil, false
+		}
+		if len(v.Bytes) == 0 {
+			return list, true
 		}
 		for b := v.Bytes; len(b) > 0; {
 			one, err := batch.Peek(b)
@@ -398,7 +416,7 @@ func (r *replicaState) batches(from, to int64) (list []simulate.Batch) {
 		at = v.Next
 		v.Release()
 	}
-	return list
+	return list, true
 }
 
 // checkpoint notes high watermarks, as a node does every few seconds.

@@ -60,6 +60,7 @@ func Run(o Options) (report Report) {
 		return
 	}
 	c.heal()
+	c.sched.After(4*time.Second, c.scrub)
 	c.sched.After(time.Second, func() {
 		for _, p := range c.producers {
 			for part := range p.lanes {
@@ -72,7 +73,7 @@ func Run(o Options) (report Report) {
 		if !c.until(c.sched.Now() + time.Second) {
 			return
 		}
-		if waited < 3*time.Second {
+		if waited < 6*time.Second {
 			continue
 		}
 		if why = c.unwell(); why == "" {

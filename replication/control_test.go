@@ -1,0 +1,580 @@
+package replication
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/quorum"
+	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/internal/wire/peer"
+)
+
+// parts are controllers of nodes without stores and sockets. Their time is that of a synctest bubble.
+type parts struct {
+	t *testing.T
+
+	mu  sync.Mutex
+	all map[int32]*part
+	cut map[[2]int32]bool
+}
+
+// part is one node: its disk outlives its controllers.
+type part struct {
+	*controller
+	parts   *parts
+	id      int32
+	fs      *vfs.Mem
+	shared  *sharedCatalogue
+	epoch   int64 // noted on its disk
+	run     sync.WaitGroup
+	running bool
+
+	mu      sync.Mutex
+	results []control.Result
+	resets  int
+	failure error
+	events  []string
+}
+
+// sharedCatalogue stands for a store's.
+type sharedCatalogue struct {
+	mu      sync.Mutex
+	Index   uint64
+	Entries []string
+	full    error
+}
+
+func (s *sharedCatalogue) AppliedShared() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Index
+}
+
+func (s *sharedCatalogue) ApplyShared(index uint64, kind uint8, payload []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full != nil {
+		return s.full
+	}
+	if index <= s.Index {
+		return fmt.Errorf("change %d comes after %d", index, s.Index)
+	}
+	s.Index = index
+	s.Entries = append(s.Entries, fmt.Sprintf("%d:%s", kind, payload))
+	return nil
+}
+
+func (s *sharedCatalogue) ExportShared() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, _ := json.Marshal(s.Entries)
+	return b
+}
+
+func (s *sharedCatalogue) ImportShared(index uint64, state []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Index, s.Entries = index, nil
+	return json.Unmarshal(state, &s.Entries)
+}
+
+func (s *sharedCatalogue) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.Entries...)
+}
+
+// network of a part: calls and messages go straight to the other, unless the way is cut.
+
+func (p *part) set(int32, string) {}
+func (p *part) remove(int32)      {}
+
+func (p *part) other(to int32) *part {
+	p.parts.mu.Lock()
+	defer p.parts.mu.Unlock()
+	q := p.parts.all[to]
+	if q == nil || !q.running || p.parts.cut[[2]int32{p.id, to}] {
+		return nil
+	}
+	return q
+}
+
+func (p *part) send(to int32, kind uint8, body []byte) {
+	if q := p.other(to); q != nil {
+		q.message(p.id, kind, body)
+	}
+}
+
+func (p *part) call(ctx context.Context, to int32, kind uint8, body []byte, reply func([]byte) error) error {
+	q := p.other(to)
+	if q == nil {
+		return &NodeError{to, ErrNodeNotAvailable}
+	}
+	var answer peer.Reply
+	answer, err := q.serve(ctx, p.id, kind, body)
+	if err != nil {
+		return &NodeError{to, err}
+	}
+	if q.other(p.id) == nil {
+		return &NodeError{to, ErrNodeNotAvailable}
+	}
+	if reply == nil {
+		return nil
+	}
+	return reply(answer.Pieces[0])
+}
+
+func newParts(t *testing.T) *parts {
+	ps := &parts{t: t, all: map[int32]*part{}, cut: map[[2]int32]bool{}}
+	t.Cleanup(func() {
+		for _, p := range ps.all {
+			p.kill()
+		}
+	})
+	return ps
+}
+
+const session = 2 * time.Second
+
+// start starts a node: the first makes a cluster, others join.
+func (ps *parts) start(id int32, change ...func(*Config)) *part {
+	ps.mu.Lock()
+	p := ps.all[id]
+	if p == nil {
+		p = &part{parts: ps, id: id, fs: vfs.NewCrashMem(vfs.Strict), shared: &sharedCatalogue{}, epoch: control.NoEpoch}
+		require.NoError(ps.t, p.fs.Mkdir("/n", 0o700))
+		require.NoError(ps.t, p.fs.SyncDir("/"))
+		ps.all[id] = p
+	}
+	ps.mu.Unlock()
+	config := Config{NodeID: id, SessionTimeout: session, HeartbeatInterval: 200 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond, CloseTimeout: 5 * time.Second}
+	for peer := range int32(3) {
+		config.Peers = append(config.Peers, Peer{NodeID: peer, Address: fmt.Sprint("node", peer)})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	config = config.withDefaults()
+	config.Events.Fenced = func(fenced bool, reason string) { p.note(fmt.Sprint("fenced ", fenced)) }
+	config.Events.Rejoined = func(reason string) { p.note("rejoined") }
+	c := &controller{
+		id: id, config: config, clock: clock.System, events: config.Events, fs: p.fs, dir: "/n/quorum", net: p, catalogue: p.shared, work: &p.run,
+		identity: identity{
+			incarnation: [16]byte{byte(drawNonce()), byte(drawNonce()), byte(drawNonce()), byte(drawNonce()), byte(id + 1)}, address: fmt.Sprint("node", id), previous: p.epoch,
+			registered: func(epoch int64) error { p.epoch = epoch; return nil },
+		},
+		applied: func(r control.Result) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.results = append(p.results, r)
+		},
+		restored: func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.resets++
+		},
+		failed: func(err error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failure = err
+		},
+	}
+	c.prepare()
+	p.controller = c
+	require.NoError(ps.t, c.openRaft(func() ([]byte, error) {
+		if id == 0 {
+			return encodeState(control.Bootstrap(control.Node{ID: 0, MinFeature: 1, MaxFeature: control.MaxLevel}, control.ClusterConfig{MinISR: 1}, nil), p.shared), nil
+		}
+		return nil, nil
+	}))
+	ps.mu.Lock()
+	p.running = true
+	ps.mu.Unlock()
+	c.start()
+	return p
+}
+
+func (p *part) note(event string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, event)
+}
+
+// kill ends the controller without a word.
+func (p *part) kill() {
+	p.parts.mu.Lock()
+	was := p.running
+	p.running = false
+	p.parts.mu.Unlock()
+	if was {
+		_ = p.close(false)
+		p.run.Wait()
+	}
+}
+
+// three starts three nodes, of which two join the first.
+func (ps *parts) three() (a, b, c *part) {
+	a = ps.start(0)
+	ps.until("a leads", func() bool { leader, _ := a.leader(); return leader == 0 })
+	b, c = ps.start(1), ps.start(2)
+	ps.until("all vote and are active", func() bool { return ps.voters() == 3 && ps.active() == 3 })
+	return a, b, c
+}
+
+// until lets time pass until something is so.
+func (ps *parts) until(what string, so func() bool) {
+	for range 3000 {
+		synctest.Wait()
+		if so() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // of the bubble
+	}
+	require.Fail(ps.t, "never: "+what)
+}
+
+func (ps *parts) voters() int {
+	for _, p := range ps.all {
+		if leader, _ := p.leader(); p.running && leader == p.id {
+			q, err := p.describe(context.Background())
+			if err != nil {
+				return 0
+			}
+			return len(q.Voters)
+		}
+	}
+	return 0
+}
+
+// active is how many nodes the leader has unfenced.
+func (ps *parts) active() (n int) {
+	for _, p := range ps.all {
+		if leader, _ := p.leader(); p.running && leader == p.id {
+			n = 0
+			p.read(func(m *control.Machine) {
+				for _, node := range m.Nodes() {
+					if node.Active() {
+						n++
+					}
+				}
+			})
+		}
+	}
+	return n
+}
+
+// tell proposes a change of the catalogue.
+func (p *part) tell(text string) (control.Result, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return p.propose(ctx, control.Catalogue{Event: control.Event{Expect: p.shared.AppliedShared(), Kind: 9, Payload: []byte(text)}})
+}
+
+func TestNodesJoinVoteAndAgreeOnTheCatalogue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		var want []string
+		for i, p := range []*part{a, b, c, a, b, c} {
+			text := fmt.Sprint("topic ", i)
+			result, err := p.tell(text)
+			require.NoError(t, err)
+			require.Equal(t, control.OK, result.Code)
+			require.NotNil(t, result.Catalogue)
+			want = append(want, "9:"+text)
+			require.Equal(t, want, p.shared.list(), "who proposed has applied it")
+			ps.until("the others, too", func() bool {
+				return len(a.shared.list()) == i+1 && len(b.shared.list()) == i+1 && len(c.shared.list()) == i+1
+			})
+		}
+		require.Equal(t, want, a.shared.list())
+		require.Equal(t, want, b.shared.list())
+		require.Equal(t, want, c.shared.list())
+		q, err := b.describe(t.Context())
+		require.NoError(t, err)
+		require.Len(t, q.Voters, 3)
+		require.Empty(t, q.Observers)
+		for _, m := range q.Voters {
+			require.Equal(t, q.HighWatermark, m.LogEnd)
+		}
+		for _, p := range ps.all {
+			require.Greater(t, p.controller.epoch(), int64(0))
+			require.Equal(t, p.epoch, p.controller.epoch())
+			require.False(t, p.isolated())
+		}
+	})
+}
+
+// Of two that propose against the same state one is told of the conflict.
+func TestAChangeAgainstAnOldCatalogueIsAConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, _ := ps.three()
+		codes := make([]control.Code, 2)
+		var both sync.WaitGroup
+		for i, p := range []*part{a, b} {
+			expect := p.shared.AppliedShared()
+			both.Go(func() {
+				result, err := p.propose(context.Background(), control.Catalogue{Event: control.Event{Expect: expect, Kind: 9, Payload: []byte{byte('0' + i)}}})
+				if err == nil {
+					codes[i] = result.Code
+				}
+			})
+		}
+		both.Wait()
+		require.ElementsMatch(t, []control.Code{control.OK, control.Conflict}, codes)
+	})
+}
+
+func TestTheControllerMovesWhenItsNodeDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		_, err := b.tell("before")
+		require.NoError(t, err)
+		a.kill()
+		// A proposal made at once is answered by the next controller.
+		result, err := b.tell("after")
+		require.NoError(t, err)
+		require.Equal(t, control.OK, result.Code)
+		ps.until("the third has it", func() bool { return len(c.shared.list()) == 2 })
+		ps.until("the dead one is fenced", func() bool { return ps.active() == 2 })
+		before := a.epoch
+		a = ps.start(0)
+		ps.until("it is back", func() bool { return ps.active() == 3 && len(a.shared.list()) == 2 })
+		require.Greater(t, a.epoch, before, "another process, another epoch")
+		require.Equal(t, b.shared.list(), a.shared.list())
+	})
+}
+
+func TestWithoutAMajorityNothingChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		b.kill()
+		c.kill()
+		_, err := a.tell("never")
+		require.ErrorIs(t, err, ErrNoQuorum)
+		ps.until("it is isolated", func() bool { return a.isolated() })
+		require.Contains(t, a.events, "fenced true")
+		require.Empty(t, a.shared.list())
+		leader, _ := a.leader()
+		require.EqualValues(t, -1, leader)
+		b = ps.start(1)
+		ps.until("there is a leader again", func() bool { leader, _ := a.leader(); return leader != -1 && !a.isolated() })
+		_, err = a.tell("again")
+		require.NoError(t, err)
+		require.Contains(t, b.shared.list(), "9:again")
+	})
+}
+
+// A leader that is cut off does not know that another leads. It stops to call itself reached before its session is over at the other.
+func TestALeaderThatIsCutOffIsolatesItselfBeforeOthersFenceIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		require.NoError(t, a.transferLeader(t.Context(), 0))
+		ps.until("a leads", func() bool { leader, _ := b.leader(); return leader == 0 })
+		ps.mu.Lock()
+		for _, p := range []*part{b, c} {
+			ps.cut[[2]int32{a.id, p.id}], ps.cut[[2]int32{p.id, a.id}] = true, true
+		}
+		ps.mu.Unlock()
+		fenced := func() (is bool) {
+			b.read(func(m *control.Machine) {
+				n, _ := m.Node(0)
+				is = n.Fenced
+			})
+			return is
+		}
+		for range 2000 {
+			synctest.Wait()
+			if fenced() {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.True(t, fenced())
+		require.True(t, a.isolated())
+		ps.mu.Lock()
+		clear(ps.cut)
+		ps.mu.Unlock()
+		ps.until("it is back", func() bool { return !a.isolated() && !fenced() })
+	})
+}
+
+func TestControlledShutdownEndsBeforeItsNodeIsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, _ := ps.three()
+		require.NoError(t, a.transferLeader(t.Context(), 0))
+		ps.until("a leads", func() bool { leader, _ := b.leader(); return leader == 0 })
+		began := time.Now()
+		require.NoError(t, a.close(true))
+		require.Less(t, time.Since(began), session)
+		a.parts.mu.Lock()
+		a.running = false
+		a.parts.mu.Unlock()
+		a.run.Wait()
+		ps.until("another leads", func() bool { leader, _ := b.leader(); return leader > 0 })
+		b.read(func(m *control.Machine) {
+			n, _ := m.Node(0)
+			require.True(t, n.Fenced)
+		})
+		_, err := a.tell("closed")
+		require.ErrorIs(t, err, ErrClosed)
+	})
+}
+
+// A follower that is far behind, and a new one, begin with a snapshot; nothing is applied twice, and the store's catalogue is whole.
+func TestANodeFarBehindBeginsWithASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		c.kill()
+		for i := range 30 {
+			_, err := b.tell(fmt.Sprint(i))
+			require.NoError(t, err)
+		}
+		for _, p := range []*part{a, b} {
+			require.NoError(t, p.do(t.Context(), func() {
+				for range 1500 { // beyond what the log keeps for those that are behind
+					p.compacted = 0
+				}
+				p.compact()
+			}))
+		}
+		d := ps.start(7, func(c *Config) { c.Observer = true })
+		ps.until("all are there", func() bool { return len(d.shared.list()) == 30 })
+		require.Positive(t, d.resets)
+		c = ps.start(2)
+		ps.until("the old one, too", func() bool { return len(c.shared.list()) == 30 && ps.active() == 4 })
+		require.Equal(t, a.shared.list(), d.shared.list())
+		require.Equal(t, a.shared.list(), c.shared.list())
+		require.Equal(t, 3, ps.voters())
+	})
+}
+
+func TestADamagedQuorumLogIsReplacedWithoutAHuman(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		_, b, c := ps.three()
+		_, err := b.tell("one")
+		require.NoError(t, err)
+		c.kill()
+		damage(t, c.fs, "/n/quorum/entries", 300)
+		c = ps.start(2)
+		ps.until("it votes again", func() bool { return ps.voters() == 3 && ps.active() == 3 && len(c.shared.list()) == 1 })
+		require.Contains(t, c.events, "rejoined")
+		q, err := c.describe(t.Context())
+		require.NoError(t, err)
+		require.Len(t, q.Voters, 3, "the lost one is gone")
+	})
+}
+
+func damage(t *testing.T, fs vfs.FS, path string, at int64) {
+	file, err := fs.OpenFile(path, 2, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte{0xff, 0xfe, 0xfd}, at)
+	require.NoError(t, err)
+	require.NoError(t, file.Sync())
+	require.NoError(t, file.Close())
+}
+
+// Two processes of one node: the second is told, and gives up when the first does not end.
+func TestASecondProcessOfANodeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, _ := ps.three()
+		result, err := b.propose(t.Context(), control.Register{
+			ID: 0, Incarnation: [16]byte{99}, Addr: "elsewhere", MinFeature: 1, MaxFeature: 1, PreviousEpoch: control.NoEpoch, Replaces: control.NoEpoch,
+		})
+		require.NoError(t, err)
+		require.Equal(t, control.DuplicateBrokerRegistration, result.Code)
+		a.kill()
+		ps.until("its session is over", func() bool { return ps.active() == 2 })
+		result, err = b.propose(t.Context(), control.Register{
+			ID: 0, Incarnation: [16]byte{99}, Addr: "elsewhere", MinFeature: 1, MaxFeature: 1, PreviousEpoch: control.NoEpoch, Replaces: control.NoEpoch,
+		})
+		require.NoError(t, err)
+		require.Equal(t, control.OK, result.Code)
+	})
+}
+
+// What the store cannot take ends the node, and not the others; nobody has been told that it was applied there.
+func TestAStoreThatFailsEndsItsNodeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		c.shared.mu.Lock()
+		c.shared.full = errors.New("input/output error")
+		c.shared.mu.Unlock()
+		_, err := a.tell("one")
+		require.NoError(t, err)
+		ps.until("it has failed", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.failure != nil })
+		require.ErrorContains(t, c.failure, "input/output")
+		require.True(t, c.isolated())
+		c.kill()
+		_, err = b.tell("two")
+		require.NoError(t, err)
+		require.Empty(t, c.shared.list())
+		c.shared.full = nil
+		c.failure = nil
+		c = ps.start(2)
+		ps.until("it catches up", func() bool { return len(c.shared.list()) == 2 })
+		require.Equal(t, a.shared.list(), c.shared.list())
+	})
+}
+
+func TestAMemberCanBeRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, _ := ps.three()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, b.removeMember(ctx, 0))
+		ps.until("two vote", func() bool { return ps.voters() == 2 })
+		leader, _ := b.leader()
+		require.NotEqual(t, a.id, leader)
+		_, err := b.tell("by the two")
+		require.NoError(t, err)
+	})
+}
+
+func TestProposalsAreWhatTheyWere(t *testing.T) {
+	b := encodeProposal(7, 1<<63, 300, control.SetFeature{Level: 2})
+	node, nonce, seq, command, err := decodeProposal(b)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, node)
+	require.EqualValues(t, uint64(1)<<63, nonce)
+	require.EqualValues(t, 300, seq)
+	require.Equal(t, control.SetFeature{Level: 2}, command)
+	for n := range len(b) - 1 {
+		_, _, _, _, err := decodeProposal(b[:n])
+		require.Error(t, err, "%d bytes", n)
+	}
+	_, _, err = decodeState([]byte{2})
+	require.Error(t, err)
+	shared := &sharedCatalogue{Index: 3, Entries: []string{"a"}}
+	m := control.Bootstrap(control.Node{ID: 1}, control.ClusterConfig{}, nil)
+	state := encodeState(m, shared)
+	again, rest, err := decodeState(state)
+	require.NoError(t, err)
+	require.Equal(t, m.Snapshot(), again.Snapshot())
+	require.Equal(t, `["a"]`, string(rest))
+	for n := range len(state) - len(rest) - 1 {
+		_, _, err := decodeState(state[:n])
+		require.Error(t, err)
+	}
+	require.ErrorIs(t, noSpaceOr(quorum.ErrFailed), quorum.ErrFailed)
+}
