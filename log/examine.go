@@ -258,6 +258,9 @@ func (l *Log) examine(s *logSegment) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.removed.Load() {
+		return errReplaced // or cut off, or deleted: whoever reads looks again
+	}
 	last, bound := l.boundOf(s)
 	next, end := s.writtenEnd()
 	file, err := l.openForRead(s)

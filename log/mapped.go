@@ -24,7 +24,10 @@ const populateAhead = 1 << 20
 // acquireMapping returns a reference to a mapping that shows the first end bytes of s, nil where reads have to do without.
 func (l *Log) acquireMapping(s *logSegment, end int64) *mapped {
 	if m := s.mapping.Load(); m != nil && m.size >= end && m.Acquire() {
-		return m
+		if s.mapping.Load() == m {
+			return m
+		}
+		m.Release() // taken out in between, and so nobody may count on knowing of this reference: see shielded
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

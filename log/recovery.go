@@ -129,7 +129,12 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 	if err == nil {
 		r.epochs.Epochs = epochs
 	}
-	r.epochs.dirty = r.epochs.TruncateFromEnd(int64(base)) || err != nil
+	if r.epochs.TruncateFromEnd(int64(base)) {
+		r.epochs.changed(base)
+	}
+	if err != nil {
+		r.epochs.changed(0)
+	}
 	var snapshot Offset
 	r.producers, snapshot = r.snapshotBefore(d.snapshots, base, r.settled())
 	r.from = snapshot
@@ -148,7 +153,9 @@ func (r *recovery) settled() Offset {
 }
 
 func (r *recovery) apply(_ int64, b batch.Batch) error {
-	r.epochs.dirty = r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) || r.epochs.dirty
+	if r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) {
+		r.epochs.changed(Offset(b.BaseOffset()))
+	}
 	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
 		if e := r.producers.replay(b, Offset(b.BaseOffset()), r.settled()); e != nil && e.aborted {
 			r.aborted.add(e)
@@ -289,7 +296,7 @@ func (r *recovery) finish(d listing, list []*logSegment) error {
 	l, c := r.Log, &r.config
 	end := max(r.ends, c.LogStart)
 	if r.epochs.TruncateFromEnd(int64(end)) {
-		r.epochs.dirty = true
+		r.epochs.changed(end)
 	}
 	l.setSegmentsLocked(list)
 	l.setEnds(max(c.LogStart, list[0].base), end)

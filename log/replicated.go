@@ -30,7 +30,7 @@ func (l *Log) Lead(e LeaderEpoch) error {
 	}
 	l.leading, l.epoch = true, e
 	if l.epochs.Assign(int32(e), int64(l.writer.next)) {
-		l.epochs.dirty = true
+		l.epochs.changed(l.writer.next)
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 
 // ResetTo removes every record and has the log begin, and end, at start: for a follower that is behind its leader's log start, or whose records
 // are not to be repaired (Kafka's truncateFullyAndStartAt). Reads of what is removed are ErrOffsetOutOfRange from then on; views stay as they are. Appends that are
-// queued are ErrNotLeaderOrFollower. The owner must have made start its LogStart and its RecoveryPoint before: a crash leaves a log from
-// there on, empty or, where old records reach above start, with those. After an error the log must be closed and opened again.
+// queued are ErrNotLeaderOrFollower. The owner must have made start its LogStart before, and lowered its RecoveryPoint to it if that was above: a crash leaves
+// a log from there on, empty or, where old records reach above start, with those. After an error the log must be closed and opened again.
 func (l *Log) ResetTo(start Offset) error {
 	l.admin.Lock()
 	defer l.admin.Unlock()
@@ -47,7 +47,8 @@ func (l *Log) ResetTo(start Offset) error {
 	l.visible.Store(int64(start))
 	l.takeProducersLocked(&producers{})
 	l.showUnstableLocked()
-	l.epochs = epochCache{dirty: true}
+	l.epochs.Epochs = segment.Epochs{}
+	l.epochs.changed(start)
 	l.truncations.Add(1)
 	l.mu.Unlock()
 	l.syncing.Unlock()

@@ -168,7 +168,7 @@ func (l *Log) removeFirst(n int, result *RetainResult) error {
 		return true
 	})
 	if l.epochs.TruncateFromStart(l.start.Load()) {
-		l.epochs.dirty = true
+		l.epochs.changed(noOffset) // what it has too much does no harm
 	}
 	l.mu.Unlock()
 	l.syncing.Unlock()

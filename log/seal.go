@@ -82,19 +82,18 @@ func (l *Log) writeEpochs() error {
 		l.mu.Unlock()
 		return nil
 	}
-	l.epochs.dirty = false
+	changes := l.epochs.changes
 	var copied segment.Epochs
 	for _, e := range l.epochs.Entries() {
 		copied.Assign(e.Epoch, e.Start)
 	}
 	l.mu.Unlock()
-	err := copied.Write(l.config.FS, l.config.Dir)
-	if err != nil {
-		l.mu.Lock()
-		l.epochs.dirty = true
-		l.mu.Unlock()
+	if err := copied.Write(l.config.FS, l.config.Dir); err != nil {
 		return writeError("write", l.path(segment.EpochCheckpointName), err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epochs.dirty = l.epochs.changes != changes
 	return nil
 }
 

@@ -8,10 +8,21 @@ import (
 	"github.com/partlog/partlog/internal/segment"
 )
 
-// epochCache is the leader epochs of the log; dirty says that its checkpoint file is behind.
+// epochCache is the leader epochs of the log; dirty says that its checkpoint file is behind: right below from only.
 type epochCache struct {
 	segment.Epochs
-	dirty bool
+	dirty   bool
+	from    Offset
+	changes int
+}
+
+// changed says that the checkpoint is not right any more from an offset on.
+func (c *epochCache) changed(from Offset) {
+	if !c.dirty || from < c.from {
+		c.from = from
+	}
+	c.dirty = true
+	c.changes++
 }
 
 // loadEpochs reads the checkpoint, or, when it cannot be right, makes it again from the batches.
@@ -28,7 +39,8 @@ func (l *Log) loadEpochs(end Offset) (epochCache, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.find(Finding{Kind: WrongEpochs, Path: l.path(segment.EpochCheckpointName), Action: ActionRebuilt, Detail: err.Error()})
 	}
-	c := epochCache{dirty: true}
+	c := epochCache{}
+	c.changed(l.Start())
 	err = l.replay(l.Start(), end, func(_ int64, b batch.Batch) error {
 		c.Assign(b.LeaderEpoch(), b.BaseOffset())
 		return nil
@@ -59,7 +71,7 @@ func (l *Log) compareEpochs(epochs *segment.Epochs, end Offset) error {
 			last = Offset(entries[i+1].Start)
 		}
 		for _, o := range []Offset{max(Offset(e.Start), first), last - 1} {
-			if o < first || o >= end {
+			if o < first || o >= end || o < Offset(e.Start) { // the last: of a leader who has written nothing
 				continue
 			}
 			epoch, err := l.epochAt(o)
@@ -252,7 +264,7 @@ func (l *Log) assignEpoch(epoch LeaderEpoch, offset Offset) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epochs.Assign(int32(epoch), int64(offset)) {
-		l.epochs.dirty = true
+		l.epochs.changed(offset)
 	}
 }
 

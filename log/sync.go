@@ -208,5 +208,8 @@ func (l *Log) RecoveryPoint() Offset {
 	if len(l.pending) > 0 {
 		point = min(point, l.pending[0].segment.base)
 	}
+	if l.epochs.dirty {
+		point = min(point, l.epochs.from)
+	}
 	return point
 }

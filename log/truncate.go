@@ -41,7 +41,7 @@ func (l *Log) TruncateTo(offset Offset) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.epochs.TruncateFromEnd(int64(w.next)) {
-			l.epochs.dirty = true
+			l.epochs.changed(w.next)
 		}
 		return nil
 	}
@@ -98,25 +98,33 @@ func (l *Log) TruncateTo(offset Offset) error {
 	return l.forgetState(next)
 }
 
-// Reads are shielded from truncations thus. A truncation publishes the new end, raises truncations, and then looks for views that reach above
-// the end. A read loads truncations, finds its place, begins its lease, and loads truncations again: if it has changed, the read is made
-// again. So a truncation that does not see the lease is seen by the read, and one that sees it does not touch the file. A read without
-// a lease checks the checksums of what it copies, and is made again likewise.
+// Reads are shielded from truncations thus. A truncation publishes the new end, raises truncations, takes the segment's mapping out, and then
+// looks for views that reach above the end, and for reads that are going on: those have a reference on the mapping and no lease. If there is any it does
+// not touch the file, and leaves it to them. A read loads truncations, finds its place, begins its lease, and loads truncations again: if it has
+// changed, the read is made again. So a truncation that does not see the lease, or the reference, is seen by the read. What has been read
+// from the file itself is made again likewise.
 
-// shielded says whether somebody has a view of mapped bytes from offset on.
-func (l *Log) shielded(offset Offset) bool {
+// shielded says whether somebody has a view of mapped bytes from offset on, or is reading m, which has been taken out; nil: there was none.
+func (l *Log) shielded(m *mapped, offset Offset) bool {
+	var readers int64
+	if m != nil {
+		readers = m.Readers()
+	}
 	s := &l.leases
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ring.next == nil {
-		return false
+		return readers > 0
 	}
 	for x := s.ring.next; x != &s.ring; x = x.next {
 		if x.mapping != nil && x.upTo > offset {
 			return true
 		}
+		if m != nil && x.mapping == m.Mapping {
+			readers--
+		}
 	}
-	return false
+	return readers > 0
 }
 
 // dropPendingLocked forgets what Seal was to do for the segments from base on. syncing is held too.
@@ -175,10 +183,23 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 			return err
 		}
 	}
+	if s.hasSum.Load() {
+		// A sum of more than will be there would call all of it damaged.
+		if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
+			return l.poison(err)
+		}
+	}
 	revived := &logSegment{base: s.base, modified: s.modified, seen: s.seen}
 	w := &l.writer
 	w.segment, w.tail, w.next = revived, position, next
-	if l.shielded(next) {
+	s.mu.Lock()
+	s.removed.Store(true) // no mapping is made any more
+	m := s.mapping.Swap(nil)
+	s.mu.Unlock()
+	if m != nil {
+		m.Retire()
+	}
+	if l.shielded(m, next) {
 		if err := l.copyCut(s, position); err != nil {
 			return err
 		}
@@ -212,8 +233,6 @@ func (l *Log) reviveAt(s *logSegment, position int64, next Offset) error {
 	l.mu.Lock()
 	l.setSegmentsLocked(list)
 	l.mu.Unlock()
-	s.removed.Store(true)
-	s.retireMapping()
 	w.closing, w.epoch, w.imprint = sc.next < next, -1, Imprint{}
 	if sc.last != nil {
 		w.first = -1
@@ -279,7 +298,7 @@ func (l *Log) forgetState(next Offset) error {
 	l.takeProducersLocked(state)
 	l.showUnstableLocked()
 	if l.epochs.TruncateFromEnd(int64(next)) {
-		l.epochs.dirty = true
+		l.epochs.changed(next)
 	}
 	return nil
 }
