@@ -164,7 +164,9 @@ func (c *catalogue) apply(kind uint8, payload []byte) error {
 	case eventTruncated:
 		err = c.marks(&d, 1, func(p *catPart, m mark) { p.truncate(m.offset) })
 	case eventReset:
-		err = c.marks(&d, 1, func(p *catPart, m mark) { *p = catPart{logStart: m.offset, recoveryPoint: m.offset, end: -1} })
+		err = c.marks(&d, 1, func(p *catPart, m mark) {
+			*p = catPart{logStart: m.offset, recoveryPoint: min(p.recoveryPoint, m.offset), end: -1}
+		})
 	case eventReplicaRemoved:
 		err = c.marks(&d, 1, func(p *catPart, _ mark) { *p = catPart{} })
 	case eventHighWatermarks:

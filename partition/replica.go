@@ -97,12 +97,7 @@ func (r *Replica) Append(batches []byte) (Offset, error) {
 // Truncate removes all records from offset to on (see log.Log.TruncateTo). When it returns nil that holds across a crash. The
 // high watermark falls if it was above. ErrNotLeaderOrFollower if this node leads the partition.
 func (r *Replica) Truncate(to Offset) error {
-	return r.cut(eventTruncated, to, func() error {
-		if to >= r.l.Written() {
-			return nil
-		}
-		return r.l.TruncateTo(to)
-	})
+	return r.cut(eventTruncated, to, func() error { return r.l.TruncateTo(to) })
 }
 
 // Reset removes all records and has the copy begin, and end, at start (see log.Log.ResetTo).
