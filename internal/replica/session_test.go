@@ -72,6 +72,24 @@ func TestAFullRequestReplacesTheSession(t *testing.T) {
 	require.Zero(t, c.Len())
 }
 
+// A full request of the past, over a connection that its follower has given up, says where the follower was. The session of the present goes
+// with it, so that the follower says where it is.
+func TestALateFullRequestEndsTheSessionOfThePresent(t *testing.T) {
+	for _, epoch := range []int32{FirstEpoch, FinalEpoch} {
+		c := NewSessionCache(SessionCacheConfig{})
+		present, _ := c.Request(full(2, 0, 3), 0, nothing, nothing)
+		other, _ := c.Request(full(3, 0, 3), 0, nothing, nothing)
+		late := full(2, 77, 3)
+		late.SessionEpoch = epoch
+		_, code := c.Request(late, 0, nothing, nothing)
+		require.Equal(t, None, code)
+		require.True(t, present.Closed())
+		_, code = c.Request(&FetchRequest{Node: 2, SessionID: present.ID(), SessionEpoch: 1}, 0, nothing, nothing)
+		require.Equal(t, FetchSessionIDNotFound, code)
+		require.False(t, other.Closed())
+	}
+}
+
 func TestASlotIsFreeWhenItsSessionWasIdleOrIsSmaller(t *testing.T) {
 	c := NewSessionCache(SessionCacheConfig{Slots: 2, Idle: time.Minute})
 	one, _ := c.Request(full(1, 0, 1), 0, nothing, nothing)

@@ -45,9 +45,9 @@ func NewSessionCache(c SessionCacheConfig) *SessionCache {
 // begins again with a full request. A session with id 0 is for this request only.
 func (c *SessionCache) Request(req *FetchRequest, now time.Duration, changed, gone func(*SessionPartition)) (*FetchSession, Code) {
 	if req.SessionEpoch == FirstEpoch || req.SessionEpoch == FinalEpoch {
-		if s := c.sessions[req.SessionID]; s != nil && s.node == req.Node {
-			c.drop(s, gone)
-		}
+		// All of its sessions go, not only the one it names: a full request that was long on its way, over a connection given up, tells of
+		// positions of the past. What the follower does next is refused then, and it tells of the present.
+		c.Drop(req.Node, gone)
 		s := &FetchSession{node: req.Node, parts: make(map[TopicPartition]*SessionPartition, len(req.Partitions)), used: now, made: now}
 		if req.SessionEpoch == FirstEpoch && len(req.Partitions) > 0 && c.room(now, len(req.Partitions), gone) {
 			s.id, s.epoch = c.draw(), 1
