@@ -190,3 +190,15 @@ func (n *Node) RemoveNode(ctx context.Context, node int32) error {
 	}
 	return codeError(result.Code, result.Detail)
 }
+
+// DescribeQuorum asks the active controller who the members of its quorum are, and how far behind.
+func (n *Node) DescribeQuorum(ctx context.Context) (q Quorum, err error) {
+	if err := n.open(ctx); err != nil {
+		return q, err
+	}
+	err = n.atLeader(ctx, func() (int32, error) { return n.id, nil }, func(ctx context.Context, _ int32) (err error) {
+		q, err = n.control.describe(ctx)
+		return err
+	}, lostToo)
+	return q, err
+}

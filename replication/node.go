@@ -7,7 +7,9 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/clock"
@@ -38,6 +40,8 @@ type Node struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines of this package
+
+	version atomic.Uint64 // of the metadata, see MetadataVersion
 
 	mu      sync.Mutex // guards all below
 	closed  bool
@@ -70,6 +74,10 @@ func Start(c Config) (*Node, error) {
 	}
 	if n.fs == nil {
 		n.fs = vfs.OS
+	}
+	var err error
+	if n.dir, err = filepath.Abs(n.dir); err != nil { // as the store does it
+		return nil, err
 	}
 	n.config.Dir, n.config.Store.FS = n.dir, n.fs
 	rand.Read(n.incarnation[:])
@@ -228,6 +236,9 @@ func (n *Node) metadataChanged() <-chan struct{} {
 	return n.changed
 }
 
+// MetadataVersion changes, and grows, with what DescribeCluster, PartitionsOf and Metadata have to say: whoever keeps that looks again then.
+func (n *Node) MetadataVersion() uint64 { return n.version.Load() }
+
 // applied is told, on the controller's goroutine and in order, what each command has changed, after the store has it too.
 func (n *Node) applied(r control.Result) {
 	n.replicas.applied(r)
@@ -253,6 +264,7 @@ func (n *Node) restored() {
 }
 
 func (n *Node) wake() {
+	n.version.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	close(n.changed)
