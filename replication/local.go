@@ -22,7 +22,7 @@ type LocalConfig struct {
 	// Dir holds a directory for each node, which then listen on loopback addresses. Default "": files and network are in memory.
 	Dir string
 	// Change is called with each node's Config before the node is started, also again; may be nil. The defaults are those of a cluster that may
-	// share one busy machine: SessionTimeout 2 s, HeartbeatInterval 200 ms, ElectionTimeout 500 ms, FetchBackoff 20 ms.
+	// share one busy machine: SessionTimeout 2 s, HeartbeatInterval 200 ms, ElectionTimeout 500 ms, FetchBackoff 20 ms, CloseTimeout 2 s.
 	Change func(*Config)
 }
 
@@ -112,7 +112,7 @@ func (l *Local) Start(id int32) (*Node, error) {
 	c := Config{
 		Dir: p.dir, NodeID: id, ClusterID: l.cluster, Plaintext: true, Bootstrap: id == 1, Join: id != 1,
 		SessionTimeout: 2 * time.Second, HeartbeatInterval: 200 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
-		FetchBackoff: 20 * time.Millisecond, Seed: uint64(id),
+		FetchBackoff: 20 * time.Millisecond, CloseTimeout: 2 * time.Second, Seed: uint64(id),
 	}
 	c.Store.FS = p.fs
 	dial := (&net.Dialer{}).DialContext
