@@ -14,8 +14,8 @@ type Cluster interface {
 	// Propose proposes a change of the shared catalogue and returns when this store has applied it. ErrSharedConflict says that another came
 	// first: then nothing has happened. After other errors it may happen still, but for those that the cluster refuses it with.
 	Propose(ctx context.Context, c SharedChange) error
-	// Appended says that the log of a partition that this node leads has grown to end, or that more of it is durable. It must be quick, and
-	// must not call Append.
+	// Appended says that the log of a partition that this node leads has grown to end, or that more of it is durable. It must be quick, must
+	// not call Append, and must not wait for a lock that is held while SetReplica is called: that waits for appends.
 	Appended(tp TopicPartition, end Offset)
 	// LowWatermark returns when every live replica of a partition that this node leads has its log start at least at.
 	LowWatermark(ctx context.Context, tp TopicPartition, at Offset) error

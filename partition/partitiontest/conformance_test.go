@@ -27,3 +27,17 @@ func TestStoreConforms(t *testing.T) {
 		})
 	}
 }
+
+// A partition of several nodes keeps the same contract: every append is acknowledged when all three have it.
+func TestReplicatedStoreConforms(t *testing.T) {
+	for _, mode := range []partition.SyncMode{partition.SyncAlways, partition.SyncNever} {
+		t.Run(mode.String(), func(t *testing.T) {
+			partitiontest.Conformance(t, func(t *testing.T, topic string, partitions int32) partitiontest.Backend {
+				nodes := partitiontest.StartNodes(t, 3, partition.Config{Sync: mode})
+				_, err := nodes.Store(2).CreateTopic(t.Context(), topic, partition.TopicConfig{Partitions: partitions, MinInsyncReplicas: 2, ReplicationFactor: 3})
+				require.NoError(t, err)
+				return nodes.Store(0)
+			})
+		})
+	}
+}

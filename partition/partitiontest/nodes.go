@@ -1,0 +1,427 @@
+package partitiontest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/partlog/partlog/partition"
+)
+
+// Nodes are stores that are one cluster, without a network, a controller or a goroutine: whoever changes something makes the change on
+// all of them, and every append is copied to the followers at once. It shows what a partition.Store does as one of several; a whole
+// cluster is replication's. Each store must be made with Config.Cluster from Cluster, and then be added.
+type Nodes struct {
+	mu     sync.Mutex // guards all below; held while records are copied and roles are given
+	stores []*partition.Store
+	parts  map[partition.TopicPartition]*nodePart
+	down   map[int32]bool
+
+	grown sync.Mutex // guards more; innermost
+	more  map[partition.TopicPartition]bool
+
+	agreeing sync.Mutex // one change of the catalogue at a time; taken before mu
+	changes  uint64     // index of the last one
+}
+
+// nodePart is what a controller would know of a partition.
+type nodePart struct {
+	id     partition.TopicID
+	leader int32 // -1: none
+	epoch  partition.LeaderEpoch
+	isr    []int32
+	minISR int
+}
+
+// Cluster returns what a store of this node id needs in its configuration. Ids are 0, 1, 2 and so on, in the order of Add.
+func (n *Nodes) Cluster(id int32) partition.Cluster { return &nodeCluster{n, id} }
+
+// Add makes a store the next node. The first brings its topics along; another takes over those that there are.
+func (n *Nodes) Add(t testing.TB, s *partition.Store) {
+	t.Helper()
+	n.agreeing.Lock()
+	defer n.agreeing.Unlock()
+	n.mu.Lock()
+	n.stores = append(n.stores, s)
+	first := n.stores[0]
+	n.mu.Unlock()
+	if n.changes == 0 {
+		n.changes = first.AppliedShared() + 1
+		require(t, first.ImportShared(n.changes, first.ExportShared()), "begin the cluster")
+	}
+	require(t, s.ImportShared(n.changes, first.ExportShared()), "join the cluster")
+	require(t, n.place(), "give roles")
+}
+
+func require(t testing.TB, err error, what string) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Store returns the store of a node.
+func (n *Nodes) Store(id int32) *partition.Store {
+	n.mu.Lock()
+	defer n.unlock()
+	return n.stores[id]
+}
+
+// Replace puts a store that has been opened again in the place of its node.
+func (n *Nodes) Replace(t testing.TB, id int32, s *partition.Store) {
+	t.Helper()
+	n.agreeing.Lock()
+	defer n.agreeing.Unlock()
+	n.mu.Lock()
+	n.stores[id] = s
+	state := n.stores[(int(id)+1)%len(n.stores)].ExportShared()
+	n.mu.Unlock()
+	require(t, s.ImportShared(n.changes, state), "come back")
+	n.mu.Lock()
+	defer n.unlock()
+	for tp, p := range n.parts {
+		require(t, n.tell(tp, p, id), "give roles")
+		n.copyAll(tp)
+	}
+}
+
+// Down takes a node out: nothing is copied to it or from it, and it is in no ISR, until Up. It leads what it led until Lead.
+func (n *Nodes) Down(t testing.TB, id int32) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.unlock()
+	n.down[id] = true
+	for tp, p := range n.parts {
+		if p.leader != id {
+			p.isr = slices.DeleteFunc(slices.Clone(p.isr), func(m int32) bool { return m == id })
+		}
+		require(t, n.tellAll(tp, p), "give roles")
+		n.copyAll(tp)
+	}
+}
+
+// Up brings a node back: it copies what it lacks, and is in sync again.
+func (n *Nodes) Up(t testing.TB, id int32) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.unlock()
+	delete(n.down, id)
+	for tp, p := range n.parts {
+		require(t, n.tellAll(tp, p), "give roles")
+		n.copyAll(tp)
+		if !slices.Contains(p.isr, id) {
+			p.isr = append(slices.Clone(p.isr), id)
+		}
+		require(t, n.tellAll(tp, p), "give roles")
+		n.copyAll(tp)
+	}
+}
+
+// Lead makes a node the leader of a partition, in a new epoch; -1: nobody leads it.
+func (n *Nodes) Lead(t testing.TB, tp partition.TopicPartition, id int32) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.unlock()
+	p := n.parts[tp]
+	p.leader, p.epoch = id, p.epoch+1
+	p.isr = slices.DeleteFunc(slices.Clone(p.isr), func(m int32) bool { return n.down[m] })
+	require(t, n.tellAll(tp, p), "give roles")
+	n.copyAll(tp)
+}
+
+// place makes node 0 the leader of what is new, and every node a replica of everything.
+func (n *Nodes) place() error {
+	n.mu.Lock()
+	defer n.unlock()
+	if n.parts == nil {
+		n.parts, n.down = map[partition.TopicPartition]*nodePart{}, map[int32]bool{}
+	}
+	var all []int32
+	for i := range n.stores {
+		if !n.down[int32(i)] {
+			all = append(all, int32(i))
+		}
+	}
+	known := map[partition.TopicPartition]bool{}
+	for _, name := range n.stores[0].TopicNames() {
+		topic, err := n.stores[0].Topic(name)
+		if err != nil {
+			return err
+		}
+		for i := range topic.Partitions() {
+			tp := partition.TopicPartition{Topic: name, Partition: i}
+			known[tp] = true
+			p := n.parts[tp]
+			if p == nil || p.id != topic.ID() {
+				p = &nodePart{id: topic.ID(), epoch: topic.LeaderEpoch(i) + 1}
+				n.parts[tp] = p
+			}
+			p.isr, p.minISR = all, min(int(topic.Info().MinInsyncReplicas), len(n.stores))
+			if err := n.tellAll(tp, p); err != nil {
+				return err
+			}
+			n.copyAll(tp)
+		}
+	}
+	for tp := range n.parts {
+		if !known[tp] {
+			delete(n.parts, tp)
+		}
+	}
+	return nil
+}
+
+// tellAll tells all nodes what they are to a partition; one that is down and led it goes on thinking so. mu is held.
+func (n *Nodes) tellAll(tp partition.TopicPartition, p *nodePart) error {
+	for i := range n.stores {
+		if n.down[int32(i)] && p.leader != int32(i) {
+			continue
+		}
+		if err := n.tell(tp, p, int32(i)); err != nil {
+			return fmt.Errorf("node %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (n *Nodes) tell(tp partition.TopicPartition, p *nodePart, id int32) error {
+	role := partition.RoleFollower
+	if p.leader == id {
+		role = partition.RoleLeader
+	}
+	return n.stores[id].SetReplica(tp, p.id, partition.ReplicaState{Role: role, Leader: p.leader, Epoch: p.epoch, ISR: len(p.isr), MinISR: p.minISR})
+}
+
+// copyAll copies to all followers what they lack, and moves the high watermark. mu is held.
+func (n *Nodes) copyAll(tp partition.TopicPartition) {
+	p := n.parts[tp]
+	if p == nil || p.leader < 0 || n.down[p.leader] {
+		return
+	}
+	leader, err := n.stores[p.leader].Replica(tp, p.id)
+	if err != nil {
+		return
+	}
+	high := leader.Promised()
+	followers := map[int32]*partition.Replica{}
+	for i, s := range n.stores {
+		if int32(i) == p.leader || n.down[int32(i)] {
+			continue
+		}
+		f, err := s.Replica(tp, p.id)
+		if err != nil || copyOne(leader, f) != nil {
+			continue
+		}
+		followers[int32(i)] = f
+		if slices.Contains(p.isr, int32(i)) {
+			high = min(high, f.Promised())
+		}
+	}
+	if len(p.isr) >= p.minISR {
+		leader.SetHighWatermark(high)
+	}
+	for _, f := range followers {
+		f.SetHighWatermark(leader.HighWatermark())
+		_ = f.SetLogStart(leader.Start()) // tried again
+	}
+}
+
+// copyOne makes a follower's log its leader's, by Kafka's rules (KIP-101, KIP-279).
+func copyOne(leader, f *partition.Replica) error {
+	for {
+		last, err := f.LastEpoch()
+		if err != nil {
+			return err
+		}
+		epoch, end, err := leader.EpochEnd(last)
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.End() < leader.Start() || f.End() > leader.End() && last < 0:
+			err = f.Reset(leader.Start())
+		case last >= 0 && (epoch < last || end < f.End()):
+			err = diverge(f, epoch, end)
+		default:
+			return copyRecords(leader, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func diverge(f *partition.Replica, epoch partition.LeaderEpoch, end partition.Offset) error {
+	mine, own, err := f.EpochEnd(epoch)
+	switch {
+	case err != nil:
+		return err
+	case mine < 0:
+		return f.Truncate(min(end, f.End()))
+	case mine != epoch:
+		return f.Truncate(min(own, f.End()))
+	}
+	return f.Truncate(min(own, end, f.End()))
+}
+
+func copyRecords(leader, f *partition.Replica) error {
+	var r partition.FetchResult
+	for f.End() < leader.End() {
+		if err := leader.Read(f.End(), 1<<20, &r); err != nil {
+			return err
+		}
+		_, err := f.Append(r.Batches)
+		r.Lease.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodeCluster is one node's view.
+type nodeCluster struct {
+	n  *Nodes
+	id int32
+}
+
+// NodeID implements partition.Cluster.
+func (c *nodeCluster) NodeID() int32 { return c.id }
+
+// Propose implements partition.Cluster: the change is made on all nodes, one after the other.
+func (c *nodeCluster) Propose(ctx context.Context, change partition.SharedChange) error {
+	n := c.n
+	n.agreeing.Lock()
+	defer n.agreeing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if change.Expect != n.changes {
+		return partition.ErrSharedConflict
+	}
+	n.changes++
+	n.mu.Lock()
+	stores := slices.Clone(n.stores)
+	n.mu.Unlock()
+	for _, s := range stores {
+		if err := s.ApplyShared(n.changes, change.Kind, change.Payload); err != nil && !errors.Is(err, partition.ErrClosed) {
+			return err
+		}
+	}
+	return n.place()
+}
+
+// Appended implements partition.Cluster. Somebody who is giving roles may wait for the caller, so it does not wait: whoever has the lock copies before
+// giving it up.
+func (c *nodeCluster) Appended(tp partition.TopicPartition, _ partition.Offset) {
+	n := c.n
+	n.grown.Lock()
+	if n.more == nil {
+		n.more = map[partition.TopicPartition]bool{}
+	}
+	n.more[tp] = true
+	n.grown.Unlock()
+	if n.mu.TryLock() {
+		n.unlock()
+	}
+}
+
+// unlock releases mu when all that has grown is copied.
+func (n *Nodes) unlock() {
+	for {
+		more := n.takeGrown()
+		for tp := range more {
+			n.copyAll(tp)
+		}
+		if len(more) > 0 {
+			continue
+		}
+		n.mu.Unlock()
+		n.grown.Lock()
+		left := len(n.more)
+		n.grown.Unlock()
+		if left == 0 || !n.mu.TryLock() {
+			return // or whoever has it now sees to it
+		}
+	}
+}
+
+func (n *Nodes) takeGrown() map[partition.TopicPartition]bool {
+	n.grown.Lock()
+	defer n.grown.Unlock()
+	more := n.more
+	n.more = nil
+	return more
+}
+
+// LowWatermark implements partition.Cluster.
+func (c *nodeCluster) LowWatermark(_ context.Context, tp partition.TopicPartition, at partition.Offset) error {
+	c.n.mu.Lock()
+	defer c.n.unlock()
+	c.n.copyAll(tp)
+	for i, s := range c.n.stores {
+		if c.n.down[int32(i)] {
+			continue
+		}
+		r, err := s.Replica(tp, partition.TopicID{})
+		if err != nil {
+			return err
+		}
+		if r.Start() < at {
+			return fmt.Errorf("%w: node %d has log start %d of %s, not %d", partition.ErrTimeout, i, r.Start(), tp, at)
+		}
+	}
+	return nil
+}
+
+// TxnAdd implements partition.Cluster: the coordinator of every id is node 0.
+func (c *nodeCluster) TxnAdd(ctx context.Context, txnID string, p partition.ProducerID, tps []partition.TopicPartition, version int16, verifyOnly bool) error {
+	s := c.n.Store(0)
+	switch {
+	case verifyOnly:
+		in, err := s.PartitionsInTxn(ctx, txnID, p, tps)
+		if err == nil && slices.Contains(in, false) {
+			err = partition.ErrTransactionAbortable
+		}
+		return err
+	case version < 2:
+		return s.AddPartitionsToTxnV1(ctx, txnID, p, tps)
+	}
+	return s.AddPartitionsToTxn(ctx, txnID, p, tps)
+}
+
+// WriteTxnMarker implements partition.Cluster.
+func (c *nodeCluster) WriteTxnMarker(ctx context.Context, m partition.TxnMarker) error {
+	c.n.mu.Lock()
+	p := c.n.parts[m.TopicPartition]
+	var s *partition.Store
+	if p != nil && p.leader >= 0 {
+		s = c.n.stores[p.leader]
+	}
+	c.n.mu.Unlock()
+	if s == nil {
+		return partition.ErrNotLeaderOrFollower
+	}
+	return s.AppendTxnMarker(ctx, m)
+}
+
+// StartNodes opens n stores in memory as one cluster, and closes them with the test. Fields of c but Cluster hold for all.
+func StartNodes(t testing.TB, n int, c partition.Config) *Nodes {
+	t.Helper()
+	nodes := &Nodes{}
+	for i := range n {
+		c.Cluster = nodes.Cluster(int32(i))
+		s, err := partition.OpenMemory(c)
+		require(t, err, "open")
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("close node %d: %v", i, err)
+			}
+		})
+		nodes.Add(t, s)
+	}
+	return nodes
+}
