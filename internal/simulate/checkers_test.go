@@ -193,16 +193,17 @@ func requireFound(t *testing.T, f *simulate.Findings, checker string) {
 func TestReplicasFindWhatIsInjected(t *testing.T) {
 	one, two := simulate.Batch{Base: 0, Last: 4, Epoch: 1, CRC: 11}, simulate.Batch{Base: 5, Last: 5, Epoch: 1, CRC: 12}
 	other := simulate.Batch{Base: 5, Last: 5, Epoch: 2, CRC: 13}
-	log := func(list ...simulate.Batch) func(from, to int64) []simulate.Batch {
-		return func(from, to int64) (out []simulate.Batch) {
+	log := func(list ...simulate.Batch) simulate.Batches {
+		return func(from, to int64) (out []simulate.Batch, readable bool) {
 			for _, b := range list {
 				if b.Last >= from && b.Base < to {
 					out = append(out, b)
 				}
 			}
-			return out
+			return out, true
 		}
 	}
+	unreadable := func(from, to int64) ([]simulate.Batch, bool) { return nil, false }
 	for _, story := range []struct {
 		name    string
 		checker string
@@ -259,6 +260,11 @@ func TestReplicasFindWhatIsInjected(t *testing.T) {
 		{"a new leader commits into the middle of a batch", simulate.Diverged, func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 5, 5, log(one))
 			r.Mark(0, 2, 2, 7, 7, log(simulate.Batch{Base: 3, Last: 6, Epoch: 2}))
+		}},
+		{"who cannot be read is not accused", "", func(r *simulate.Replicas) {
+			r.Mark(0, 1, 1, 6, 6, log(one, two))
+			r.Mark(0, 1, 1, 7, 7, unreadable)
+			r.Holds(0, 2, 0, 6, simulate.Ever, true, "a test", unreadable)
 		}},
 		{"what was cut is not asked for", "", func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))

@@ -111,6 +111,12 @@ func (d *Disk) Heal() {
 	d.fault.Clear()
 }
 
+// Mend takes back every FailSync and FailWrite that has not hit anything yet.
+func (d *Disk) Mend() {
+	d.lift("failed sync")
+	d.lift("failed write")
+}
+
 func (d *Disk) lift(name string) {
 	kept := d.rules[:0]
 	for _, r := range d.rules {

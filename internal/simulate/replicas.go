@@ -32,6 +32,9 @@ type partitionReplicas struct {
 	lossy     bool
 }
 
+// Batches returns a log's whole batches of [from, to); false if they cannot be read now, which is trouble of its own.
+type Batches func(from, to int64) ([]Batch, bool)
+
 // Ever is the leader epoch above all others, for Replicas.Holds.
 const Ever = int32(1<<31 - 1)
 
@@ -69,8 +72,8 @@ func (r *Replicas) Committed(partition int) int64 {
 	return list[len(list)-1].Last + 1
 }
 
-// Mark notes a leader's high watermark. batches returns the leader's batches of [from, to), whole ones.
-func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, batches func(from, to int64) []Batch) {
+// Mark notes a leader's high watermark. batches are the leader's.
+func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, batches Batches) {
 	p := r.partitions[partition]
 	key := reign{node, epoch}
 	if before, known := p.marks[key]; known && mark < before {
@@ -85,7 +88,11 @@ func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, b
 	if mark <= known {
 		return
 	}
-	for _, b := range batches(known, mark) {
+	list, readable := batches(known, mark)
+	if !readable {
+		return
+	}
+	for _, b := range list {
 		if b.Last < known || b.Base >= mark {
 			continue
 		}
@@ -97,10 +104,10 @@ func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, b
 	}
 }
 
-// Holds checks that a replica's log, of which batches returns the whole batches of [from, to), has all that was committed under leader epochs
+// Holds checks that a replica's log, has all that was committed under leader epochs
 // below before; why says why it must. full compares everything, else what was committed last is enough, by log matching. What is before
 // start was deleted.
-func (r *Replicas) Holds(partition, node int, start, end int64, before int32, full bool, why string, batches func(from, to int64) []Batch) bool {
+func (r *Replicas) Holds(partition, node int, start, end int64, before int32, full bool, why string, batches Batches) bool {
 	p := r.partitions[partition]
 	committed := p.committed
 	for len(committed) > 0 && p.under[len(committed)-1] >= before {
@@ -119,7 +126,10 @@ func (r *Replicas) Holds(partition, node int, start, end int64, before int32, fu
 		i, _ := slices.BinarySearchFunc(committed, start, func(b Batch, at int64) int { return cmp.Compare(b.Last, at) })
 		want = committed[i:]
 	}
-	have := batches(max(want[0].Base, start), known)
+	have, readable := batches(max(want[0].Base, start), known)
+	if !readable {
+		return true
+	}
 	for _, b := range want {
 		if b.Base < start {
 			continue

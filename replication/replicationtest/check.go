@@ -123,8 +123,8 @@ func (c *cluster) unwell() string {
 		}
 	}
 	for _, p := range c.producers {
-		if !p.idle() {
-			return p.name + " has records that were not acknowledged"
+		if why := p.unwell(); why != "" {
+			return why
 		}
 	}
 	for _, x := range c.consumers {
@@ -153,6 +153,9 @@ func (c *cluster) unwellPart(p *part) string {
 		return fmt.Sprintf("nobody leads: %s", state)
 	case state.Reassigning():
 		return fmt.Sprintf("it is being reassigned: %s", state)
+	case len(state.ISR) != len(state.Replicas) && state.Leader >= 0 && c.nodes[state.Leader].life.replicas[p.index].leader != nil:
+		x := c.nodes[state.Leader].life
+		return fmt.Sprintf("the ISR is not whole: %s: %+v, log end %d, pending %v, now %d", state, x.replicas[p.index].leader.Remotes(), x.replicas[p.index].log.End(), x.replicas[p.index].leader.Pending(), x.now())
 	case len(state.ISR) != len(state.Replicas):
 		return fmt.Sprintf("the ISR is not whole: %s", state)
 	}

@@ -69,7 +69,6 @@ func (f *fetcher) answered(answer any) {
 	l := f.life
 	f.busy = false
 	resp, ok := answer.(replica.FetchResponse)
-	if l.c.trace.On() { l.say("DBG answer %v %d %d from %d", ok, resp.Code, resp.SessionID, f.source) }
 	if !ok {
 		f.plan.Lost()
 		f.rest(200 * time.Millisecond)

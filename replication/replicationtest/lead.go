@@ -152,7 +152,6 @@ func (l *life) serveReplicaFetch(req *replica.FetchRequest, reply func(any)) {
 		return
 	}
 	l.lastFetch[req.Node] = l.now()
-	if l.c.trace.On() { l.say("DBG fetch %+v news %d", *req, s.News()) }
 	for _, r := range l.replicas { // those who were named, or are in the session
 		if sp := s.Partition(r.p.id); sp != nil && !slices.Contains(r.watchers, sp) && s.ID() != 0 {
 			r.watchers, r.sessions = append(r.watchers, sp), append(r.sessions, s)

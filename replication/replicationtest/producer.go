@@ -1,6 +1,7 @@
 package replicationtest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +28,9 @@ type outbox struct {
 	resting  bool
 	sequence int32  // of the next batch
 	payloads uint64 // of the next record
+	last     string // answer, if it was a refusal
+	blamed   int    // answers in a row that say that records before the first are missing
+	lives    int    // producer ids that were given up
 }
 
 type outBatch struct {
@@ -51,14 +55,14 @@ func (p *producer) produce(part, records int) { p.lanes[part%len(p.lanes)].add(r
 func (o *outbox) add(records int) {
 	p := o.p
 	b := &outBatch{}
-	options := batch.Options{Idempotent: !p.weak, ProducerID: int64(p.index) + 1, BaseSequence: o.sequence}
+	options := batch.Options{Idempotent: !p.weak, ProducerID: int64(o.id()), BaseSequence: o.sequence}
 	if p.weak {
 		options = batch.Options{}
 	}
 	var w batch.Builder
 	w.Reset(nil, options)
 	for range records {
-		payload := simulate.Payload{Producer: uint32(p.index), Sequence: o.payloads, Partition: uint32(o.part)}
+		payload := simulate.Payload{Producer: o.id(), Sequence: o.payloads, Partition: uint32(o.part)}
 		o.payloads++
 		p.c.history.Send(payload, p.weak)
 		b.payloads = append(b.payloads, payload)
@@ -109,6 +113,7 @@ func (o *outbox) answered(b *outBatch, attempt uint64, answer any) {
 			p.c.history.Ack(payload, a.base+int64(i))
 		}
 		o.queue = slices.DeleteFunc(o.queue, func(q *outBatch) bool { return q == b })
+		o.blamed = 0
 	} else if p.weak {
 		o.queue = slices.DeleteFunc(o.queue, func(q *outBatch) bool { return q == b })
 	}
@@ -116,9 +121,15 @@ func (o *outbox) answered(b *outBatch, attempt uint64, answer any) {
 		return
 	}
 	o.flying--
+	if o.last = "no answer"; ok {
+		o.last = a.code.String()
+	}
 	if !ok || a.code != control.OK {
-		if ok && a.code == outOfOrderSequence {
+		if ok && a.code == outOfOrderSequence && len(o.queue) > 0 && b == o.queue[0] {
 			p.c.seen.Add("out of order sequence", 1)
+			if o.blamed++; o.blamed == 8 {
+				o.giveUp()
+			}
 		}
 		// Everything again, in order.
 		o.attempt++
@@ -135,6 +146,19 @@ func (o *outbox) answered(b *outBatch, attempt uint64, answer any) {
 	o.send()
 }
 
+// id is the producer id, one for each life of each lane.
+func (o *outbox) id() uint32 { return uint32(o.p.index+1) + uint32(10*o.part) + uint32(1000*o.lives) }
+
+// giveUp ends what the producer began, of which nobody knows what became, and begins with another producer id: as Apache Kafka's clients must where a
+// broker has come back with less than the last five batches in mind (snapshots of producers hold the last one only).
+func (o *outbox) giveUp() {
+	o.p.c.seen.Add("producer gave up", 1)
+	o.p.say("partition %d: gives up %d batches", o.part, len(o.queue))
+	o.queue = nil
+	o.lives++
+	o.sequence, o.payloads, o.blamed = 0, 0, 0
+}
+
 // rest waits a while before anything is sent again.
 func (o *outbox) rest() {
 	if o.resting {
@@ -147,7 +171,12 @@ func (o *outbox) rest() {
 	})
 }
 
-// idle reports whether everything has been acknowledged.
-func (p *producer) idle() bool {
-	return !slices.ContainsFunc(p.lanes, func(o *outbox) bool { return len(o.queue) > 0 })
+// unwell says what has not been acknowledged, and why.
+func (p *producer) unwell() string {
+	for _, o := range p.lanes {
+		if len(o.queue) > 0 {
+			return fmt.Sprintf("%s: partition %d: %d batches wait, from %+v: %s", p.name, o.part, len(o.queue), o.queue[0].payloads[0], o.last)
+		}
+	}
+	return ""
 }

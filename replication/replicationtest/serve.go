@@ -102,6 +102,10 @@ func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(c
 	}
 	l.c.replicas.Leads(r.p.index, int(l.id), r.leader.Epoch())
 	placed, err := r.log.Append(slices.Clone(b), log.AppendOptions{Durable: true, Origin: origin})
+	if l.c.trace.On() {
+		one := batch.Batch(b)
+		l.say("%s: appends %d of producer %d from sequence %d at %d, duplicate %v: %v", r.p.name, one.Count(), one.ProducerID(), one.BaseSequence(), placed.Base, placed.Duplicate, err)
+	}
 	switch {
 	case errors.Is(err, log.ErrOutOfOrderSequence):
 		done(outOfOrderSequence, -1)
