@@ -173,8 +173,11 @@ func (a *resourceAlteration) next(now map[string]string, find func(string) *prop
 			if !ok {
 				v = fallback(c.name)
 			}
-			items := splitList(v)
-			for _, item := range splitList(*c.value) {
+			items, more := splitList(v), splitList(*c.value)
+			if len(more) == 0 && len(items) > 0 {
+				more = []string{""} // an item without a name, in Kafka's eyes
+			}
+			for _, item := range more {
 				has := slices.Contains(items, item)
 				switch {
 				case c.op == alterAppend && !has:
@@ -192,9 +195,6 @@ func (a *resourceAlteration) next(now map[string]string, find func(string) *prop
 }
 
 func (a *resourceAlteration) topic() error {
-	if a.name == "" {
-		return refusal(codeInvalidRequest, "Default topic resources are not allowed.")
-	}
 	srv := a.s.server
 	t, missing := srv.store.FindTopic(a.name, partition.TopicID{})
 	var now map[string]string
@@ -215,7 +215,10 @@ func (a *resourceAlteration) topic() error {
 	if err != nil {
 		return err
 	}
-	// Kafka's controller looks for the topic last.
+	// Kafka's controller looks at the name and for the topic last.
+	if a.name == "" {
+		return refusal(codeInvalidRequest, "Default topic resources are not allowed.")
+	}
 	if err := checkTopicName(a.name); err != nil {
 		return err
 	}
@@ -236,15 +239,15 @@ func (a *resourceAlteration) topic() error {
 }
 
 func (a *resourceAlteration) group() error {
-	if a.name == "" {
-		return refusal(codeInvalidRequest, "Default group resources are not allowed.")
-	}
 	srv, all := a.s.server, groupProperties().byName
 	find := func(key string) *property { return all[key] }
 	now := srv.dynamic(kindGroup, a.name)
 	next, err := a.next(now, find, func(key string) string { return a.s.settings().groupDefault(all[key]) })
 	if err != nil {
 		return err
+	}
+	if a.name == "" {
+		return refusal(codeInvalidRequest, "Default group resources are not allowed.")
 	}
 	for _, key := range slices.Sorted(maps.Keys(next)) {
 		if all[key] == nil {

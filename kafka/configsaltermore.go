@@ -85,7 +85,14 @@ func (a *resourceAlteration) broker() error {
 	if err := checkDynamic(next, a.name != ""); err != nil {
 		return err
 	}
+	if err := a.checkThreads(next); err != nil {
+		return err
+	}
 	if srv.featureLevel("eligible.leader.replicas.version") >= 1 {
+		named := slices.ContainsFunc(a.changes, func(c configChange) bool { return c.name == "min.insync.replicas" })
+		if a.replace && a.name == "" && !named {
+			return refusal(codeInvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+		}
 		for _, c := range a.changes {
 			switch {
 			case c.name != "min.insync.replicas":
@@ -112,6 +119,43 @@ func (a *resourceAlteration) broker() error {
 		return err
 	}
 	return srv.refresh(a.ctx)
+}
+
+// threadCounts are properties whose value may at most be doubled or halved at a time (KIP-226).
+var threadCounts = []string{
+	"background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers",
+}
+
+// checkThreads applies Kafka's rule for changed numbers of threads. next is what the resource will set.
+func (a *resourceAlteration) checkThreads(next map[string]string) error {
+	layers := a.s.broker.layers()
+	now := *layers
+	if a.name != "" {
+		layers.dynamic = next
+	} else {
+		layers.cluster = next
+	}
+	for _, key := range threadCounts {
+		was, will := now.entry(key).value, layers.entry(key).value
+		if was == nil || will == nil {
+			continue
+		}
+		from, err1 := strconv.Atoi(*was)
+		to, err2 := strconv.Atoi(*will)
+		if err1 != nil || err2 != nil || from == to {
+			continue
+		}
+		text := fmt.Sprintf("Dynamic thread count update validation failed for %s=%d, value should ", key, to)
+		switch {
+		case to < 1:
+			return refusal(codeInvalidRequest, text+"be at least 1")
+		case to < from/2:
+			return refusal(codeInvalidRequest, text+fmt.Sprintf("be at least half the current value %d", from))
+		case to > from*2:
+			return refusal(codeInvalidRequest, text+fmt.Sprintf("not be greater than double the current value %d", from))
+		}
+	}
+	return nil
 }
 
 // checkDynamic applies Kafka's rules for dynamic configurations of brokers (KIP-226).
@@ -214,14 +258,14 @@ var metricMatches = []string{"client_instance_id", "client_id", "client_software
 
 // clientMetrics changes a subscription to metrics of clients.
 func (a *resourceAlteration) clientMetrics() error {
-	if a.name == "" {
-		return refusal(codeInvalidRequest, "Subscription name can't be empty")
-	}
 	srv, all := a.s.server, clientMetricsProperties().byName
 	now := srv.dynamic(kindClientMetrics, a.name)
-	next, err := a.next(now, func(key string) *property { return all[key] }, func(key string) string { return *all[key].value })
+	next, err := a.next(now, func(string) *property { return nil }, nil) // no list of these can be appended to
 	if err != nil {
 		return err
+	}
+	if a.name == "" {
+		return refusal(codeInvalidRequest, "Subscription name can't be empty")
 	}
 	for _, key := range slices.Sorted(maps.Keys(next)) {
 		if all[key] == nil {

@@ -306,10 +306,42 @@ func TestProducersAreDescribedAndAHangingTransactionEnded(t *testing.T) {
 	require.Equal(t, p.ID, resp.Markers[0].ProducerID)
 	require.Equal(t, []int16{0, codeUnknownTopicOrPartition}, []int16{resp.Markers[0].Topics[0].Partitions[0].ErrorCode, resp.Markers[0].Topics[0].Partitions[1].ErrorCode})
 	require.EqualValues(t, -1, describe()[0].ActiveProducers[0].CurrentTxnStartOffset)
-	marker.ProducerEpoch--
+	_, p2 := txnOf(r, 5, id)
+	require.NoError(t, r.write(id, p2, 0, 0, false))
 	resp = ask[*kmsg.WriteTxnMarkersResponse](r, 1, &kmsg.WriteTxnMarkersRequest{Markers: []kmsg.WriteTxnMarkersRequestMarker{marker}})
-	require.Equal(t, codeInvalidProducerEpoch, resp.Markers[0].Topics[0].Partitions[0].ErrorCode)
+	require.Equal(t, codeInvalidProducerEpoch, resp.Markers[0].Topics[0].Partitions[0].ErrorCode, "the epoch of an older instance")
 	require.Empty(t, ask[*kmsg.WriteTxnMarkersResponse](r, 1, &kmsg.WriteTxnMarkersRequest{}).Markers)
+}
+
+// A marker that names no partition is left out of the answer, and one that cannot be written (no producer, no epoch) fails the
+// whole request if the broker leads any of its partitions, as Apache Kafka's exception does.
+func TestMarkersThatCannotBeWrittenAreRefusedAsByKafka(t *testing.T) {
+	r := coordinated(t, nil)
+	marker := func(producer int64, epoch int16, partitions ...int32) kmsg.WriteTxnMarkersRequestMarker {
+		m := kmsg.NewWriteTxnMarkersRequestMarker()
+		m.ProducerID, m.ProducerEpoch = producer, epoch
+		m.Topics = []kmsg.WriteTxnMarkersRequestMarkerTopic{{Topic: "t", Partitions: partitions}}
+		return m
+	}
+	for _, c := range []struct {
+		name    string
+		markers []kmsg.WriteTxnMarkersRequestMarker
+		want    map[int64][]int16
+	}{
+		{"nothing", []kmsg.WriteTxnMarkersRequestMarker{marker(5, 0), marker(6, 0, 0)}, map[int64][]int16{6: {0}}},
+		{"no epoch", []kmsg.WriteTxnMarkersRequestMarker{marker(7, -1, 1, 9)}, map[int64][]int16{7: {codeUnknownServerError, codeUnknownServerError}}},
+		{"no producer, and no partition of this broker's", []kmsg.WriteTxnMarkersRequestMarker{marker(-1, 0, 9)}, map[int64][]int16{-1: {codeUnknownTopicOrPartition}}},
+		{"one of two", []kmsg.WriteTxnMarkersRequestMarker{marker(8, 0, 0), marker(-1, 0, 0)}, map[int64][]int16{8: {codeUnknownServerError}, -1: {codeUnknownServerError}}},
+	} {
+		resp := ask[*kmsg.WriteTxnMarkersResponse](r, 1, &kmsg.WriteTxnMarkersRequest{Markers: c.markers})
+		got := map[int64][]int16{}
+		for _, m := range resp.Markers {
+			for _, p := range m.Topics[0].Partitions {
+				got[m.ProducerID] = append(got[m.ProducerID], p.ErrorCode)
+			}
+		}
+		require.Equal(t, c.want, got, c.name)
+	}
 }
 
 func TestANewInstanceAbortsWhatTheOldOneLeftOpen(t *testing.T) {

@@ -125,6 +125,9 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 		if !slices.ContainsFunc(m.Topics, func(t kmsg.WriteTxnMarkersRequestMarkerTopic) bool { return len(t.Partitions) > 0 }) {
 			continue // Kafka leaves it out of the answer
 		}
+		if allowed && (m.ProducerID < 0 || m.ProducerEpoch < 0) && s.leadsAny(m) {
+			return failMarkers(req, resp), nil // Kafka cannot write such a marker, and trips over it
+		}
 		var a answers
 		for _, t := range m.Topics {
 			for _, p := range t.Partitions {
@@ -138,30 +141,70 @@ func handleWriteTxnMarkers(s *session, c *call) (kmsg.Response, error) {
 		}
 		k, ok := at[m.ProducerID]
 		if !ok {
-			k = len(resp.Markers)
+			k = addMarker(resp, m.ProducerID)
 			at[m.ProducerID] = k
-			marker := kmsg.NewWriteTxnMarkersResponseMarker()
-			marker.ProducerID = m.ProducerID
-			resp.Markers = append(resp.Markers, marker)
 		}
-		for _, t := range a.topics {
-			topic := kmsg.NewWriteTxnMarkersResponseMarkerTopic()
-			topic.Topic = t.topic
-			for _, p := range t.partitions {
-				one := kmsg.NewWriteTxnMarkersResponseMarkerTopicPartition()
-				one.Partition, one.ErrorCode = p.partition, p.code
-				topic.Partitions = append(topic.Partitions, one)
-			}
-			resp.Markers[k].Topics = append(resp.Markers[k].Topics, topic)
-		}
+		resp.Markers[k].Topics = append(resp.Markers[k].Topics, a.ofMarker()...)
 	}
 	return resp, nil
 }
 
-func (s *session) writeTxnMarker(c *call, tp partition.TopicPartition, m *kmsg.WriteTxnMarkersRequestMarker) int16 {
-	if m.ProducerID < 0 || m.ProducerEpoch < 0 {
-		return codeUnknownServerError // an exception at Kafka, before it looks for the partition
+func addMarker(resp *kmsg.WriteTxnMarkersResponse, producer int64) int {
+	marker := kmsg.NewWriteTxnMarkersResponseMarker()
+	marker.ProducerID = producer
+	resp.Markers = append(resp.Markers, marker)
+	return len(resp.Markers) - 1
+}
+
+func (a *answers) ofMarker() (topics []kmsg.WriteTxnMarkersResponseMarkerTopic) {
+	for _, t := range a.topics {
+		topic := kmsg.NewWriteTxnMarkersResponseMarkerTopic()
+		topic.Topic = t.topic
+		for _, p := range t.partitions {
+			one := kmsg.NewWriteTxnMarkersResponseMarkerTopicPartition()
+			one.Partition, one.ErrorCode = p.partition, p.code
+			topic.Partitions = append(topic.Partitions, one)
+		}
+		topics = append(topics, topic)
 	}
+	return topics
+}
+
+// failMarkers answers a request that has made Kafka's broker fail: what comes before in it has been written all the same.
+func failMarkers(req *kmsg.WriteTxnMarkersRequest, resp *kmsg.WriteTxnMarkersResponse) kmsg.Response {
+	resp.Markers = nil
+	at := make(map[int64]int)
+	for i := range req.Markers {
+		m := &req.Markers[i]
+		var a answers
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				a.add(t.Topic, p, codeUnknownServerError)
+			}
+		}
+		k, ok := at[m.ProducerID]
+		if !ok {
+			k = addMarker(resp, m.ProducerID)
+			at[m.ProducerID] = k
+		}
+		resp.Markers[k].Topics = a.ofMarker() // the last of a producer's counts
+	}
+	return resp
+}
+
+// leadsAny reports whether this broker leads any of a marker's partitions.
+func (s *session) leadsAny(m *kmsg.WriteTxnMarkersRequestMarker) bool {
+	for _, t := range m.Topics {
+		for _, p := range t.Partitions {
+			if s.leads(partition.TopicPartition{Topic: t.Topic, Partition: p}) == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *session) writeTxnMarker(c *call, tp partition.TopicPartition, m *kmsg.WriteTxnMarkersRequestMarker) int16 {
 	err := s.leads(tp)
 	if err == nil {
 		err = s.server.store.WriteTxnMarker(c.ctx, tp, partition.ProducerID{ID: m.ProducerID, Epoch: m.ProducerEpoch}, m.Committed, m.CoordinatorEpoch)

@@ -239,6 +239,8 @@ func identity(v reflect.Value, s *side) string {
 	for i := range v.NumField() {
 		f := v.Field(i)
 		switch {
+		case v.Type() == reflect.TypeFor[kmsg.DescribeProducersResponseTopicPartitionActiveProducer]() && v.Type().Field(i).Name == "ProducerID":
+			parts = append(parts, fmt.Sprint(f.Int())) // of markers: chosen by this program
 		case v.Type().Field(i).Name == "ErrorMessage", v.Type().Field(i).Name == "MemberID":
 		case f.Type() == reflect.TypeFor[[16]byte]():
 			parts = append(parts, s.named(f.Interface().([16]byte)))

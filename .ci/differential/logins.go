@@ -30,17 +30,15 @@ func (r *run) prepareLogins() {
 	if err != nil {
 		fail(err)
 	}
-	r.both("credentials", func(s *side) kmsg.Response {
-		req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
-		for mechanism, salted := range [][]byte{1: short, 2: long} {
-			if mechanism > 0 {
-				u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-				u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = loginUser, int8(mechanism), 4096, salt, salted
-				req.Upsertions = append(req.Upsertions, u)
-			}
-		}
-		return s.ask(0, req)
-	})
+	for mechanism, salted := range map[int8][]byte{1: short, 2: long} {
+		r.both("credentials", func(s *side) kmsg.Response {
+			req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+			u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+			u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = loginUser, mechanism, 4096, salt, salted
+			req.Upsertions = append(req.Upsertions, u)
+			return s.ask(0, req)
+		})
+	}
 	r.barrier()
 }
 
@@ -54,16 +52,22 @@ func (r *run) logins(seed uint64, n int) {
 		for range 8 {
 			draws, before := g.Uint64(), r.different
 			what := ""
-			r.both(fmt.Sprintf("login %d:%s", i, story), func(s *side) kmsg.Response {
+			name := fmt.Sprintf("login %d:%s", i, story)
+			r.both(name, func(s *side) kmsg.Response {
 				of := k
 				if s == r.partlog {
 					of = p
 				}
 				var resp kmsg.Response
 				what, resp = of.step(rand.New(rand.NewPCG(draws, 0)))
-				story += " > " + what
+				if s == r.kafka {
+					story += " > " + what
+				}
 				return resp
 			})
+			if r.different > before {
+				fmt.Println("  after", story)
+			}
 			if k.over || p.over || r.different > before {
 				break
 			}

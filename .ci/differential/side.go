@@ -81,7 +81,7 @@ func (s *side) exchange(conn net.Conn, req kmsg.Request) kmsg.Response {
 	}
 	resp := req.ResponseKind()
 	resp.SetVersion(req.GetVersion())
-	if req.Key() == 18 && len(body) >= 2 && body[1] == 35 { // a version that the broker does not know is answered in version 0
+	if req.Key() == 18 && (req.GetVersion() > 4 || len(body) >= 2 && body[1] == 35) { // a version that the broker does not know is answered in version 0
 		resp.SetVersion(0)
 	}
 	if resp.IsFlexible() && req.Key() != 18 {
