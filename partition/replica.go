@@ -63,6 +63,17 @@ func (r *Replica) EpochEnd(e LeaderEpoch) (LeaderEpoch, Offset, error) { return 
 // EpochAt returns the leader epoch of the record at an offset, -1 if it is not known.
 func (r *Replica) EpochAt(o Offset) (LeaderEpoch, error) { return r.l.EpochAt(o) }
 
+// Damaged reports whether the last open found that records are missing within the copy, or cannot be read: it may have less than what its
+// end says.
+func (r *Replica) Damaged() bool {
+	for _, f := range r.l.Report().Findings {
+		if f.Kind == log.CorruptMiddle || f.Kind == log.MissingSegment || f.Action == log.ActionQuarantined {
+			return true
+		}
+	}
+	return false
+}
+
 // Bytes returns the size of the copy's segments.
 func (r *Replica) Bytes() int64 { return r.l.Stats().Bytes }
 

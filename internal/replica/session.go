@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"iter"
+	"maps"
 	"time"
 
 	"github.com/partlog/partlog/internal/mutant"
@@ -62,6 +64,9 @@ func (s *FetchSession) Closed() bool { return s.closed }
 
 // Partition is nil if the session does not have it.
 func (s *FetchSession) Partition(tp TopicPartition) *SessionPartition { return s.parts[tp] }
+
+// Partitions are all of the session's, in no order.
+func (s *FetchSession) Partitions() iter.Seq[*SessionPartition] { return maps.Values(s.parts) }
 
 // News is the greatest of all partitions' news. An answer is due with BigNews, and with SmallNews after a while.
 func (s *FetchSession) News() News {
