@@ -23,6 +23,7 @@ type coordinator struct {
 	backend Backend
 	config  CoordinatorConfig
 	machine machineConfig
+	moves   bool            // partitions come by Lead and go by Resign: see Local
 	wg      sync.WaitGroup  // writers, loaders, tails
 	life    context.Context // ends with Close: what waits for others' transactions
 	end     context.CancelFunc
@@ -35,7 +36,8 @@ type coordinator struct {
 	done        chan struct{} // closed when Close has finished
 	count       int32         // partitions of OffsetsTopic, 0 while not known
 	partitions  map[int32]*offsetsPartition
-	calls       map[callID]chan answerEffect
+	left        map[int32]*offsetsPartition // that are gone, and may still be written to
+	calls       map[callID]pendingCall
 	lastCall    callID
 	caller      bool              // a request is being stepped, and can write what comes of it
 	work        *offsetsPartition // which it is to write
@@ -62,6 +64,20 @@ type offsetsPartition struct {
 	tailing   bool
 	tailNext  partition.Offset
 	tailRetry func() bool // stops the timer
+
+	// Of a coordinator that moves. life is the coordinator's own otherwise.
+	epoch  partition.LeaderEpoch // in which this node leads it
+	gone   bool                  // it leads it no more: nothing is stepped, and nothing written
+	life   context.Context       // ends when it is gone
+	end    context.CancelFunc
+	work   sync.WaitGroup    // writers; added to under mu while gone is false
+	before *offsetsPartition // which was here in an earlier epoch
+}
+
+// pendingCall is a request that waits for its answer.
+type pendingCall struct {
+	answer chan answerEffect
+	in     *offsetsPartition
 }
 
 // hosted is a group in its shell.
@@ -112,7 +128,8 @@ func newCoordinator(b Backend, c CoordinatorConfig) (*coordinator, error) {
 		},
 		done:       make(chan struct{}),
 		partitions: make(map[int32]*offsetsPartition),
-		calls:      make(map[callID]chan answerEffect),
+		left:       make(map[int32]*offsetsPartition),
+		calls:      make(map[callID]pendingCall),
 	}
 	shell.mu.Lock()
 	shell.scheduleExpiryLocked()
@@ -137,13 +154,13 @@ func (c *coordinator) request(ctx context.Context, group string, event func(call
 		return answerEffect{}, err
 	}
 	c.mu.Lock()
-	if c.closing {
+	if err := c.openLocked(p); err != nil {
 		c.mu.Unlock()
-		return answerEffect{}, partition.ErrClosed
+		return answerEffect{}, err
 	}
 	c.lastCall++
 	call, answer := c.lastCall, make(chan answerEffect, 1)
-	c.calls[call] = answer
+	c.calls[call] = pendingCall{answer, p}
 	g := c.hostLocked(p, group)
 	c.caller = true
 	c.stepLocked(g, event(call))
@@ -177,6 +194,17 @@ func (c *coordinator) request(ctx context.Context, group string, event func(call
 	return answerEffect{}, ctx.Err()
 }
 
+// openLocked returns why a partition takes no requests, nil if it does.
+func (c *coordinator) openLocked(p *offsetsPartition) error {
+	switch {
+	case c.closing:
+		return partition.ErrClosed
+	case p.gone:
+		return ErrNotCoordinator
+	}
+	return nil
+}
+
 // hostLocked returns a group, which a step makes stay if there is anything to know about it.
 func (c *coordinator) hostLocked(p *offsetsPartition, id string) *hosted {
 	if g := p.groups[id]; g != nil {
@@ -187,16 +215,19 @@ func (c *coordinator) hostLocked(p *offsetsPartition, id string) *hosted {
 
 // stepLocked steps a group and carries out the effects.
 func (c *coordinator) stepLocked(g *hosted, e event) {
+	if g.in.gone {
+		return
+	}
 	now := c.config.Clock.Now()
 	for _, e := range g.Step(now, e) {
 		switch e := e.(type) {
 		case answerEffect:
-			if answer := c.calls[e.call]; answer != nil {
+			if p, waits := c.calls[e.call]; waits {
 				delete(c.calls, e.call)
 				if e.join != nil && e.err == nil && e.join.HeartbeatInterval == 0 {
 					e.join.Rebalance = g.endOf(e.join.MemberID)
 				}
-				answer <- e // never blocks: there is room for the one answer of a call
+				p.answer <- e // never blocks: there is room for the one answer of a call
 			}
 		case setTimerEffect:
 			g.stopTimer(e.timerKey)
@@ -206,7 +237,11 @@ func (c *coordinator) stepLocked(g *hosted, e event) {
 			g.stopTimer(e.timerKey)
 		case appendEffect:
 			if e.txn != nil {
-				c.wg.Go(func() { c.appendTxn(g, e) })
+				g.in.work.Add(1)
+				c.wg.Go(func() {
+					defer g.in.work.Done()
+					c.appendTxn(g, e)
+				})
 			} else {
 				c.enqueueLocked(queued{g, e.id, e.records, now})
 			}

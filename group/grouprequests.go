@@ -25,6 +25,9 @@ func (c *coordinator) Describe(ctx context.Context, group string) (Description, 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p.gone {
+		return Description{}, fmt.Errorf("describe group %q: %w", group, ErrNotCoordinator)
+	}
 	g := p.groups[group]
 	if g == nil {
 		return Description{Group: group, State: Dead}, nil
@@ -94,15 +97,19 @@ func (c *coordinator) DeleteGroups(ctx context.Context, groups ...string) error 
 	return nil
 }
 
-// allPartitions returns all partitions of OffsetsTopic, loaded.
+// allPartitions returns all partitions of OffsetsTopic that are coordinated here, loaded.
 func (c *coordinator) allPartitions(ctx context.Context) ([]*offsetsPartition, error) {
 	n, err := c.countPartitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*offsetsPartition, n)
+	out := make([]*offsetsPartition, 0, n)
 	for i := range n {
-		if out[i], err = c.partitionAt(ctx, i); err != nil {
+		p, err := c.partitionAt(ctx, i)
+		switch {
+		case err == nil:
+			out = append(out, p)
+		case !errors.Is(err, ErrNotCoordinator): // those are somebody else's
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/mmap"
@@ -58,10 +59,13 @@ func (c *coordinator) partitionAt(ctx context.Context, index int32) (*offsetsPar
 		return nil, partition.ErrClosed
 	}
 	p := c.partitions[index]
+	if p == nil && c.moves {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("%s-%d: %w", OffsetsTopic, index, ErrNotCoordinator)
+	}
 	if p == nil {
-		p = &offsetsPartition{index: index, ready: make(chan struct{}), groups: make(map[string]*hosted)}
-		p.builder.Reset(nil, batch.Options{})
-		c.partitions[index] = p
+		p = c.beginLocked(index)
+		p.life, p.end = c.life, func() {}
 		c.wg.Go(func() { c.load(p) })
 	}
 	c.mu.Unlock()
@@ -73,11 +77,18 @@ func (c *coordinator) partitionAt(ctx context.Context, index int32) (*offsetsPar
 	}
 }
 
+// beginLocked makes a partition that is to be loaded.
+func (c *coordinator) beginLocked(index int32) *offsetsPartition {
+	p := &offsetsPartition{index: index, ready: make(chan struct{}), groups: make(map[string]*hosted)}
+	p.builder.Reset(nil, batch.Options{})
+	c.partitions[index] = p
+	return p
+}
+
 // load reads a partition. If that fails, those who wait are told, and the next one who asks starts another load.
 func (c *coordinator) load(p *offsetsPartition) {
-	l := loader{c: c, partition: p, groups: make(map[string]*hosted), names: make(map[string]string), txns: make(map[int64]map[*hosted]bool)}
 	started := c.config.Clock.Now()
-	err := l.run()
+	l, err := c.replay(p)
 	c.mu.Lock()
 	defer c.unlock()
 	defer close(p.ready)
@@ -86,6 +97,17 @@ func (c *coordinator) load(p *offsetsPartition) {
 		delete(c.partitions, p.index)
 		return
 	}
+	c.loadedLocked(p, l, started)
+}
+
+// replay reads a partition into groups.
+func (c *coordinator) replay(p *offsetsPartition) (*loader, error) {
+	l := &loader{c: c, partition: p, groups: make(map[string]*hosted), names: make(map[string]string), txns: make(map[int64]map[*hosted]bool)}
+	return l, l.run()
+}
+
+// loadedLocked takes the groups on that have been read.
+func (c *coordinator) loadedLocked(p *offsetsPartition, l *loader, started time.Time) {
 	before := c.stats.RemovedMembers
 	for id, g := range l.groups {
 		c.stepLocked(g, loadedEvent{})
@@ -119,11 +141,14 @@ type loader struct {
 }
 
 func (l *loader) run() error {
-	ctx := context.Background() // the load is for all who will ask, not for the first one
+	ctx := l.partition.life // the load is for all who will ask, not for the first one
 	tp := partition.TopicPartition{Topic: OffsetsTopic, Partition: l.partition.index}
+	if err := l.complete(ctx, tp); err != nil {
+		return err
+	}
 	offset, err := l.c.backend.ListOffsets(ctx, tp, partition.TimestampEarliest)
 	l.next = offset
-	if errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+	if errors.Is(err, partition.ErrUnknownTopicOrPartition) && !l.c.moves {
 		return nil // nothing has been committed in this store
 	} else if err != nil {
 		return err
@@ -131,10 +156,10 @@ func (l *loader) run() error {
 	var results []partition.FetchResult
 	for {
 		l.c.mu.Lock()
-		closing := l.c.closing
+		err := l.c.openLocked(l.partition)
 		l.c.mu.Unlock()
-		if closing {
-			return partition.ErrClosed
+		if err != nil {
+			return err
 		}
 		results, err = l.c.backend.Fetch(ctx, partition.FetchRequest{
 			Partitions: []partition.FetchPosition{{TopicPartition: tp, Offset: offset, LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: loadBytes}},

@@ -166,6 +166,9 @@ func (c *coordinator) consumerGroupDescribe(ctx context.Context, group string) (
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p.gone {
+		return ConsumerGroupDescription{}, ErrNotCoordinator
+	}
 	g := p.groups[group]
 	if g == nil || g.next == nil {
 		return ConsumerGroupDescription{}, ErrGroupIDNotFound

@@ -138,9 +138,9 @@ func (c *coordinator) offsets(ctx context.Context, r OffsetsRequest) (map[partit
 	topics := make(map[string]bool)
 	var unstable map[partition.TopicPartition]error
 	c.mu.Lock()
-	if c.closing {
+	if err := c.openLocked(p); err != nil {
 		c.mu.Unlock()
-		return nil, partition.ErrClosed
+		return nil, err
 	}
 	if g := p.groups[r.Group]; g != nil && g.next != nil && r.MemberID != "" {
 		if err := g.next.checkEpochOf(r.MemberID, r.MemberEpoch); err != nil {

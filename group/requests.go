@@ -12,6 +12,10 @@ func (c *coordinator) Join(ctx context.Context, r JoinRequest) (JoinResult, erro
 	if err := requireGroupID("join group", r.Group); err != nil {
 		return JoinResult{}, err
 	}
+	if c.moves {
+		r.Local = false // the next coordinator is another process
+		r.SessionTimeout = cmp.Or(r.SessionTimeout, Config{}.withDefaults().SessionTimeout)
+	}
 	id := ""
 	if r.MemberID == "" {
 		uuid, err := newUUID(c.random())

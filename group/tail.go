@@ -33,7 +33,7 @@ func (c *coordinator) watchLocked(g *hosted, producer int64, from partition.Offs
 }
 
 func (c *coordinator) startTailLocked(p *offsetsPartition) {
-	if c.closing {
+	if c.openLocked(p) != nil {
 		return
 	}
 	p.tailing = true
@@ -45,7 +45,7 @@ func (c *coordinator) tail(p *offsetsPartition) {
 	t := tail{c: c, p: p}
 	for {
 		c.mu.Lock()
-		if c.closing || len(p.txns) == 0 {
+		if c.closing || p.gone || len(p.txns) == 0 {
 			p.tailing = false
 			c.unlock()
 			return
@@ -62,7 +62,7 @@ func (c *coordinator) tail(p *offsetsPartition) {
 		if p.tailNext == from { // else it was moved back: what follows is read again
 			p.tailNext = next
 		}
-		if err != nil && !c.closing {
+		if err != nil && c.openLocked(p) == nil {
 			p.tailing = false
 			c.retryTailLocked(p, err)
 			c.unlock()
@@ -110,7 +110,7 @@ type tail struct {
 func (t *tail) read(from partition.Offset) (next partition.Offset, err error) {
 	t.markers = t.markers[:0]
 	tp := partition.TopicPartition{Topic: OffsetsTopic, Partition: t.p.index}
-	t.results, err = t.c.backend.Fetch(t.c.life, partition.FetchRequest{
+	t.results, err = t.c.backend.Fetch(t.p.life, partition.FetchRequest{
 		Partitions: []partition.FetchPosition{{TopicPartition: tp, Offset: from, LeaderEpoch: partition.LeaderEpochUnknown, MaxBytes: loadBytes}},
 		MaxWait:    tailWait, Reuse: t.results,
 	})

@@ -35,6 +35,7 @@ func (c *coordinator) enqueueLocked(q queued) {
 		return
 	}
 	p.writing = true
+	p.work.Add(1)
 	c.wg.Add(1)
 	if c.caller && c.work == nil {
 		c.work = p
@@ -47,6 +48,7 @@ func (c *coordinator) enqueueLocked(q queued) {
 // writer a partition, so records reach the log in the order in which the machines gave them out.
 func (c *coordinator) write(p *offsetsPartition, once bool) {
 	defer c.wg.Done()
+	defer p.work.Done()
 	for {
 		c.mu.Lock()
 		work := p.queue
@@ -68,9 +70,10 @@ func (c *coordinator) write(p *offsetsPartition, once bool) {
 
 		c.mu.Lock()
 		for i, q := range work {
-			c.stepLocked(q.group, results[i].event(q.id))
+			c.stepLocked(q.group, c.event(results[i], q.id))
 		}
 		if once && len(p.queue) > 0 {
+			p.work.Add(1)
 			c.wg.Add(1)
 			go c.write(p, false) // a caller does not work for others
 			c.mu.Unlock()
@@ -86,8 +89,9 @@ type appended struct {
 	err  error
 }
 
-func (a appended) event(id appendID) appendedEvent {
-	return appendedEvent{id: id, base: a.base, err: a.err, noSpace: errors.Is(a.err, partition.ErrNoSpace)}
+// event is what the machine hears of it. In a cluster nothing is kept in memory for want of space: the next coordinator would not have it.
+func (c *coordinator) event(a appended, id appendID) appendedEvent {
+	return appendedEvent{id: id, base: a.base, err: a.err, noSpace: !c.moves && errors.Is(a.err, partition.ErrNoSpace)}
 }
 
 // appendAll writes each piece of work as one batch, together with others as far as they fit, and returns an answer for
@@ -150,7 +154,7 @@ func (c *coordinator) appendTxn(g *hosted, e appendEffect) {
 	}
 	base, err := c.appendBatch(g.in, &b, e.txn, false)
 	c.mu.Lock()
-	c.stepLocked(g, appended{base, err}.event(e.id))
+	c.stepLocked(g, c.event(appended{base, err}, e.id))
 	c.unlock()
 }
 
@@ -173,7 +177,7 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 		}
 		ctx := context.Background() // what is queued has been accepted, and those who asked may be many
 		if txn != nil {
-			ctx, r.TransactionalID, r.Acks = c.life, txn.TransactionalID, partition.AcksLeader
+			ctx, r.TransactionalID, r.Acks = p.life, txn.TransactionalID, partition.AcksLeader
 			r.TxnAdded = txn.PartitionAdded
 		}
 		result, err = c.backend.Append(ctx, r)
@@ -186,7 +190,10 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 			err = partition.ErrClosed
 		}
 		if !divisible || !errors.Is(err, partition.ErrMessageTooLarge) {
-			c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: txn == nil && errors.Is(err, partition.ErrNoSpace), Err: err})
+			c.tellLocked(WriteFailedInfo{Partition: p.index, Records: records, Kept: txn == nil && !c.moves && errors.Is(err, partition.ErrNoSpace), Err: err})
+		}
+		if c.moves {
+			err = moved(err)
 		}
 		return 0, fmt.Errorf("append to %s-%d: %w", OffsetsTopic, p.index, err)
 	}
