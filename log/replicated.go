@@ -1,5 +1,7 @@
 package log
 
+import "github.com/partlog/partlog/internal/mutant"
+
 // A replicated log (Config.Replicated) is one of several copies. One node leads it, and appends (Append); the others follow, and append what
 // they have read there (AppendReplica). Which is which its owner says:
 //
@@ -29,6 +31,9 @@ func (l *Log) Lead(e LeaderEpoch) error {
 		return nil
 	}
 	l.leading, l.epoch = true, e
+	if mutant.On(mutant.NewLeaderForgetsProducers) {
+		l.takeProducersLocked(&producers{})
+	}
 	if l.epochs.Assign(int32(e), int64(l.writer.next)) {
 		l.epochs.changed(l.writer.next)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/partlog/partlog/internal/mutant"
 	"github.com/partlog/partlog/internal/segment"
 )
 
@@ -40,7 +41,7 @@ func (l *Log) TruncateTo(offset Offset) error {
 		// A leader that has appended nothing leaves an epoch without records at the end, which is what a follower is asked to give up.
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.epochs.TruncateFromEnd(int64(w.next)) {
+		if !mutant.On(mutant.EpochCacheNotTruncated) && l.epochs.TruncateFromEnd(int64(w.next)) {
 			l.epochs.changed(w.next)
 		}
 		return nil
@@ -297,7 +298,7 @@ func (l *Log) forgetState(next Offset) error {
 	}
 	l.takeProducersLocked(state)
 	l.showUnstableLocked()
-	if l.epochs.TruncateFromEnd(int64(next)) {
+	if !mutant.On(mutant.EpochCacheNotTruncated) && l.epochs.TruncateFromEnd(int64(next)) {
 		l.epochs.changed(next)
 	}
 	return nil

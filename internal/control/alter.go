@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // alterPartitions follows ReplicationControlManager.alterPartition.
@@ -31,11 +33,12 @@ func (a *application) alterPartition(from NodeID, c AlterPartition) Code {
 		return UnknownTopicOrPartition
 	case c.LeaderEpoch > p.LeaderEpoch || c.PartitionEpoch > p.PartitionEpoch:
 		return NotController
+	case mutant.On(mutant.StaleLeaderAlters):
 	case c.LeaderEpoch < p.LeaderEpoch:
 		return FencedLeaderEpoch
 	case from != p.Leader:
 		return InvalidRequest
-	case c.PartitionEpoch < p.PartitionEpoch:
+	case c.PartitionEpoch < p.PartitionEpoch && !mutant.On(mutant.StaleAlterPartition):
 		return InvalidUpdateVersion
 	case c.Recovering && (!p.Recovering || len(c.ISR) > 1):
 		return InvalidRequest
@@ -47,12 +50,12 @@ func (a *application) alterPartition(from NodeID, c AlterPartition) Code {
 		}
 		isr[i] = member.Node
 	}
-	if !slices.Contains(isr, p.Leader) {
+	if !slices.Contains(isr, p.Leader) && !mutant.On(mutant.StaleLeaderAlters) {
 		return InvalidRequest
 	}
 	for _, member := range c.ISR {
 		n, known := a.m.Node(member.Node)
-		if !known || !n.Active() || member.Epoch != NoEpoch && member.Epoch != n.Epoch || slices.Contains(p.Offline, member.Node) {
+		if !known || !n.Active() && !mutant.On(mutant.FencedJoinsISR) || member.Epoch != NoEpoch && member.Epoch != n.Epoch || slices.Contains(p.Offline, member.Node) {
 			return IneligibleReplica
 		}
 	}

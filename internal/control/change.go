@@ -1,6 +1,10 @@
 package control
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/partlog/partlog/internal/mutant"
+)
 
 // change is one partition being changed, Kafka's PartitionChangeBuilder: whoever makes it sets what is to be, and finish completes a reassignment
 // that can be, keeps the ELR, elects a leader and raises the epochs.
@@ -79,7 +83,7 @@ func (a *application) finish(c change) bool {
 		return false
 	}
 	next.PartitionEpoch++
-	if next.Leader != c.before.Leader || len(without(c.before.Replicas, next.Replicas...)) > 0 {
+	if next.Leader != c.before.Leader && !mutant.On(mutant.ElectionSameEpoch) || len(without(c.before.Replicas, next.Replicas...)) > 0 {
 		next.LeaderEpoch++
 	}
 	a.put(c.t, c.index, next, c.unclean)
@@ -92,7 +96,7 @@ func (c *change) completeReassignment() {
 		return
 	}
 	isr, replicas := without(c.isr, c.removing...), without(c.replicas, c.removing...)
-	if len(isr) == 0 || len(without(replicas, isr...)) > 0 {
+	if len(isr) == 0 || len(without(replicas, isr...)) > 0 && !mutant.On(mutant.RemovedTooEarly) {
 		return
 	}
 	c.isr, c.replicas, c.adding, c.removing = isr, replicas, nil, nil
@@ -137,7 +141,7 @@ func (c *change) elect(elr bool) NodeID {
 		c.unclean = true
 		return c.last[0]
 	}
-	if c.election == unclean {
+	if c.election == unclean || mutant.On(mutant.UncleanAlways) {
 		for _, id := range c.replicas {
 			if c.acceptable(id) {
 				c.unclean = true

@@ -1,6 +1,10 @@
 package control
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/partlog/partlog/internal/mutant"
+)
 
 func (a *application) register(c Register) {
 	m := a.m
@@ -35,7 +39,7 @@ func (a *application) register(c Register) {
 			return
 		}
 		blank = before.DirectoryID != c.DirectoryID
-		gone = blank || before.Epoch != c.PreviousEpoch && (c.PreviousIncarnation == [16]byte{} || before.Incarnation != c.PreviousIncarnation)
+		gone = blank || !mutant.On(mutant.UncleanKeepsISR) && before.Epoch != c.PreviousEpoch && (c.PreviousIncarnation == [16]byte{} || before.Incarnation != c.PreviousIncarnation)
 		a.node(i, next)
 	} else {
 		m.nodes = slices.Insert(m.nodes, i, next)

@@ -3,6 +3,8 @@ package control
 import (
 	"fmt"
 	"slices"
+
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // snapshotVersion is the first byte of a snapshot; another one is not understood. More fields do not need another version.
@@ -42,6 +44,9 @@ func (m *Machine) Snapshot() []byte {
 				w.nodes(ids)
 			}
 			w.int(int64(p.Leader))
+			if mutant.On(mutant.SnapshotWithoutEpochs) {
+				p.LeaderEpoch = 0
+			}
 			w.int(int64(p.LeaderEpoch))
 			w.int(int64(p.PartitionEpoch))
 			w.bool(p.Recovering)

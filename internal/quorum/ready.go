@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/partlog/partlog/internal/journal"
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // Output is what has to be done next: take Snapshot if there is one, apply Committed in order, send Messages. Everything that
@@ -136,6 +137,14 @@ func (r *Raft) persist(rd *raft.Ready) error {
 		s := snapshot{place: place{meta.GetIndex(), meta.GetTerm()}, conf: meta.GetConfState(), data: rd.Snapshot.GetData()}
 		return r.log.install(s, hard, rd.Entries)
 	}
+	if mutant.On(mutant.RaftEntriesNotSynced) && len(rd.Entries) > 0 {
+		r.log.take(&readyRecord{hard: hard, entries: rd.Entries})
+		return nil
+	}
+	if mutant.On(mutant.VoteNotPersisted) && len(rd.Entries) == 0 {
+		r.log.hard = hard
+		return nil
+	}
 	if len(rd.Entries) == 0 && hard.term == r.log.hard.term && hard.vote == r.log.hard.vote {
 		r.log.hard.commit = max(hard.commit, r.log.hard.commit)
 		return nil
@@ -175,6 +184,14 @@ func (r *Raft) output(out Output) {
 	}
 	r.leading, r.term = leads, out.Term
 	r.outputs = append(r.outputs, out)
+}
+
+// JournalBytes is how much a restart would read after the newest image: what to base Compact on.
+func (r *Raft) JournalBytes() int64 {
+	if r.Err() != nil {
+		return 0
+	}
+	return r.log.journal.Size()
 }
 
 // Compact gives the caller's state after the entry index, which Ready has handed out: older entries are dropped, but for

@@ -120,6 +120,9 @@ func (r *replicaState) changeRole() {
 	if !r.open() {
 		return
 	}
+	if r.leader != nil && mutant.On(mutant.StaleLeaderServes) {
+		return
+	}
 	m := replica.MetadataOf(state, l.ctl.MinISR(r.p.id.Topic, r.p.id.Index))
 	if state.Leader == l.id {
 		r.lead(m)
@@ -249,13 +252,6 @@ func (r *replicaState) follow(m replica.Metadata) {
 	r.epoch, r.held = m.LeaderEpoch, false
 	if l.c.trace.On() {
 		l.say("%s: follows %d in epoch %d, [%d, %d)", r.p.name, m.Leader, m.LeaderEpoch, r.log.Start(), r.log.End())
-	}
-	if mutant.On(mutant.TruncateToHighWatermark) && r.log.End() > r.log.Visible() {
-		r.lower(int64(r.log.Visible()))
-		if err := r.log.TruncateTo(r.log.Visible()); err != nil {
-			r.trouble("truncate", err)
-			return
-		}
 	}
 	r.want()
 }
