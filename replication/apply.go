@@ -36,7 +36,7 @@ func (c *controller) advance() {
 		}
 		c.proposeAll(due)
 	}
-	if c.ctx.Err() == nil && c.stuck == nil && (c.index-c.compacted >= compactEntries || c.raft.Status().JournalBytes >= compactBytes && c.index > c.compacted) {
+	if c.ctx.Err() == nil && c.stuck == nil && (c.index-c.compacted >= compactEntries || c.raft.JournalBytes() >= compactBytes && c.index > c.compacted) {
 		c.compact()
 	}
 }
@@ -49,6 +49,7 @@ func (c *controller) carryOut(out quorum.Output) {
 		c.active = false
 		c.watch.Stop()
 	}
+	c.confirm(out.Confirmed, out.Role != quorum.Leader)
 	for _, m := range out.Messages {
 		if m.Snapshot {
 			c.sendSnapshot(m)
@@ -170,7 +171,8 @@ func (c *controller) restore(s *quorum.Snapshot) error {
 	if err != nil {
 		return fmt.Errorf("snapshot %d: %w", s.Index, err)
 	}
-	if at := machine.CatalogueIndex(); at > c.catalogue.AppliedShared() {
+	at := max(machine.CatalogueIndex(), 1) // what a cluster begins with is a change, too: of the store that it was made of
+	if at > c.catalogue.AppliedShared() {
 		if err := c.catalogue.ImportShared(at, shared); err != nil {
 			return fmt.Errorf("snapshot %d: %w", s.Index, err)
 		}

@@ -25,7 +25,7 @@ func TestAConfigThatCannotBeIsRefusedByName(t *testing.T) {
 		"TLS":               func(c *Config) { c.Plaintext = false },
 		"Plaintext":         func(c *Config) { c.TLS = &TLS{} },
 		"SessionTimeout":    func(c *Config) { c.SessionTimeout = time.Microsecond },
-		"HeartbeatInterval": func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = time.Second, 600 * time.Millisecond },
+		"HeartbeatInterval": func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = time.Second, 600*time.Millisecond },
 		"FetchBytes":        func(c *Config) { c.FetchBytes = -1 },
 	} {
 		c := valid

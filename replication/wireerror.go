@@ -239,6 +239,7 @@ func (w *wireError) err() error {
 	}
 	for _, code := range w.Is {
 		if code == 130 || code == 131 { // not the caller's context
+			e.retriable = true
 			add(true, ErrNodeNotAvailable)
 			continue
 		}
