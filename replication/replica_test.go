@@ -1,0 +1,241 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/partition"
+)
+
+var orders = partition.TopicPartition{Topic: "orders"}
+
+// one is a batch of one record.
+func one(t require.TestingT, value string) []byte {
+	var b batch.Builder
+	b.Reset(nil, batch.Options{})
+	b.Append(1000, nil, []byte(value), nil)
+	whole, err := b.Finish()
+	require.NoError(t, err)
+	return whole
+}
+
+// send appends with acks=all until it is acknowledged, and returns the offset.
+func send(ctx context.Context, t *testing.T, n *Node, tp partition.TopicPartition, value string) partition.Offset {
+	for {
+		result, err := n.Append(ctx, partition.AppendRequest{TopicPartition: tp, Batch: one(t, value), Acks: partition.AcksAll, Foreign: true})
+		if err == nil {
+			return result.BaseOffset
+		}
+		require.True(t, partition.Retriable(err), "%v", err)
+		require.NoError(t, ctx.Err(), "%v", err)
+		pause(ctx)
+	}
+}
+
+// pause gives others time.
+func pause(ctx context.Context) {
+	over := make(chan struct{})
+	defer clock.System.AfterFunc(10*time.Millisecond, func() { close(over) })()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// eventually waits for what becomes true.
+func eventually(ctx context.Context, t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for !is() {
+		require.NoError(t, ctx.Err(), what)
+		pause(ctx)
+	}
+}
+
+// copyOf is what a node has of a partition, record by record.
+func copyOf(t *testing.T, n *Node, tp partition.TopicPartition) (values []string) {
+	h := n.replicas.named(tp)
+	if h == nil {
+		return nil
+	}
+	r, err := n.store.Replica(tp, partition.TopicID(h.id.Topic))
+	if err != nil {
+		return nil
+	}
+	for at := r.Start(); at < r.End(); {
+		var out partition.FetchResult
+		require.NoError(t, r.Read(at, 1<<20, &out))
+		rest := out.Batches
+		for len(rest) > 0 {
+			b, err := batch.Peek(rest)
+			require.NoError(t, err)
+			var it batch.Iterator
+			for b.Iterate(&it, batch.DefaultMaxBytes); it.Next(); {
+				r := it.Record()
+				values = append(values, string(r.Value))
+			}
+			at = partition.Offset(b.NextOffset())
+			rest = rest[len(b):]
+		}
+		out.Lease.Release()
+	}
+	return values
+}
+
+func topic(t *testing.T, l *Local, partitions int32) {
+	_, err := l.Nodes()[0].CreateTopic(patient(t), orders.Topic, partition.TopicConfig{Partitions: partitions})
+	require.NoError(t, err)
+}
+
+func info(ctx context.Context, t *testing.T, n *Node, tp partition.TopicPartition) PartitionInfo {
+	all, err := n.PartitionsOf(ctx, tp.Topic)
+	require.NoError(t, err)
+	for _, p := range all {
+		if p.TopicPartition == tp {
+			return p
+		}
+	}
+	require.Fail(t, "no such partition")
+	return PartitionInfo{}
+}
+
+// TestAllReplicasHaveWhatIsAcknowledged: three nodes, each with the same records in the same order, and the same high watermark.
+func TestAllReplicasHaveWhatIsAcknowledged(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	topic(t, l, 3)
+	var want [3][]string
+	for i := range 60 {
+		p := i % 3
+		value := fmt.Sprint("v", i)
+		tp := partition.TopicPartition{Topic: orders.Topic, Partition: int32(p)}
+		require.Equal(t, partition.Offset(len(want[p])), send(ctx, t, l.Node(int32(1+i%2)), tp, value))
+		want[p] = append(want[p], value)
+	}
+	for p := range want {
+		tp := partition.TopicPartition{Topic: orders.Topic, Partition: int32(p)}
+		for _, n := range l.Nodes() {
+			eventually(ctx, t, "the copies are equal", func() bool { return len(copyOf(t, n, tp)) == len(want[p]) })
+			require.Equal(t, want[p], copyOf(t, n, tp), "node %d", n.NodeID())
+			h := n.replicas.named(tp)
+			eventually(ctx, t, "followers hear of the high watermark", func() bool {
+				r, err := n.store.Replica(tp, partition.TopicID(h.id.Topic))
+				require.NoError(t, err)
+				return int(r.HighWatermark()) == len(want[p])
+			})
+		}
+		require.Len(t, info(ctx, t, l.Node(1), tp).ISR, 3)
+	}
+}
+
+// TestALeaderMayDie: what was acknowledged is there under the next leader, once, and the node that died has it, too, when it is back.
+func TestALeaderMayDie(t *testing.T) {
+	l := local(t, LocalConfig{Nodes: 3})
+	ctx := patient(t)
+	topic(t, l, 1)
+	var acked []string
+	for round := range 3 {
+		leader := info(ctx, t, l.Nodes()[0], orders).Leader
+		for i := range 10 {
+			value := fmt.Sprintf("%d-%d", round, i)
+			send(ctx, t, l.Nodes()[i%3], orders, value)
+			acked = append(acked, value)
+		}
+		require.NoError(t, l.Kill(leader))
+		for i := range 10 {
+			value := fmt.Sprintf("%d-%d after", round, i)
+			send(ctx, t, l.Nodes()[i%2], orders, value)
+			acked = append(acked, value)
+		}
+		n, err := l.Start(leader)
+		require.NoError(t, err)
+		require.NoError(t, n.Ready(ctx))
+		eventually(ctx, t, "all are in sync again", func() bool { return len(info(ctx, t, l.Nodes()[0], orders).ISR) == 3 })
+	}
+	for _, n := range l.Nodes() {
+		eventually(ctx, t, "the copies are equal", func() bool { return len(copyOf(t, n, orders)) >= len(acked) })
+		require.Equal(t, acked, distinct(copyOf(t, n, orders)), "node %d", n.NodeID())
+	}
+}
+
+// distinct leaves out what stands twice: a request whose answer was lost was sent again, and these have no producer id.
+func distinct(values []string) (once []string) {
+	seen := map[string]bool{}
+	for _, v := range values {
+		if !seen[v] {
+			once = append(once, v)
+		}
+		seen[v] = true
+	}
+	return once
+}
+
+// TestAWipedNodeIsRebuilt: a node whose disk is gone comes back with nothing, and is in sync again.
+func TestAWipedNodeIsRebuilt(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	topic(t, l, 2)
+	second := partition.TopicPartition{Topic: orders.Topic, Partition: 1}
+	for i := range 20 {
+		send(ctx, t, l.Node(1), orders, fmt.Sprint(i))
+		send(ctx, t, l.Node(1), second, fmt.Sprint(i))
+	}
+	require.NoError(t, l.Kill(3))
+	require.NoError(t, l.Wipe(3))
+	send(ctx, t, l.Node(1), orders, "meanwhile")
+	n, err := l.Start(3)
+	require.NoError(t, err)
+	require.NoError(t, n.Ready(ctx))
+	for _, tp := range []partition.TopicPartition{orders, second} {
+		eventually(ctx, t, "it is in sync again", func() bool { return len(info(ctx, t, l.Node(1), tp).ISR) == 3 })
+		require.Equal(t, copyOf(t, l.Node(1), tp), copyOf(t, n, tp))
+	}
+}
+
+// TestAnISRBelowItsMinimumRefuses: with two of three replicas gone nothing is acknowledged, whatever is written, and with one of them back it is
+// again. Two more nodes keep the quorum.
+func TestAnISRBelowItsMinimumRefuses(t *testing.T) {
+	l := local(t, LocalConfig{Nodes: 5})
+	ctx := patient(t)
+	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 3, 4}}})
+	require.NoError(t, err)
+	send(ctx, t, l.Node(1), orders, "before")
+	require.NoError(t, l.Stop(3))
+	l.CutOff(4)
+	eventually(ctx, t, "the ISR is the leader alone", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 1 })
+	_, err = l.Node(1).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "refused"), Acks: partition.AcksAll})
+	require.ErrorIs(t, err, partition.ErrNotEnoughReplicas)
+	_, err = l.Node(1).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "not committed"), Acks: partition.AcksLeader})
+	require.NoError(t, err)
+	h := l.Node(1).replicas.named(orders)
+	r, err := l.Node(1).store.Replica(orders, partition.TopicID(h.id.Topic))
+	require.NoError(t, err)
+	require.Equal(t, partition.Offset(1), r.HighWatermark())
+	require.Equal(t, partition.Offset(2), r.End())
+
+	l.Heal()
+	eventually(ctx, t, "4 is back in the ISR", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
+	eventually(ctx, t, "what was written meanwhile is committed", func() bool { return r.HighWatermark() == 2 })
+	require.Equal(t, partition.Offset(2), send(ctx, t, l.Node(1), orders, "after"))
+}
+
+// TestARecordIsDeletedEverywhere: DeleteRecords returns when all replicas have dropped it.
+func TestARecordIsDeletedEverywhere(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	topic(t, l, 1)
+	for i := range 10 {
+		send(ctx, t, l.Node(1), orders, fmt.Sprint(i))
+	}
+	start, err := l.Node(2).DeleteRecords(ctx, orders, 6)
+	require.NoError(t, err)
+	require.Equal(t, partition.Offset(6), start)
+	for _, n := range l.Nodes() {
+		require.Len(t, copyOf(t, n, orders), 4, "node %d", n.NodeID())
+	}
+}
