@@ -34,6 +34,7 @@ type Store struct {
 	txns      atomic.Pointer[txnCoordinator] // nil until the first use, see openTransactions
 	txnStart  sync.Mutex                     // guards txnClosed and the start
 	txnClosed bool
+	txnsLed   ledTxns       // of a node of a cluster, instead of txns
 	marking   sync.RWMutex  // held for reading while the markers of one transaction are written, by a snapshot for writing
 	suspects  []*part       // of this open: went through recovery
 	cleanOpen bool          // see CleanOpen

@@ -23,7 +23,7 @@ func (s *Store) initTransactional(ctx context.Context, txnID string, timeout tim
 	if len(txnID) > math.MaxInt16 {
 		return NoProducerID, &ConfigError{Key: "transactional.id", Value: strconv.Itoa(len(txnID)) + " bytes", Range: "at most 32767 bytes"}
 	}
-	c, err := s.transactions(ctx)
+	c, err := s.coordinatorOf(ctx, txnID)
 	if err != nil {
 		return NoProducerID, err
 	}
@@ -66,12 +66,13 @@ func (s *Store) addToTxn(ctx context.Context, txnID string, p ProducerID, tps []
 	}
 	ps := make([]txn.Partition, 0, len(tps))
 	for _, tp := range tps {
-		if _, err := s.part(tp, TopicID{}); err != nil {
+		// In a cluster this node may not have heard of it yet. One that is not there will need no marker.
+		if _, err := s.part(tp, TopicID{}); err != nil && s.config.Cluster == nil {
 			return s.closedOr(err)
 		}
 		ps = append(ps, txn.Partition{Topic: tp.Topic, Index: tp.Partition})
 	}
-	c, err := s.transactions(ctx)
+	c, err := s.coordinatorOf(ctx, txnID)
 	if err != nil {
 		return err
 	}
@@ -96,14 +97,16 @@ func (p *part) enlist(ctx context.Context, l *log.Log, b batch.Batch, txnID stri
 	if err != nil || ongoing {
 		return 0, p.gone(err)
 	}
-	c, err := p.s.transactions(ctx)
-	if err != nil {
-		return 0, err
+	if cluster := p.s.config.Cluster; cluster != nil {
+		err = cluster.TxnAdd(ctx, txnID, ProducerID{b.ProducerID(), b.ProducerEpoch()}, []TopicPartition{p.tp}, version, added)
+	} else if c, e := p.s.transactions(ctx); e != nil {
+		return 0, e
+	} else {
+		tp := []txn.Partition{{Topic: p.tp.Topic, Index: p.tp.Partition}}
+		_, err = c.request(ctx, txnID, func(int64) txn.Event {
+			return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: version, VerifyOnly: added}
+		})
 	}
-	tp := []txn.Partition{{Topic: p.tp.Topic, Index: p.tp.Partition}}
-	_, err = c.request(ctx, txnID, func(int64) txn.Event {
-		return txn.Add{Call: 1, ID: txnID, ProducerID: b.ProducerID(), Epoch: b.ProducerEpoch(), Partitions: tp, Version: version, VerifyOnly: added}
-	})
 	if errors.Is(err, ErrProducerFenced) {
 		// All partitions say the same of an old epoch, also one without a part in the transaction: it may come of a timeout,
 		// after which the producer goes on, or of a newer instance, and EndTxn tells which (Kafka's AddPartitionsToTxnManager).
@@ -142,7 +145,7 @@ func (s *Store) endTxn(ctx context.Context, txnID string, p ProducerID, commit b
 	if s.readOnly {
 		return NoProducerID, ErrReadOnly
 	}
-	c, err := s.transactions(ctx)
+	c, err := s.coordinatorOf(ctx, txnID)
 	if err != nil {
 		return NoProducerID, err
 	}

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,17 +67,28 @@ func (s *Store) ListTransactions(ctx context.Context, f TransactionFilter) ([]Tr
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
 	}
-	c, err := s.transactions(ctx)
+	coordinators, err := s.coordinators(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
 	}
+	var out []TransactionListing
+	for _, c := range coordinators {
+		if out, err = c.list(out, &f, pattern); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b TransactionListing) int { return cmp.Compare(a.TransactionalID, b.TransactionalID) })
+	return out, nil
+}
+
+// list appends those of a coordinator.
+func (c *txnCoordinator) list(out []TransactionListing, f *TransactionFilter, pattern *regexp.Regexp) ([]TransactionListing, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
-		return nil, ErrClosed
+		return out, c.over()
 	}
 	now := c.now()
-	var out []TransactionListing
 	c.m.Each(func(m txn.Meta) {
 		state := TransactionState(m.State.String())
 		switch {
@@ -110,20 +122,27 @@ func (f *TransactionFilter) compile() (*regexp.Regexp, error) {
 
 // DescribeTransactions describes transactional ids, in their order. One that nobody has used has Err.
 func (s *Store) DescribeTransactions(ctx context.Context, ids []string) ([]TransactionDescription, error) {
-	c, err := s.transactions(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("describe transactions: %w", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return nil, ErrClosed
+	if s.config.Cluster == nil { // also if there are no ids
+		if _, err := s.transactions(ctx); err != nil {
+			return nil, fmt.Errorf("describe transactions: %w", err)
+		}
 	}
 	out := make([]TransactionDescription, len(ids))
 	for i, id := range ids {
 		d := &out[i]
 		d.TransactionalID = id
+		c, err := s.coordinatorOf(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("describe transactions: %w", err)
+		}
+		c.mu.Lock()
+		if c.closing {
+			err := c.over()
+			c.mu.Unlock()
+			return nil, err
+		}
 		m, ok := c.m.Describe(id)
+		c.mu.Unlock()
 		if !ok {
 			d.Err = fmt.Errorf("%w: %q", ErrTransactionalIDNotFound, id)
 			continue
@@ -180,7 +199,7 @@ func (s *Store) AbortTransaction(ctx context.Context, txnID string) error {
 	if s.readOnly {
 		return fmt.Errorf("abort transaction of %q: %w", txnID, ErrReadOnly)
 	}
-	c, err := s.transactions(ctx)
+	c, err := s.coordinatorOf(ctx, txnID)
 	if err == nil {
 		began, timeout := false, time.Duration(0)
 		_, err = c.request(ctx, txnID, func(int64) txn.Event {
@@ -218,19 +237,21 @@ func (s *Store) abortHanging(ctx context.Context, tp TopicPartition, p ProducerS
 	if s.readOnly {
 		return ErrReadOnly
 	}
-	c, err := s.transactions(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.enter(); err != nil {
-		return err
-	}
-	defer c.work.Done()
-	c.mu.Lock()
-	known := c.m.Knows(p.Producer.ID, txn.Partition{Topic: tp.Topic, Index: tp.Partition})
-	c.mu.Unlock()
-	if known {
-		return fmt.Errorf("%w: the coordinator will end it; abort it by its transactional id", ErrInvalidTxnState)
+	if s.config.Cluster == nil { // else its coordinator may be any node, and the caller's judgement counts, as with Kafka's tool
+		c, err := s.transactions(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.enter(); err != nil {
+			return err
+		}
+		defer c.work.Done()
+		c.mu.Lock()
+		known := c.m.Knows(p.Producer.ID, txn.Partition{Topic: tp.Topic, Index: tp.Partition})
+		c.mu.Unlock()
+		if known {
+			return fmt.Errorf("%w: the coordinator will end it; abort it by its transactional id", ErrInvalidTxnState)
+		}
 	}
 	now, err := s.producersOf(tp)
 	if err != nil {
@@ -244,5 +265,8 @@ func (s *Store) abortHanging(ctx context.Context, tp TopicPartition, p ProducerS
 	if err != nil {
 		return s.closedOr(err)
 	}
-	return part.appendMarker(p.Producer.ID, p.Producer.Epoch, false, 0, max(now[i].CoordinatorEpoch, 0), c.now())
+	if s.config.Cluster != nil {
+		return s.AppendTxnMarker(ctx, TxnMarker{TopicPartition: tp, Producer: p.Producer, CoordinatorEpoch: max(now[i].CoordinatorEpoch, 0)})
+	}
+	return part.appendMarker(p.Producer.ID, p.Producer.Epoch, false, 0, max(now[i].CoordinatorEpoch, 0), s.config.Clock.Now().UnixMilli())
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // txnCoordinator is the shell around txn.Machine: it has the lock, the clock, the log and the goroutines that the machine
-// has not. There is one in a store, started by Open if __transaction_state holds anything, else by the first transactional producer.
+// has not. There is one in a store that is alone (in a cluster see LeadTransactions), started by Open if __transaction_state holds anything, else by the first transactional producer.
 //
 // A step is made under mu, its effects are carried out without it. The caller of a request writes the record itself: requests
 // of different ids share the log's writes and syncs. Markers and what follows them are written by a goroutine of their own.
@@ -19,6 +19,7 @@ type txnCoordinator struct {
 	s     *Store
 	ready chan struct{} // closed when the log has been read
 	err   error         // why not; set before ready is closed
+	home  *ledTxn       // of a node of a cluster: where it is; else nil
 
 	mu       sync.Mutex // guards all below; never held during I/O
 	m        txn.Machine
@@ -88,11 +89,16 @@ func (s *Store) startTransactions() (*txnCoordinator, error) {
 	if s.closed.Load() || s.txnClosed {
 		return nil, ErrClosed
 	}
-	c := &txnCoordinator{s: s, ready: make(chan struct{}), waiting: map[string]*txnWaiters{}, attempts: map[retryKey]int{}, stuck: map[string]error{}}
-	c.m.MaxTimeout = int32(min(s.config.MaxTransactionTimeout.Milliseconds(), 1<<31-1))
+	c := newTxnCoordinator(s)
 	c.work.Go(c.load)
 	s.txns.Store(c)
 	return c, nil
+}
+
+func newTxnCoordinator(s *Store) *txnCoordinator {
+	c := &txnCoordinator{s: s, ready: make(chan struct{}), waiting: map[string]*txnWaiters{}, attempts: map[retryKey]int{}, stuck: map[string]error{}}
+	c.m.MaxTimeout = int32(min(s.config.MaxTransactionTimeout.Milliseconds(), 1<<31-1))
+	return c
 }
 
 // openTransactions starts the coordinator if there is anything for it to know. suspects are partitions that went through
@@ -127,10 +133,18 @@ func (c *txnCoordinator) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
-		return ErrClosed
+		return c.over()
 	}
 	c.work.Add(1)
 	return nil
+}
+
+// over is what requests get when closing is true.
+func (c *txnCoordinator) over() error {
+	if c.home != nil && c.home.gone {
+		return fmt.Errorf("%w: %s", ErrNotLeaderOrFollower, c.home.tp)
+	}
+	return ErrClosed
 }
 
 // request makes one request of an id and waits for its answer; event is called with mu held. As long as the id is busy with something else it waits for that:
@@ -170,7 +184,7 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
-		return nil, nil, ErrClosed // also of one that has waited
+		return nil, nil, c.over() // also of one that has waited
 	}
 	effects := c.stepLocked(event(fresh))
 	if len(effects) == 1 {
@@ -197,7 +211,7 @@ func (c *txnCoordinator) attempt(id string, fresh int64, event func(fresh int64)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.closing { // nobody would wake it, if a marker has to wait for the next open
-			return nil, nil, ErrClosed
+			return nil, nil, c.over()
 		}
 		if m, ok := c.m.Describe(id); ok && (m.State == txn.PrepareAbort || m.State == txn.PrepareCommit) {
 			w, err := c.waitLocked(id)
@@ -360,8 +374,9 @@ func (s *Store) closeTransactions() error {
 	s.txnClosed = true
 	c := s.txns.Load()
 	s.txnStart.Unlock()
+	err := s.closeLedTransactions()
 	if c == nil {
-		return nil
+		return err
 	}
 	c.mu.Lock()
 	c.closing = true
@@ -369,18 +384,8 @@ func (s *Store) closeTransactions() error {
 		c.freeLocked(id)
 	}
 	c.mu.Unlock()
-	done := make(chan struct{})
-	go func() { // nobody waits for one that hangs
-		c.work.Wait()
-		close(done)
-	}()
-	late := make(chan struct{})
-	defer s.config.Clock.AfterFunc(s.config.CloseTimeout, func() { close(late) })()
-	var err error
-	select {
-	case <-done:
-	case <-late:
-		err = fmt.Errorf("close transaction coordinator: %w after %s", ErrTimeout, s.config.CloseTimeout)
+	if err = c.await(); err != nil {
+		err = fmt.Errorf("close transaction coordinator: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -391,4 +396,21 @@ func (s *Store) closeTransactions() error {
 		}
 	}
 	return err
+}
+
+// await waits for what a coordinator that is closing has under way, but not longer than CloseTimeout.
+func (c *txnCoordinator) await() error {
+	done := make(chan struct{})
+	go func() { // nobody waits for one that hangs
+		c.work.Wait()
+		close(done)
+	}()
+	late := make(chan struct{})
+	defer c.s.config.Clock.AfterFunc(c.s.config.CloseTimeout, func() { close(late) })()
+	select {
+	case <-done:
+		return nil
+	case <-late:
+		return fmt.Errorf("%w after %s", ErrTimeout, c.s.config.CloseTimeout)
+	}
 }

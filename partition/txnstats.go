@@ -38,10 +38,17 @@ type TransactionEnded struct {
 }
 
 func (s *Store) transactionStats() TransactionStats {
+	if s.config.Cluster != nil {
+		return s.txnsLed.stats()
+	}
 	c := s.txns.Load()
 	if c == nil {
 		return TransactionStats{}
 	}
+	return c.statistics()
+}
+
+func (c *txnCoordinator) statistics() TransactionStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := c.stats

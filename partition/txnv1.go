@@ -31,14 +31,14 @@ func (s *Store) AddPartitionsToTxnV1(ctx context.Context, txnID string, p Produc
 // (AddPartitionsToTxn with VerifyOnly). Errors: ErrProducerFenced, ErrInvalidProducerIDMapping, ErrConcurrentTransactions while the
 // transaction is being ended, ErrClosed.
 func (s *Store) PartitionsInTxn(ctx context.Context, txnID string, p ProducerID, tps []TopicPartition) ([]bool, error) {
-	c, err := s.transactions(ctx)
+	c, err := s.coordinatorOf(ctx, txnID)
 	if err != nil {
 		return nil, fmt.Errorf("verify partitions of transaction of %q: %w", txnID, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
-		return nil, ErrClosed
+		return nil, c.over()
 	}
 	m, ok := c.m.Describe(txnID)
 	switch {
@@ -89,6 +89,9 @@ func (s *Store) WriteTxnMarker(ctx context.Context, tp TopicPartition, p Produce
 	if err == nil {
 		part, err = s.part(tp, TopicID{})
 		err = s.closedOr(err)
+	}
+	if err == nil && s.config.Cluster != nil {
+		return s.AppendTxnMarker(ctx, TxnMarker{TopicPartition: tp, Producer: p, Commit: commit, CoordinatorEpoch: coordinatorEpoch})
 	}
 	if err == nil {
 		err = part.appendMarker(p.ID, p.Epoch, commit, 0, coordinatorEpoch, s.config.Clock.Now().UnixMilli())

@@ -28,6 +28,10 @@ func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 	if stopped {
 		return ErrClosed
 	}
+	ctx := context.Background()
+	if c.home != nil {
+		ctx = c.home.life
+	}
 	p, err := c.statePart(m.ID)
 	if err != nil {
 		return err
@@ -53,10 +57,10 @@ func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 	if durable {
 		acks = AcksAll
 	}
-	if _, err := p.append(context.Background(), b, appendOptions{acks: acks, internal: true, lazy: true}); err != nil {
+	if _, err := p.append(ctx, b, appendOptions{acks: acks, internal: true, lazy: true}); err != nil {
 		return err
 	}
-	if durable && p.t.settings.Load().log.Sync != SyncAlways && c.s.anySyncs(m.Partitions) {
+	if durable && c.home == nil && p.t.settings.Load().log.Sync != SyncAlways && c.s.anySyncs(m.Partitions) {
 		l, err := p.open()
 		if err == nil {
 			err = l.Sync()
@@ -70,6 +74,9 @@ func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 
 // statePart returns the partition of __transaction_state that holds an id, making the topic at its first use.
 func (c *txnCoordinator) statePart(id string) (*part, error) {
+	if c.home != nil {
+		return c.s.part(c.home.tp, TopicID{})
+	}
 	t, err := c.s.lookup(txn.Topic)
 	if err != nil {
 		if _, err = c.s.CreateTopic(context.Background(), txn.Topic, txnTopicConfig); err != nil && !errors.Is(err, ErrTopicAlreadyExists) {
@@ -96,6 +103,9 @@ func (s *Store) anySyncs(ps []txn.Partition) bool {
 // syncData makes durable what a transaction has written so far, in all its partitions at once, where their mode
 // promises that. Its Prepare record is written behind it: no outcome can be found after a crash of which records are missing.
 func (c *txnCoordinator) syncData(id string, producer ProducerID) error {
+	if c.home != nil {
+		return nil // each batch was acknowledged by all replicas in sync
+	}
 	c.mu.Lock()
 	m, ok := c.m.Describe(id)
 	c.mu.Unlock()
@@ -150,9 +160,13 @@ func (c *txnCoordinator) startMarking(e txn.Mark) {
 // mark writes the markers of one transaction.
 func (c *txnCoordinator) mark(e txn.Mark) {
 	done := make([]bool, len(e.Partitions))
-	c.s.marking.RLock()
-	c.forEach(e.Partitions, func(i int, tp txn.Partition) { done[i] = c.markOne(&e, tp) })
-	c.s.marking.RUnlock()
+	if c.home != nil {
+		c.forEach(e.Partitions, func(i int, tp txn.Partition) { done[i] = c.markElsewhere(&e, tp) })
+	} else {
+		c.s.marking.RLock()
+		c.forEach(e.Partitions, func(i int, tp txn.Partition) { done[i] = c.markOne(&e, tp) })
+		c.s.marking.RUnlock()
+	}
 	ev := txn.Marked{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan}
 	for i, ok := range done {
 		if ok {

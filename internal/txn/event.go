@@ -85,7 +85,9 @@ type (
 		Epoch      int16
 	}
 	// Start comes once, after the last Replay: what was prepared is finished, and what was not is aborted.
-	Start struct{}
+	Start struct {
+		Keep bool // open transactions go on: their producers live, and only the coordinator is another one
+	}
 )
 
 func (Init) isEvent()    {}

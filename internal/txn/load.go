@@ -113,8 +113,8 @@ func (m *Machine) seen(ev Seen) {
 	}
 }
 
-// start finishes what was prepared and aborts what was not.
-func (m *Machine) start() {
+// start finishes what was prepared and aborts what was not, unless that is to go on.
+func (m *Machine) start(keep bool) {
 	m.started = true
 	for _, id := range slices.Sorted(maps.Keys(m.byID)) {
 		e := m.byID[id]
@@ -129,7 +129,7 @@ func (m *Machine) start() {
 			})
 			e.without = nil
 			m.finish(e)
-		case e.meta.State == Ongoing:
+		case e.meta.State == Ongoing && !keep:
 			e.doomed = true
 			m.fence(e, 0, ByRestart)
 		}

@@ -85,7 +85,7 @@ func (m *Machine) Step(now int64, ev Event, out []Effect) []Effect {
 	case Seen:
 		m.seen(ev)
 	case Start:
-		m.start()
+		m.start(ev.Keep)
 	default:
 		panic(fmt.Sprintf("BUG: event %T", ev))
 	}
