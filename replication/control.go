@@ -74,7 +74,9 @@ type controller struct {
 	alarm     func() bool    // stops the timer of the next deadline
 	ticked    atomic.Bool
 	joining   joining
-	isolation bool // as told by events
+	// confirming are heartbeats whose answers wait for it to be certain that this node leads.
+	confirming map[uint64]chan bool
+	isolation  bool // as told by events
 }
 
 // identity is what a node registers with.
@@ -149,6 +151,7 @@ func newController(n *Node) *controller {
 func (c *controller) prepare() {
 	c.nonce = drawNonce()
 	c.waiting.all = map[uint64]*waiter{}
+	c.confirming = map[uint64]chan bool{}
 	c.done = make(chan struct{})
 	c.inbox.signal = make(chan struct{}, 1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())

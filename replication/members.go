@@ -212,7 +212,9 @@ func (c *controller) answerMembers(from int32, request membersRequest) membersAn
 	case "remove":
 		answer.Done, err = c.stepRemove(status, request.Node)
 	case "transfer":
-		err = c.raft.TransferLeader(request.Node)
+		if request.Node != c.id {
+			err = c.raft.TransferLeader(request.Node)
+		}
 		answer.Done = err == nil
 	case "describe":
 		answer.Status, answer.TickMS = &status, float64(c.tick())/float64(time.Millisecond)

@@ -80,8 +80,7 @@ func (c *controller) heartbeat(ctx context.Context, h control.Heartbeat) (answer
 	case -1:
 		return answer, ErrNoQuorum
 	case c.id:
-		err = c.do(ctx, func() { answer = c.beat(h) })
-		return answer, err
+		return c.beat(ctx, h)
 	default:
 		body, err := json.Marshal(h)
 		if err != nil {
@@ -101,19 +100,63 @@ func (c *controller) serveHeartbeat(ctx context.Context, from int32, body []byte
 	if int32(h.Node) != from {
 		return nil, fmt.Errorf("heartbeat of node %d from node %d", h.Node, from)
 	}
-	var answer control.HeartbeatAnswer
-	if err := c.do(ctx, func() { answer = c.beat(h) }); err != nil {
+	answer, err := c.beat(ctx, h)
+	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(answer)
 }
 
-// beat takes a heartbeat, on run's goroutine.
-func (c *controller) beat(h control.Heartbeat) control.HeartbeatAnswer {
-	if !c.active {
-		return control.HeartbeatAnswer{Code: control.NotController}
+// beat takes a heartbeat. It answers when a majority has confirmed that this node still led when it came: a leader that has been replaced, and does not know
+// it yet, must not keep nodes from noticing that they are isolated.
+func (c *controller) beat(ctx context.Context, h control.Heartbeat) (answer control.HeartbeatAnswer, err error) {
+	confirmed := make(chan bool, 1)
+	err = c.do(ctx, func() {
+		answer = control.HeartbeatAnswer{Code: control.NotController}
+		if c.active {
+			var due []control.Command
+			answer, due = c.watch.Heartbeat(c.now(), h)
+			c.proposeAll(due)
+		}
+		if answer.Code == control.NotController {
+			confirmed <- true
+			return
+		}
+		id, err := c.raft.Confirm()
+		if err != nil {
+			confirmed <- false
+			return
+		}
+		c.confirming[id] = confirmed
+	})
+	if err != nil {
+		return answer, err
 	}
-	answer, due := c.watch.Heartbeat(c.now(), h)
-	c.proposeAll(due)
-	return answer
+	select {
+	case led := <-confirmed:
+		if !led {
+			answer = control.HeartbeatAnswer{Code: control.NotController}
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	case <-c.done:
+		return answer, ErrClosed
+	}
+}
+
+// confirm tells those that wait what raft says of the leadership, or, when it is over, that it is.
+func (c *controller) confirm(ids []uint64, over bool) {
+	for _, id := range ids {
+		if waits, ok := c.confirming[id]; ok {
+			waits <- true
+			delete(c.confirming, id)
+		}
+	}
+	if over {
+		for id, waits := range c.confirming {
+			waits <- false
+			delete(c.confirming, id)
+		}
+	}
 }

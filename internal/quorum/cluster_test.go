@@ -29,6 +29,7 @@ type cluster struct {
 	dice    int               // of what a crash leaves: below 100 the chance in percent that the caller's state survives
 	config  func(*Config)
 
+	confirmed []uint64
 	installed int // snapshots that were received, not read from the own disk
 }
 
@@ -182,6 +183,7 @@ func (p *peer) drain() {
 			}
 		}
 		p.seen = true
+		c.confirmed = append(c.confirmed, out.Confirmed...)
 		for _, e := range out.Committed {
 			require.Equal(c.t, p.handed+1, e.Index, "entries of %s", p.self)
 			p.handed = e.Index

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -22,15 +23,16 @@ type Raft struct {
 
 	outputs []Output // made, and not handed out yet
 	// deliver: the snapshot on disk covers more than the caller's state, and is handed out first.
-	deliver bool
-	dirty   bool // Step or Tick may have made work that Propose has to do first
-	pending uint64
-	applied uint64 // index of the last entry put into an Output
-	conf    *raftpb.ConfState
-	confs   []confAt // the members after each change since the snapshot
-	barrier uint64   // no change of members before this entry is handed out
-	term    uint64   // as of the last output
-	leading bool
+	deliver  bool
+	dirty    bool // Step or Tick may have made work that Propose has to do first
+	pending  uint64
+	confirms uint64
+	applied  uint64 // index of the last entry put into an Output
+	conf     *raftpb.ConfState
+	confs    []confAt // the members after each change since the snapshot
+	barrier  uint64   // no change of members before this entry is handed out
+	term     uint64   // as of the last output
+	leading  bool
 
 	ticks int64
 	heard map[uint64]heard // on the leader, of the others, in this term
@@ -204,6 +206,23 @@ func (r *Raft) Campaign() error {
 			return nil
 		}
 		return err
+	})
+}
+
+// Confirm asks the others whether this member still leads. When a majority of the voters has said so after this call, an Output has the
+// id among Confirmed; when it does not lead any more, none ever has.
+func (r *Raft) Confirm() (id uint64, err error) {
+	if err := r.Err(); err != nil {
+		return 0, err
+	}
+	if !r.leads() {
+		return 0, ErrNotLeader
+	}
+	r.confirms++
+	r.dirty = true
+	return r.confirms, r.guard("confirm", func() error {
+		r.node.ReadIndex(binary.BigEndian.AppendUint64(nil, r.confirms))
+		return nil
 	})
 }
 

@@ -288,3 +288,35 @@ func TestAPanicOfRaftDoesNotReachTheHost(t *testing.T) {
 	require.ErrorIs(t, p.raft.Err(), ErrFailed)
 	require.Equal(t, EventFailed, p.warn[len(p.warn)-1].Kind)
 }
+
+// A leader that is cut off is not told that it leads; one that is not, is.
+func TestLeadershipIsConfirmedByAMajorityOnly(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 12)
+	for _, n := range []int{1, 3} {
+		c := newCluster(t, 1).bootstrap(n)
+		l := c.elect()
+		c.commit("one")
+		id, err := l.raft.Confirm()
+		require.NoError(t, err)
+		l.drain()
+		c.tick(2)
+		require.Contains(t, c.confirmed, id)
+		if n == 1 {
+			continue
+		}
+		for _, p := range c.peers {
+			c.cut[[2]int32{p.self.Node, l.self.Node}] = true
+		}
+		c.wire = nil
+		id, err = l.raft.Confirm()
+		require.NoError(t, err)
+		l.drain()
+		c.tick(30)
+		require.NotContains(t, c.confirmed, id)
+		_, err = l.raft.Confirm()
+		require.ErrorIs(t, err, ErrNotLeader)
+		clear(c.cut)
+		c.tick(30)
+		require.NotContains(t, c.confirmed, id)
+	}
+}

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -23,6 +24,8 @@ type Output struct {
 	// Committed are the next entries: each index once in the life of a Raft, and none at or below Config.Applied.
 	Committed []Entry
 	Messages  []Message
+	// Confirmed are what Confirm returned, of which a majority has said that this member led when it was called.
+	Confirmed []uint64
 	// SnapshotWanted: a member can only be helped by a snapshot that is newer than the last. Call Compact soon.
 	SnapshotWanted bool
 }
@@ -113,6 +116,11 @@ func (r *Raft) cycle() error {
 				return r.fail(&PanicError{Value: fmt.Sprintf("message cannot be encoded: %v", err)})
 			}
 			out.Messages = append(out.Messages, Message{To: to.Node, Data: data, Snapshot: m.GetType() == raftpb.MsgSnap})
+		}
+		for _, read := range rd.ReadStates {
+			if len(read.RequestCtx) == 8 {
+				out.Confirmed = append(out.Confirmed, binary.BigEndian.Uint64(read.RequestCtx))
+			}
 		}
 		r.node.Advance(rd)
 		out.SnapshotWanted, r.log.wanted = r.log.wanted, false
