@@ -86,8 +86,16 @@ func (b *Broker) endpoint(name string) *endpoint {
 	return nil
 }
 
-// brokers returns all brokers, stopped ones included, by id. The slice is not to be changed.
-func (s *Server) brokers() []*Broker { return *s.members.Load() }
+// brokers returns all brokers, stopped ones included, by id: of a node, those of the cluster. The slice is not to be changed.
+func (s *Server) brokers() []*Broker {
+	if s.node != nil {
+		return s.node.brokers()
+	}
+	return s.ownBrokers()
+}
+
+// ownBrokers are those with listeners here, by id.
+func (s *Server) ownBrokers() []*Broker { return *s.members.Load() }
 
 // broker returns the broker of that id, or nil.
 func (s *Server) brokerByID(id int32) *Broker {
@@ -116,6 +124,9 @@ func (s *Server) alive() []*Broker {
 
 // controller is the broker that clients send changes of topics to: the first that runs, -1 if none does.
 func (s *Server) controller() int32 {
+	if s.node != nil {
+		return s.node.controller()
+	}
 	if bs := s.alive(); len(bs) > 0 {
 		return bs[0].id
 	}

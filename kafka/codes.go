@@ -102,6 +102,7 @@ const (
 	codeFeatureUpdateFailed              int16 = 96
 	codePrincipalDeserializationFailure  int16 = 97
 	codeUnknownTopicID                   int16 = 100
+	codeBrokerIDNotRegistered            int16 = 102
 	codeInconsistentTopicID              int16 = 103
 	codeInconsistentClusterID            int16 = 104
 	codeTransactionalIDNotFound          int16 = 105

@@ -55,7 +55,7 @@ func (s *Server) forgetTopics(byID map[string]map[string]string) error {
 func (s *Server) refresh(ctx context.Context) error {
 	s.settings.Store(s.inForce(nil))
 	lead := s.settings.Load()
-	for i, b := range s.brokers() {
+	for i, b := range s.ownBrokers() {
 		set := s.inForce(b)
 		b.settings.Store(set)
 		if i == 0 {

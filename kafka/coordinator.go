@@ -40,6 +40,9 @@ const patience = time.Second
 func (s *Server) startGroups() (group.Coordinators, error) {
 	c := s.settings.Load().coordinator()
 	c.Clock, c.Events = s.clock, s.config.GroupEvents
+	if s.node != nil {
+		return group.Start(s.node.node, c)
+	}
 	return group.Start(s.store, c)
 }
 
@@ -113,14 +116,19 @@ func (s *Server) coordinatorTopic(ctx context.Context, k coordinatorKind) (*part
 		c.Partitions, factor = set.txnPartitions, set.txnReplication
 		c.SegmentBytes, c.Compression = propertyReader(set.properties).number("transaction.state.log.segment.bytes"), partition.CompressionNone
 	}
-	t, err = s.store.CreateTopic(ctx, name, c)
+	if s.node != nil {
+		c.ReplicationFactor = min(factor, int16(len(s.brokers())))
+		t, err = s.node.node.CreateTopic(ctx, name, c)
+	} else {
+		t, err = s.store.CreateTopic(ctx, name, c)
+	}
 	if errors.Is(err, partition.ErrTopicAlreadyExists) {
 		return s.store.Topic(name) // somebody else has made it meanwhile
 	}
 	if err != nil {
 		return nil, err
 	}
-	if n := min(int(factor), len(s.brokers())); n > 1 {
+	if n := min(int(factor), len(s.brokers())); n > 1 && s.node == nil {
 		if err := s.layout.assign(ctx, t, assignReplicas(s.brokers(), int(t.Partitions()), n, 0, 0)); err != nil {
 			return nil, err
 		}

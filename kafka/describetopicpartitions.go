@@ -105,10 +105,10 @@ func (s *session) describePlaced(out *kmsg.DescribeTopicPartitionsResponseTopic,
 		*left--
 		at := places.partitions[i]
 		p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
-		p.Partition, p.LeaderEpoch = i, int32(t.LeaderEpoch(i))
+		p.Partition, p.LeaderEpoch = i, s.server.leaderEpoch(t, i, at)
 		p.Replicas, p.ISR, p.OfflineReplicas = at.replicas, at.isr, s.server.offline(at.replicas, s.listener.name)
 		p.ErrorCode, p.LeaderID = s.server.availability(at, s.listener.name, true)
-		p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
+		p.EligibleLeaderReplicas, p.LastKnownELR = append([]int32{}, at.elr...), append([]int32{}, at.lastKnownELR...)
 		out.Partitions = append(out.Partitions, p)
 	}
 	return -1

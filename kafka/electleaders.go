@@ -29,6 +29,9 @@ func handleElectLeaders(s *session, c *call) (kmsg.Response, error) {
 		}
 		return resp, nil
 	}
+	if wanted != nil && len(wanted) == 0 {
+		return resp, nil
+	}
 	if req.TimeoutMillis <= 0 { // a controller of Kafka is too late at once
 		resp.ErrorCode = codeRequestTimedOut
 		for _, t := range wanted {
@@ -100,6 +103,10 @@ func (s *session) electOne(c *call, topic string, i int32, unclean bool) (int16,
 	at, ok := layout.at(&t, i)
 	if !ok {
 		return codeUnknownTopicOrPartition, fmt.Sprintf("No such partition as %s-%d", topic, i)
+	}
+	if v := s.server.node; v != nil {
+		err := v.elect(c.ctx, partition.TopicPartition{Topic: topic, Partition: i}, unclean)
+		return s.electionOutcome(c, err)
 	}
 	runs := func(id int32) bool { b := s.server.brokerByID(id); return b != nil && b.running.Load() }
 	want := at.replicas[0]

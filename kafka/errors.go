@@ -158,6 +158,11 @@ func plainCode(err error) int16 {
 	if e, ok := errors.AsType[*protocolError](err); ok {
 		return e.code
 	}
+	for i := range nodeErrors {
+		if errors.Is(err, nodeErrors[i].err) {
+			return nodeErrors[i].code
+		}
+	}
 	for i := range errorCodes {
 		if errors.Is(err, errorCodes[i].err) {
 			return errorCodes[i].code

@@ -41,6 +41,10 @@ type placed struct {
 	leader   int32   // -1: none of the in-sync replicas runs
 	replicas []int32 // the first is preferred
 	isr      []int32
+
+	// Of a node's view only.
+	epoch                               int32 // the leader's
+	elr, lastKnownELR, adding, removing []int32
 }
 
 // The topics of coordinators.
@@ -54,6 +58,9 @@ const placementPrefix = "kafka/assignment/"
 
 // of returns the placement of a topic, working it out at its first use and after the topic has grown.
 func (l *layout) of(t *partition.Topic) *placement {
+	if v := l.server.node; v != nil {
+		return v.of(t)
+	}
 	if p := l.load(t.ID()); p != nil && len(p.partitions) >= int(t.Partitions()) {
 		return p
 	}
@@ -98,6 +105,14 @@ func (l *layout) workOut(t *partition.Topic) *placement {
 	}
 	l.publish(map[partition.TopicID]*placement{id: next})
 	return next
+}
+
+// leaderEpoch returns the leader epoch of one partition that is at a place of t's.
+func (s *Server) leaderEpoch(t *partition.Topic, i int32, at placed) int32 {
+	if s.node != nil {
+		return at.epoch
+	}
+	return int32(t.LeaderEpoch(i))
 }
 
 // at returns where one partition is; false if the topic has no such partition.

@@ -164,6 +164,9 @@ func (m *metadataAnswer) partition(out *kmsg.MetadataResponseTopicPartition, p p
 	s := m.s.server
 	out.Default()
 	out.Partition, out.LeaderEpoch = p.Partition, int32(p.LeaderEpoch)
+	if s.node != nil {
+		out.LeaderEpoch = at.epoch
+	}
 	out.Replicas, out.ISR, out.OfflineReplicas = at.replicas, at.isr, s.offline(at.replicas, m.s.listener.name)
 	out.ErrorCode, out.Leader = s.availability(at, m.s.listener.name, m.c.version >= 6)
 	if m.c.version == 0 && len(out.OfflineReplicas) > 0 { // whose clients want only what is there

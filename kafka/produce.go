@@ -315,5 +315,5 @@ func (s *session) leaderHint(t *partition.Topic, i int32) (id, epoch int32, e *e
 	if b := s.server.brokerByID(at.leader); b != nil {
 		e = b.endpoint(s.listener.name)
 	}
-	return at.leader, int32(t.LeaderEpoch(i)), e
+	return at.leader, s.server.leaderEpoch(t, i, at), e
 }

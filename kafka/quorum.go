@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"context"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/partlog/partlog/partition"
@@ -38,7 +40,9 @@ func handleDescribeQuorum(s *session, c *call) (kmsg.Response, error) {
 					r.ErrorMessage = kmsg.StringPtr(standardTexts[codeUnknownTopicOrPartition])
 				}
 			} else {
-				s.describeQuorum(&r)
+				if err := s.describeQuorum(c.ctx, &r); err != nil {
+					r.ErrorCode = errorCode(err, c.key, c.version)
+				}
 			}
 			out.Partitions = append(out.Partitions, r)
 		}
@@ -57,7 +61,10 @@ func handleDescribeQuorum(s *session, c *call) (kmsg.Response, error) {
 	return resp, nil
 }
 
-func (s *session) describeQuorum(r *kmsg.DescribeQuorumResponseTopicPartition) {
+func (s *session) describeQuorum(ctx context.Context, r *kmsg.DescribeQuorumResponseTopicPartition) error {
+	if s.server.node != nil {
+		return s.server.node.describeQuorum(ctx, r)
+	}
 	now := s.server.clock.Now().UnixMilli()
 	end := s.server.store.Stats().JournalAppends
 	r.LeaderID, r.LeaderEpoch, r.HighWatermark = s.server.controller(), int32(s.server.store.Incarnation()), end
@@ -72,4 +79,5 @@ func (s *session) describeQuorum(r *kmsg.DescribeQuorumResponseTopicPartition) {
 		o.ReplicaID, o.ReplicaDirectoryID = b.id, partition.TopicID{}
 		r.Observers = append(r.Observers, o)
 	}
+	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// handleAlterPartitionReassignments gives partitions other replicas (KIP-455, KIP-860). There is nothing to copy, so a
-// reassignment is over when it is answered, and none is ever in progress.
+// handleAlterPartitionReassignments gives partitions other replicas (KIP-455, KIP-860). Where brokers share a store there is nothing to
+// copy, so a reassignment is over when it is answered, and none is ever in progress; a node's copies.
 func handleAlterPartitionReassignments(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.AlterPartitionAssignmentsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
@@ -54,6 +54,9 @@ func (s *session) reassign(c *call, t *partition.Topic, i int32, replicas []int3
 	if !ok {
 		return refusal(codeUnknownTopicOrPartition, fmt.Sprintf("Unable to find partition %s:%d.", t.Name(), i))
 	}
+	if v := s.server.node; v != nil && (replicas == nil || len(at.adding)+len(at.removing) > 0) {
+		return v.reassign(c.ctx, partition.TopicPartition{Topic: t.Name(), Partition: i}, replicas)
+	}
 	if replicas == nil {
 		return &protocolError{code: codeNoReassignmentInProgress}
 	}
@@ -66,18 +69,45 @@ func (s *session) reassign(c *call, t *partition.Topic, i int32, replicas []int3
 	if slices.Equal(replicas, at.replicas) {
 		return nil
 	}
+	if v := s.server.node; v != nil {
+		return v.reassign(c.ctx, partition.TopicPartition{Topic: t.Name(), Partition: i}, replicas)
+	}
 	return layout.reassign(c.ctx, t, func(now [][]int32) [][]int32 {
 		now[i] = slices.Clone(replicas)
 		return now
 	})
 }
 
-// handleListPartitionReassignments has nothing to list: a reassignment is over when it is answered.
+// handleListPartitionReassignments lists what a node copies; brokers that share a store have nothing to list.
 func handleListPartitionReassignments(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.ListPartitionReassignmentsRequest)
 	resp := req.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
 	if !s.authorizeCluster(opDescribe) {
 		resp.ErrorCode, resp.ErrorMessage = codeClusterAuthorizationFailed, kmsg.StringPtr(textClusterDenied)
+		return resp, nil
+	}
+	if s.server.node == nil {
+		return resp, nil
+	}
+	all, err := s.server.node.node.Reassignments(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if req.Topics != nil && !slices.ContainsFunc(req.Topics, func(t kmsg.ListPartitionReassignmentsRequestTopic) bool {
+			return t.Topic == p.Topic && slices.Contains(t.Partitions, p.Partition)
+		}) {
+			continue
+		}
+		if n := len(resp.Topics); n == 0 || resp.Topics[n-1].Topic != p.Topic {
+			t := kmsg.NewListPartitionReassignmentsResponseTopic()
+			t.Topic = p.Topic
+			resp.Topics = append(resp.Topics, t)
+		}
+		one := kmsg.NewListPartitionReassignmentsResponseTopicPartition()
+		one.Partition, one.Replicas, one.AddingReplicas, one.RemovingReplicas = p.Partition, p.Replicas, p.Adding, p.Removing
+		last := &resp.Topics[len(resp.Topics)-1]
+		last.Partitions = append(last.Partitions, one)
 	}
 	return resp, nil
 }

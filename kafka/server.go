@@ -14,6 +14,7 @@ import (
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/wire"
 	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/replication"
 )
 
 // Server serves a store by Kafka's protocol, as one broker or as several. Any number of goroutines may use it.
@@ -25,6 +26,7 @@ type Server struct {
 	versions map[int16]Range          // what is served; never changed
 	keys     []int16                  // of versions, sorted
 	layout   layout
+	node     *nodeView // of a node of a cluster; nil: the brokers share one store
 	fetches  fetchCache
 	counters counters
 	memory   *wire.Budget // frames and answers of all brokers
@@ -44,6 +46,10 @@ func New(store *partition.Store, c Config) (*Server, error) {
 	if store == nil {
 		return nil, &partition.ConfigError{Key: "store", Value: "nil", Range: "a store"}
 	}
+	return newServer(store, nil, c)
+}
+
+func newServer(store *partition.Store, node *replication.Node, c Config) (*Server, error) {
 	if c.ClusterID == "" {
 		c.ClusterID = store.ClusterID()
 	}
@@ -57,6 +63,9 @@ func New(store *partition.Store, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{store: store, config: c, clock: c.Clock, logins: newLogins(c.LoginLimits)}
+	if node != nil {
+		s.node = &nodeView{node: node}
+	}
 	set, warnings, err := parseProperties(c.Properties)
 	if err != nil {
 		return nil, err
@@ -136,6 +145,9 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
+	if s.node != nil {
+		return s.addNode(c)
+	}
 	zero := c.ID == 0 && (c.Properties["node.id"] == "0" || c.Properties["broker.id"] == "0") // which is an id in Kafka
 	for !zero && c.ID <= 0 {
 		if c.ID < 0 {
@@ -184,7 +196,7 @@ func (s *Server) RemoveBroker(id int32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.brokerByID(id)
-	if b == nil {
+	if b == nil || b.server == nil {
 		return fmt.Errorf("%w: %d", ErrUnknownBroker, id)
 	}
 	s.drop(b)
@@ -281,8 +293,9 @@ func (s *Server) end(before func(*wire.Server) error) error {
 	}
 	s.closed = true
 	var wg sync.WaitGroup
-	errs := make([]error, len(s.brokers()))
-	for i, b := range s.brokers() {
+	own := s.ownBrokers()
+	errs := make([]error, len(own))
+	for i, b := range own {
 		wg.Go(func() { errs[i] = b.halt(before) })
 	}
 	wg.Wait()

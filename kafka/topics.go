@@ -88,7 +88,7 @@ func (s *Server) plan(set *settings, spec *topicSpec) error {
 		spec.partitions = set.numPartitions
 	}
 	if spec.factor == -1 {
-		spec.factor = set.replicationFactor
+		spec.factor = s.defaultFactor(set)
 	}
 	var err error
 	spec.replicas, err = s.spreadReplicas(int(spec.partitions), int(spec.factor))
@@ -146,7 +146,14 @@ func (s *Server) createTopic(ctx context.Context, spec topicSpec) (*partition.To
 			kept[key] = value
 		}
 	}
-	t, err := s.store.CreateTopic(ctx, spec.name, config)
+	var t *partition.Topic
+	var err error
+	if s.node != nil {
+		config.Assignment = spec.replicas
+		t, err = s.node.node.CreateTopic(ctx, spec.name, config)
+	} else {
+		t, err = s.store.CreateTopic(ctx, spec.name, config)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -155,8 +162,8 @@ func (s *Server) createTopic(ctx context.Context, spec topicSpec) (*partition.To
 			return t, err
 		}
 	}
-	if len(s.brokers()) == 1 && len(spec.replicas[0]) == 1 {
-		return t, nil // where else
+	if s.node != nil || len(s.brokers()) == 1 && len(spec.replicas[0]) == 1 {
+		return t, nil // they are there already, or where else
 	}
 	return t, s.layout.assign(ctx, t, spec.replicas)
 }
@@ -166,8 +173,10 @@ func (s *Server) deleteTopic(ctx context.Context, t *partition.Topic) error {
 	if err := s.store.DeleteTopic(ctx, t.Name()); err != nil {
 		return err
 	}
-	if err := s.layout.forget(ctx, t.ID()); err != nil {
-		return err
+	if s.node == nil {
+		if err := s.layout.forget(ctx, t.ID()); err != nil {
+			return err
+		}
 	}
 	return s.dropConfigs(ctx, kindTopic, t.ID().String())
 }

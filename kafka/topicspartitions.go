@@ -82,6 +82,9 @@ func (s *session) grow(c *call, t *kmsg.CreatePartitionsRequestTopic, quota muta
 	if err := s.server.store.CreatePartitions(c.ctx, t.Topic, t.Count); err != nil {
 		return err
 	}
+	if s.server.node != nil {
+		return s.server.node.place(c.ctx, t.Topic, have, t.Assignment)
+	}
 	if len(s.server.brokers()) == 1 && factor == 1 {
 		return nil
 	}

@@ -28,6 +28,7 @@ type ledTxn struct {
 	life   context.Context // ends when it is gone, or the store is closed
 	end    context.CancelFunc
 	before *txnCoordinator // which was here in an earlier epoch
+	moved  error           // what requests get then
 	gone   bool            // another node leads it, or will; guarded by the coordinator's mu
 }
 
@@ -56,7 +57,8 @@ func (s *Store) LeadTransactions(index int32, epoch LeaderEpoch) {
 	}
 	delete(v.left, index)
 	c := newTxnCoordinator(s)
-	c.home = &ledTxn{tp: TopicPartition{txn.Topic, index}, epoch: epoch, before: before}
+	tp := TopicPartition{txn.Topic, index}
+	c.home = &ledTxn{tp: tp, epoch: epoch, before: before, moved: fmt.Errorf("%w: %s", ErrNotLeaderOrFollower, tp)}
 	c.home.life, c.home.end = context.WithCancel(context.Background())
 	v.byPart[index] = c
 	c.work.Go(c.lead)

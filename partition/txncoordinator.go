@@ -142,7 +142,7 @@ func (c *txnCoordinator) enter() error {
 // over is what requests get when closing is true.
 func (c *txnCoordinator) over() error {
 	if c.home != nil && c.home.gone {
-		return fmt.Errorf("%w: %s", ErrNotLeaderOrFollower, c.home.tp)
+		return c.home.moved
 	}
 	return ErrClosed
 }

@@ -23,10 +23,10 @@ type txnWriter struct {
 // transaction's partitions promises: a commit must not be forgotten where its records are not.
 func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 	c.mu.Lock()
-	stopped := c.stopped
+	stopped, over := c.stopped, c.over()
 	c.mu.Unlock()
 	if stopped {
-		return ErrClosed
+		return over
 	}
 	ctx := context.Background()
 	if c.home != nil {
@@ -58,6 +58,11 @@ func (c *txnCoordinator) write(m *txn.Meta, durable bool) error {
 		acks = AcksAll
 	}
 	if _, err := p.append(ctx, b, appendOptions{acks: acks, internal: true, lazy: true}); err != nil {
+		if ctx.Err() != nil { // it may be written, and the next coordinator knows
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.over()
+		}
 		return err
 	}
 	if durable && c.home == nil && p.t.settings.Load().log.Sync != SyncAlways && c.s.anySyncs(m.Partitions) {

@@ -91,7 +91,7 @@ func (c *controller) attempt(f func() error) {
 	c.fail(err)
 }
 
-// apply applies an entry: the store first, so that nobody sees of the machine what would be gone after a crash.
+// apply applies an entry: to the machine, to the store, and then everybody is told. It may be called again for the same one, if the store had no room.
 func (c *controller) apply(e quorum.Entry, out quorum.Output) error {
 	now := c.now()
 	seq, mine := uint64(0), false

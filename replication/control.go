@@ -519,8 +519,12 @@ func (c *controller) close(controlled bool) error {
 			c.lifecycle.Shutdown(c.now())
 			_ = c.raft.TransferLeader(-1) // another voter has time to take over; if there is none, this one goes on
 		})
-		for control.Stage(c.stage.Load()) != control.StageDone {
-			if !c.pause(ctx, 2*time.Millisecond) {
+		for heard := c.now(); control.Stage(c.stage.Load()) != control.StageDone; {
+			// Without a controller nobody can take over; it may be about to be elected.
+			if leader, _ := c.leader(); leader != -1 {
+				heard = c.now()
+			}
+			if c.now()-heard > 3*c.config.ElectionTimeout || !c.pause(ctx, 2*time.Millisecond) {
 				break
 			}
 		}

@@ -1,16 +1,20 @@
 package main
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // allowance is an entry of kafka/DIFFERENCES.md: the fields that it is about and what each broker may say.
 type allowance struct {
 	id                   string
 	path, kafka, partlog *regexp.Regexp
+	also                 func(difference) bool
 }
 
 func may(id, path, kafka, partlog string) allowance {
 	full := func(s string) *regexp.Regexp { return regexp.MustCompile(`^(?s:` + s + `)$`) }
-	return allowance{id, full(path), full(kafka), full(partlog)}
+	return allowance{id, full(path), full(kafka), full(partlog), func(difference) bool { return true }}
 }
 
 var allowed = []allowance{
@@ -24,10 +28,16 @@ var allowed = []allowance{
 	may("config-append", `IncrementalAlterConfigs\.Resources\.ErrorCode`, `-1`, `40`),
 }
 
+func init() {
+	partial := may("fetch-partial", `Fetch\.Topics\.Partitions\.RecordBatches`, `.+`, `.+`)
+	partial.also = func(d difference) bool { return strings.HasPrefix(d.kafka, d.partlog) }
+	allowed = append(allowed, partial)
+}
+
 // allow returns the id of the entry that lets a difference be, or nothing.
 func allow(d difference) string {
 	for _, a := range allowed {
-		if a.path.MatchString(d.path) && a.kafka.MatchString(d.kafka) && a.partlog.MatchString(d.partlog) {
+		if a.path.MatchString(d.path) && a.kafka.MatchString(d.kafka) && a.partlog.MatchString(d.partlog) && a.also(d) {
 			return a.id
 		}
 	}

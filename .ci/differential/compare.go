@@ -240,7 +240,7 @@ func identity(v reflect.Value, s *side) string {
 		f := v.Field(i)
 		switch {
 		case v.Type() == reflect.TypeFor[kmsg.DescribeProducersResponseTopicPartitionActiveProducer]() && v.Type().Field(i).Name == "ProducerID":
-			parts = append(parts, fmt.Sprint(f.Int())) // of markers: chosen by this program
+			parts = append(parts, fmt.Sprintf("%020d", f.Int())) // of markers: chosen by this program
 		case v.Type().Field(i).Name == "ErrorMessage", v.Type().Field(i).Name == "MemberID":
 		case f.Type() == reflect.TypeFor[[16]byte]():
 			parts = append(parts, s.named(f.Interface().([16]byte)))
@@ -248,7 +248,8 @@ func identity(v reflect.Value, s *side) string {
 			parts = append(parts, f.String())
 		case f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.String && !f.IsNil():
 			parts = append(parts, f.Elem().String())
-		case f.Kind() == reflect.Int8 && strings.HasSuffix(v.Type().Field(i).Name, "Type"), v.Type().Field(i).Name == "Partition", v.Type().Field(i).Name == "ApiKey":
+		case f.Kind() == reflect.Int8 && strings.HasSuffix(v.Type().Field(i).Name, "Type"), v.Type().Field(i).Name == "Partition", v.Type().Field(i).Name == "ApiKey",
+			f.Kind() == reflect.Int8 && v.Type().Field(i).Name == "Mechanism":
 			parts = append(parts, fmt.Sprint(f.Int()))
 		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct && v.Type().Field(i).Name == "Entity":
 			var of []string

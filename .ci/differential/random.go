@@ -38,9 +38,6 @@ func (r *run) random(seed uint64, n int) {
 		what := fmt.Sprintf("%d: %s %d %s", i, kmsg.NameForKey(d.key), version, asked(build(r.kafka)))
 		ask := func(s *side) kmsg.Response {
 			req := build(s)
-			if f, ok := req.(*kmsg.FetchRequest); ok && verbose {
-				fmt.Printf("  %s sends session %d epoch %d\n", s.name, f.SessionID, f.SessionEpoch)
-			}
 			resp := s.ask(version, req)
 			if d.after != nil {
 				d.after(s, req, resp)

@@ -67,7 +67,7 @@ func (s *side) exchange(conn net.Conn, req kmsg.Request) kmsg.Response {
 	format := kmsg.NewRequestFormatter(kmsg.FormatterClientID("differential"))
 	frame := format.AppendRequest(nil, req, theRequest)
 	if p, ok := req.(*kmsg.ProduceRequest); ok && p.Acks == 0 {
-		frame = format.AppendRequest(frame, &kmsg.ApiVersionsRequest{}, theFollowing)
+		frame = append(frame, format.AppendRequest(nil, &kmsg.ApiVersionsRequest{}, theFollowing)...)
 	}
 	id, body, err := roundTrip(conn, frame)
 	if e, ok := err.(net.Error); ok && e.Timeout() {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -132,6 +133,20 @@ func (n *Nodes) Lead(t testing.TB, tp partition.TopicPartition, id int32) {
 	n.copyAll(tp)
 }
 
+// InSync returns the nodes that have all that is acknowledged of a partition, and may lead it without a loss; those that are down not.
+func (n *Nodes) InSync(tp partition.TopicPartition) []int32 {
+	n.mu.Lock()
+	defer n.unlock()
+	return slices.DeleteFunc(slices.Clone(n.parts[tp].isr), func(m int32) bool { return n.down[m] })
+}
+
+// Leader returns the node that leads a partition, -1 if there is none.
+func (n *Nodes) Leader(tp partition.TopicPartition) int32 {
+	n.mu.Lock()
+	defer n.unlock()
+	return n.parts[tp].leader
+}
+
 // place makes node 0 the leader of what is new, and every node a replica of everything.
 func (n *Nodes) place() error {
 	n.mu.Lock()
@@ -192,7 +207,18 @@ func (n *Nodes) tell(tp partition.TopicPartition, p *nodePart, id int32) error {
 	if p.leader == id {
 		role = partition.RoleLeader
 	}
-	return n.stores[id].SetReplica(tp, p.id, partition.ReplicaState{Role: role, Leader: p.leader, Epoch: p.epoch, ISR: len(p.isr), MinISR: p.minISR})
+	s := n.stores[id]
+	if err := s.SetReplica(tp, p.id, partition.ReplicaState{Role: role, Leader: p.leader, Epoch: p.epoch, ISR: len(p.isr), MinISR: p.minISR}); err != nil {
+		return err
+	}
+	switch {
+	case tp.Topic != txn.Topic:
+	case role == partition.RoleLeader:
+		s.LeadTransactions(tp.Partition, p.epoch)
+	default:
+		s.ResignTransactions(tp.Partition)
+	}
+	return nil
 }
 
 // copyAll copies to all followers what they lack, and moves the high watermark. mu is held.
@@ -377,9 +403,24 @@ func (c *nodeCluster) LowWatermark(_ context.Context, tp partition.TopicPartitio
 	return nil
 }
 
-// TxnAdd implements partition.Cluster: the coordinator of every id is node 0.
+// Coordinator returns the node that coordinates a transactional id, and by which partition of __transaction_state, which has to be there.
+func (n *Nodes) Coordinator(txnID string) (id int32, tp partition.TopicPartition) {
+	tp = partition.TopicPartition{Topic: txn.Topic, Partition: txn.PartitionFor(txnID, txn.Partitions)}
+	n.mu.Lock()
+	defer n.unlock()
+	if p := n.parts[tp]; p != nil {
+		return p.leader, tp
+	}
+	return -1, tp
+}
+
+// TxnAdd implements partition.Cluster.
 func (c *nodeCluster) TxnAdd(ctx context.Context, txnID string, p partition.ProducerID, tps []partition.TopicPartition, version int16, verifyOnly bool) error {
-	s := c.n.Store(0)
+	id, at := c.n.Coordinator(txnID)
+	if id < 0 {
+		return fmt.Errorf("%w: %s", partition.ErrNotLeaderOrFollower, at)
+	}
+	s := c.n.Store(id)
 	switch {
 	case verifyOnly:
 		in, err := s.PartitionsInTxn(ctx, txnID, p, tps)

@@ -62,6 +62,12 @@ func (c *cluster) act(a simulate.Action) {
 		}
 	case "swizzle":
 		c.swizzle(a, rng)
+	case "late-fetch":
+		done = c.lateFetch(a, n)
+	case "late-change":
+		done = c.lateChange(a)
+	case "storm":
+		done = c.storms(a.For, rng)
 	case "weather":
 		c.storm(a, rng)
 	default:
@@ -204,9 +210,9 @@ func (c *cluster) shutDown(n *node, d time.Duration) bool {
 		return false
 	}
 	number := n.life.number
+	n.stopped = true
 	n.do(func(l *life) {
 		l.leaving = true
-		n.stopped = true
 		l.say("is shutting down")
 		l.lifecycle.Shutdown(l.now())
 		l.lifecycleMoved()
@@ -308,6 +314,50 @@ func (c *cluster) swizzle(a simulate.Action, rng *rand.Rand) {
 			}
 		}
 	}
+}
+
+// lateFetch holds up what a follower has sent to a leader, and has the follower lose power: when it arrives, it is of an earlier life.
+func (c *cluster) lateFetch(a simulate.Action, n *node) bool {
+	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
+	if leads == nil || controls == nil || leads == n || leads == controls || !n.alive() || !(c.survivesPower() || c.mayLose(n)) {
+		return false
+	}
+	c.net.Clog(int(n.id), int(leads.id), a.For+2*time.Second)
+	c.sched.After(time.Second, func() {
+		if !c.healed && (c.survivesPower() || c.mayLose(n)) {
+			c.stop(n, 200*time.Millisecond, func() { c.losePower(n) })
+		}
+	})
+	return true
+}
+
+// lateChange holds up what a leader has sent to the active controller, and takes a follower away for a while.
+func (c *cluster) lateChange(a simulate.Action) bool {
+	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
+	if leads == nil || controls == nil || leads == controls {
+		return false
+	}
+	c.net.Clog(int(leads.id), int(controls.id), a.For)
+	return true
+}
+
+// storms has the node that controls die and come back again and again, while the others elect: whoever has forgotten a vote gives it twice.
+func (c *cluster) storms(d time.Duration, rng *rand.Rand) bool {
+	n := c.controller()
+	if n == nil {
+		return false
+	}
+	until := c.sched.Now() + d + 2*time.Second
+	var again func()
+	again = func() {
+		if c.healed || c.sched.Now() > until {
+			return
+		}
+		c.stop(n, time.Millisecond, n.kill)
+		c.sched.After(time.Duration(3+rng.IntN(12))*time.Millisecond, again)
+	}
+	again()
+	return true
 }
 
 // storm makes the weather between nodes bad for a while.

@@ -11,7 +11,7 @@ import (
 )
 
 // partitionChanged checks each decision of the controller, as soon as any node has applied it.
-func (c *cluster) partitionChanged(change *control.PartitionChange) {
+func (c *cluster) partitionChanged(command control.Command, change *control.PartitionChange) {
 	p := c.partOf(change.Partition)
 	if p == nil || !change.After.Exists() {
 		return
@@ -21,8 +21,33 @@ func (c *cluster) partitionChanged(change *control.PartitionChange) {
 	if s.Leader != change.Before.Leader && s.LeaderEpoch <= change.Before.LeaderEpoch && change.Before.Exists() {
 		c.findings.Report(simulate.TwoLeaders, "%s: leader %d follows leader %d in epoch %d, after %d", p.name, s.Leader, change.Before.Leader, s.LeaderEpoch, change.Before.LeaderEpoch)
 	}
+	for _, id := range s.ISR {
+		if !c.newest.Active(id) || slices.Contains(s.Offline, id) {
+			c.findings.Report(simulate.BadISR, "%s: node %d is in the ISR, and fenced, shutting down or failed: %s", p.name, id, s)
+		}
+	}
+	switch command := command.(type) {
+	case control.AlterPartitions:
+		for _, a := range command.Partitions { // compare and set
+			if b := change.Before; a.Partition == change.Partition && (a.LeaderEpoch != b.LeaderEpoch || a.PartitionEpoch != b.PartitionEpoch || command.Node != b.Leader) {
+				c.findings.Report(simulate.BadISR, "%s: the ISR of epochs %d, %d was changed by node %d for epochs %d, %d", p.name, b.LeaderEpoch, b.PartitionEpoch,
+					command.Node, a.LeaderEpoch, a.PartitionEpoch)
+			}
+		}
+		c.holders(p, change)
+	case control.Fence, control.Unfence, control.BeginShutdown, control.Elect:
+		c.holders(p, change)
+	}
 	if change.Unclean { // it must have everything all the same, which is looked at when it begins to lead
 		c.seen.Add("unclean election", 1)
+	}
+}
+
+// holders checks that as many as min.insync.replicas stay in the ISR or the ELR, if there were as many: those who have all that is committed.
+func (c *cluster) holders(p *part, change *control.PartitionChange) {
+	before, after := len(change.Before.ISR)+len(change.Before.ELR), len(change.After.ISR)+len(change.After.ELR)
+	if least := int(change.MinISR); before >= least && after < least {
+		c.findings.Report(simulate.BadISR, "%s: %d of at least %d are left who have what was committed: %s, before %s", p.name, after, least, change.After, change.Before)
 	}
 }
 

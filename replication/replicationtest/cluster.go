@@ -30,8 +30,9 @@ type cluster struct {
 	producers []*producer
 	consumers []*consumer
 
-	applied map[uint64]uint64 // digests of the controller's state, by index
-	newest  *control.Machine  // of the node that has applied most
+	applied map[uint64]uint64         // digests of the controller's state, by index
+	terms   map[uint64]control.NodeID // active controllers
+	newest  *control.Machine          // of the node that has applied most
 	healed  bool
 	ended   bool
 }
@@ -54,7 +55,7 @@ var (
 var birth = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newCluster(o Options) *cluster {
-	c := &cluster{setup: draw(o), seed: o.Seed, applied: map[uint64]uint64{}}
+	c := &cluster{setup: draw(o), seed: o.Seed, applied: map[uint64]uint64{}, terms: map[uint64]control.NodeID{}}
 	c.sched = simulate.NewScheduler(o.Seed)
 	if o.Trace != nil || o.Keep > 0 {
 		c.trace = simulate.NewTrace(c.sched, o.Trace, o.Keep)

@@ -23,6 +23,10 @@ type (
 		register control.Register
 		member   quorum.Member // of whom the quorum may not have heard
 	}
+	heartbeatRequest struct {
+		control.Heartbeat
+		member quorum.Member // likewise
+	}
 	raftSnapshot struct{ data []byte }
 )
 
@@ -119,6 +123,10 @@ func (l *life) turn(out quorum.Output) {
 	l.role, l.term = out.Role, out.Term
 	if out.Role == quorum.Leader {
 		l.say("is the active controller, term %d", out.Term)
+		if other, known := l.c.terms[out.Term]; known && other != l.id {
+			l.c.findings.Report(simulate.TwoLeaders, "the quorum, term %d: nodes %d and %d", out.Term, other, l.id)
+		}
+		l.c.terms[out.Term] = l.id
 		l.c.seen.Add("controller elected", 1)
 		clear(l.joined)
 		l.watch.Reset(l.now(), l.ctl)
@@ -215,23 +223,23 @@ func (l *life) proposeBytes(data []byte, done func(control.Result, bool)) {
 // apply applies one committed entry.
 func (l *life) apply(e quorum.Entry) {
 	var r control.Result
+	var c control.Command = control.NoOp{}
 	if len(e.Data) > 0 {
-		c, err := control.Decode(e.Data)
+		var err error
+		c, err = control.Decode(e.Data)
 		if err != nil {
 			l.c.findings.Report(simulate.Broken, "%s: entry %d cannot be decoded: %v", l.name, e.Index, err)
 			return
 		}
-		if l.c.trace.On() {
-			l.say("applies %d: %T%+v", e.Index, c, c)
+		if _, known := l.c.applied[e.Index]; !known && l.c.trace.On() {
+			l.say("is the first to apply %d: %T%+v", e.Index, c, c)
 		}
-		r = l.ctl.Apply(e.Index, c)
-	} else {
-		r = l.ctl.Apply(e.Index, control.NoOp{})
 	}
+	r = l.ctl.Apply(e.Index, c)
 	if e.Change != nil {
 		l.say("quorum: %s", e.Change)
 	}
-	l.c.appliedEntry(l, r)
+	l.c.appliedEntry(l, c, r)
 	l.watch.Applied(l.now(), r)
 	l.lifecycle.Applied(l.now(), e.Index)
 	for i := range r.Changed {
@@ -266,7 +274,7 @@ func (l *life) compact() {
 }
 
 // appliedEntry checks what every node must agree about, and keeps the newest state for the checkers.
-func (c *cluster) appliedEntry(l *life, r control.Result) {
+func (c *cluster) appliedEntry(l *life, command control.Command, r control.Result) {
 	h := fnv.New64a()
 	_, _ = h.Write(l.ctl.Snapshot()) // a hash takes everything
 	digest := h.Sum64()
@@ -279,7 +287,7 @@ func (c *cluster) appliedEntry(l *life, r control.Result) {
 	if c.newest == nil || l.ctl.Applied() > c.newest.Applied() || l.ctl == c.newest {
 		c.newest = l.ctl
 		for i := range r.Changed {
-			c.partitionChanged(&r.Changed[i])
+			c.partitionChanged(command, &r.Changed[i])
 		}
 	}
 }
@@ -335,8 +343,11 @@ func (l *life) wanted(m quorum.Member) {
 	l.joined[m.Node] = m
 }
 
-func (l *life) serveHeartbeat(b control.Heartbeat, reply func(any)) {
-	answer, commands := l.watch.Heartbeat(l.now(), b)
+func (l *life) serveHeartbeat(b heartbeatRequest, reply func(any)) {
+	if l.role == quorum.Leader {
+		l.wanted(b.member)
+	}
+	answer, commands := l.watch.Heartbeat(l.now(), b.Heartbeat)
 	for _, c := range commands {
 		l.propose(c, func(control.Result, bool) {})
 	}
@@ -369,7 +380,7 @@ func (l *life) beat() {
 		}
 		l.ask(registerRequest{register: register, member: l.member}, l.registered)
 	case control.ActHeartbeat:
-		l.ask(l.lifecycle.Heartbeat(), func(answer any) {
+		l.ask(heartbeatRequest{l.lifecycle.Heartbeat(), l.member}, func(answer any) {
 			a, ok := answer.(control.HeartbeatAnswer)
 			if !ok {
 				l.lifecycle.Lost(l.now())
@@ -401,7 +412,7 @@ func (l *life) registered(answer any) {
 		l.node.lossy = false
 		// From now on what is written is written under this epoch.
 		l.previous = a.result.Epoch
-		l.writeEpoch(a.result.Epoch, l.c.survivesPower())
+		l.writeEpoch(a.result.Epoch, true)
 		if l.over {
 			return
 		}

@@ -37,6 +37,9 @@ func Menu(nodes, partitions, producers, consumers int) []simulate.Menu {
 		fault("clog", 8*time.Second, 15*time.Second),
 		fault("swizzle", 25*time.Second, 20*time.Second),
 		fault("weather", 12*time.Second, 60*time.Second),
+		fault("late-fetch", 20*time.Second, 15*time.Second),
+		fault("late-change", 20*time.Second, 20*time.Second),
+		{Kind: "storm", Every: 60 * time.Second, Chance: 0.15, Least: time.Second, Most: 4 * time.Second},
 		// Disks.
 		fault("fail-sync", 20*time.Second, 0),
 		fault("fail-write", 20*time.Second, 0),

@@ -119,8 +119,6 @@ func (n *node) start() {
 		joined: map[int32]quorum.Member{}, previous: control.NoEpoch,
 	}
 	n.life = l
-	binary.BigEndian.PutUint64(l.incarnation[:], uint64(n.id)+1)
-	binary.BigEndian.PutUint64(l.incarnation[8:], l.number)
 	l.sessions = replica.NewSessionCache(replica.SessionCacheConfig{Seed: n.rng.Uint64()})
 	for i := range n.c.nodes {
 		l.fetchers = append(l.fetchers, &fetcher{life: l, source: control.NodeID(i), plan: replica.NewFetchPlan()})
@@ -134,6 +132,9 @@ func (n *node) start() {
 		return
 	}
 	l.readEpoch()
+	if l.writeEpoch(l.previous, false); l.over {
+		return
+	}
 	l.lifecycle.Start(n.clock.Elapsed())
 	l.lifecycle.Ready(n.clock.Elapsed())
 	l.tick()
@@ -173,39 +174,57 @@ func (l *life) openRaft() error {
 	return nil
 }
 
-// epochFile has the epoch of the node's registration, and the boot of the machine that it was written in.
+// epochFile has who the node has registered as, in which epoch, and in which boot of the machine.
 const epochFile = "/epoch"
+
+// registration is what epochFile has. It is written before the registration is sent, and again when it is confirmed: a process that was killed between
+// the two does not know whether it is registered, and has done nothing under it; the next one goes on as the same incarnation.
+type registration struct {
+	Incarnation [16]byte
+	Epoch       int64 // of the last one confirmed
+	Boot        uint64
+	Survives    bool // a loss of power
+	Confirmed   bool
+}
 
 // readEpoch finds out whether anything may be missing of what was written in the life before: it is only if power was lost meanwhile and not
 // everything is synced, or if a log had failed.
 func (l *life) readEpoch() {
+	binary.BigEndian.PutUint64(l.incarnation[:], uint64(l.id)+1)
+	binary.BigEndian.PutUint64(l.incarnation[8:], l.number)
 	f, err := l.disk.FS().OpenFile(epochFile, os.O_RDONLY, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	var b [17]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil {
+	b := make([]byte, binary.Size(registration{}))
+	var r registration
+	if _, err := f.ReadAt(b, 0); err != nil {
 		return
 	}
-	sameBoot := binary.BigEndian.Uint64(b[8:]) == l.boots
-	if sameBoot || b[16] == 1 {
-		l.previous = int64(binary.BigEndian.Uint64(b[:]))
+	if _, err := binary.Decode(b, binary.BigEndian, &r); err != nil || r.Boot != l.boots && !r.Survives {
+		return
+	}
+	l.previous = r.Epoch
+	if !r.Confirmed {
+		l.incarnation = r.Incarnation
 	}
 }
 
-// writeEpoch notes the registration. It is not clean if what is written may be missing after a loss of power.
-func (l *life) writeEpoch(epoch int64, survivesPower bool) {
-	var b [17]byte
-	binary.BigEndian.PutUint64(b[:], uint64(epoch))
-	binary.BigEndian.PutUint64(b[8:], l.boots)
-	if survivesPower {
-		b[16] = 1
+// writeEpoch notes the registration.
+func (l *life) writeEpoch(epoch int64, confirmed bool) {
+	if l.anyFailed() {
+		return
+	}
+	r := registration{Incarnation: l.incarnation, Epoch: epoch, Boot: l.boots, Survives: l.c.survivesPower(), Confirmed: confirmed}
+	b, err := binary.Append(nil, binary.BigEndian, r)
+	if err != nil {
+		panic("BUG: " + err.Error())
 	}
 	fsys := l.disk.FS()
 	f, err := fsys.OpenFile(epochFile, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
-		_, err = f.WriteAt(b[:], 0)
+		_, err = f.WriteAt(b, 0)
 		err = errors.Join(err, f.Sync(), f.Close(), fsys.SyncDir("/"))
 	}
 	if err != nil {
@@ -278,8 +297,8 @@ func (l *life) shutDown() {
 	for _, r := range l.replicas {
 		clean = r.close() && clean
 	}
-	if clean && l.lifecycle.Epoch() != control.NoEpoch {
-		l.writeEpoch(l.lifecycle.Epoch(), true)
+	if !clean {
+		l.removeEpoch()
 	}
 	if l.raft != nil {
 		_ = l.raft.Close() // all is durable that was handed out
@@ -327,7 +346,7 @@ func (l *life) serve(from int, body any, reply func(any)) {
 		l.serveProposal(b, reply)
 	case registerRequest:
 		l.serveRegistration(b, reply)
-	case control.Heartbeat:
+	case heartbeatRequest:
 		l.serveHeartbeat(b, reply)
 	case replica.FetchRequest:
 		l.serveReplicaFetch(&b, reply)

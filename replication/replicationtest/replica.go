@@ -380,13 +380,12 @@ func (r *replicaState) repair() {
 		l.marks[r.p.index], l.points[r.p.index] = 0, 0
 	}
 	r.repaired = true
-	if !l.anyFailed(r) {
-		l.writeEpoch(l.lifecycle.Epoch(), l.c.survivesPower())
-	}
+	l.writeEpoch(l.lifecycle.Epoch(), true)
 }
 
-func (l *life) anyFailed(but *replicaState) bool {
-	return slices.ContainsFunc(l.replicas, func(r *replicaState) bool { return r != but && r.offline && !r.repaired })
+// anyFailed reports whether a replica may miss something that the controller has not been told of, or that has not been made good.
+func (l *life) anyFailed() bool {
+	return slices.ContainsFunc(l.replicas, func(r *replicaState) bool { return r.offline && !r.repaired })
 }
 
 // batches lists what the log has in [from, to). What cannot be read is a failure of the replica.

@@ -115,7 +115,7 @@ func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(c
 		r.trouble("append", err)
 		return
 	}
-	if !all || mutant.On(mutant.AckBeforeHighWatermark) {
+	if !all || mutant.On(mutant.AckBeforeHighWatermark) || mutant.On(mutant.MinISRNotChecked) && r.leader.UnderMinISR() {
 		done(control.OK, int64(placed.Base))
 	} else {
 		r.await(int64(placed.Last)+1, func(code control.Code) { done(code, int64(placed.Base)) })

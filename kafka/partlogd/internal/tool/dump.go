@@ -32,6 +32,8 @@ Flags:
   --files FILE,...                  files; words on the command line are files too
   --print-data-log                  records with keys and values
   --deep-iteration                  records without them
+  --offsets-decoder                 of __consumer_offsets: what the records say, as JSON
+  --transaction-log-decoder         of __transaction_state: the same
   --skip-record-metadata            with --print-data-log: only keys and values
   --index-sanity-check, --verify-index-only
                                     compare indexes with the log beside them and print only what does not fit
@@ -43,7 +45,8 @@ Flags:
 type dumper struct {
 	out        *bufio.Writer
 	data, deep bool
-	bare       bool // no metadata of records
+	bare       bool   // no metadata of records
+	decode     string // whose records are decoded, if any are
 	onlyIndex  bool
 	most       int64
 	it         batch.Iterator
@@ -60,6 +63,8 @@ func dump(ctx context.Context, args []string, s Streams) error {
 	f.BoolVar(&d.data, "print-data-log", false, "")
 	f.BoolVar(&d.deep, "deep-iteration", false, "")
 	f.BoolVar(&d.bare, "skip-record-metadata", false, "")
+	offsets := f.Bool("offsets-decoder", false, "")
+	transactions := f.Bool("transaction-log-decoder", false, "")
 	f.BoolVar(&d.onlyIndex, "index-sanity-check", false, "")
 	f.BoolVar(&d.onlyIndex, "verify-index-only", false, "")
 	f.Int64Var(&d.most, "max-bytes", 1<<62, "")
@@ -70,6 +75,14 @@ func dump(ctx context.Context, args []string, s Streams) error {
 		return err
 	}
 	files = append(files, f.words...)
+	switch {
+	case *offsets && *transactions:
+		return Usagef("--offsets-decoder and --transaction-log-decoder are of different topics")
+	case *offsets:
+		d.decode, d.data = decodeOffsets, true
+	case *transactions:
+		d.decode, d.data = decodeTransactions, true
+	}
 	var err error
 	switch {
 	case *topic != "" && len(files) > 0:

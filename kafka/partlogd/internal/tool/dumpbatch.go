@@ -77,6 +77,14 @@ func (d *dumper) record(b batch.Batch, r *batch.Record, kind string) {
 	if !d.data {
 		return
 	}
+	if d.decode != "" {
+		key, payload := decoded(d.decode, r)
+		d.out.WriteString(" key: " + key)
+		if payload != "" {
+			d.out.WriteString(" payload: " + payload)
+		}
+		return
+	}
 	if r.Key != nil {
 		d.out.WriteString(" key: " + javaText(r.Key))
 	}

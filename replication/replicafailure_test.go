@@ -1,0 +1,187 @@
+package replication
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/partition"
+)
+
+// disks gives each node of a Local a disk that can fail.
+type disks struct {
+	mu  sync.Mutex
+	all map[int32]*vfs.Fault
+}
+
+func (d *disks) change(c *Config) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[int32]*vfs.Fault{}
+	}
+	if d.all[c.NodeID] == nil {
+		d.all[c.NodeID] = vfs.NewFault(c.Store.FS)
+	}
+	c.Store.FS = d.all[c.NodeID]
+}
+
+func (d *disks) of(id int32) *vfs.Fault {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all[id]
+}
+
+const ordersLog = "node/data/orders-0/00000000000000000000.log"
+
+// insync waits until all replicas are in sync.
+func insync(t *testing.T, l *Local, n int) PartitionInfo {
+	t.Helper()
+	ctx := patient(t)
+	var p PartitionInfo
+	eventually(ctx, t, "all are in sync", func() bool {
+		p = info(ctx, t, l.Nodes()[0], orders)
+		return len(p.ISR) == n && p.Leader >= 0
+	})
+	return p
+}
+
+// equal waits until all copies are the leader's.
+func equal(t *testing.T, l *Local, atLeast []string) {
+	t.Helper()
+	ctx := patient(t)
+	p := insync(t, l, 3)
+	want := copyOf(t, l.Node(p.Leader), orders)
+	require.Equal(t, atLeast, distinct(want))
+	for _, n := range l.Nodes() {
+		eventually(ctx, t, "the copies are equal", func() bool { return len(copyOf(t, n, orders)) == len(want) })
+		require.Equal(t, want, copyOf(t, n, orders), "node %d", n.NodeID())
+	}
+}
+
+// TestAFailedSyncCostsTheReplicaNotTheRecords: a sync that fails, at a follower and at the leader, takes that replica out of the ISR. It is copied
+// again, and everything that was acknowledged is everywhere.
+func TestAFailedSyncCostsTheReplicaNotTheRecords(t *testing.T) {
+	for _, who := range []string{"follower", "leader"} {
+		t.Run(who, func(t *testing.T) {
+			var d disks
+			l := local(t, LocalConfig{Change: d.change})
+			ctx := patient(t)
+			topic(t, l, 1)
+			var acked []string
+			more := func(n int) {
+				for range n {
+					value := fmt.Sprint("v", len(acked))
+					send(ctx, t, l.Nodes()[len(acked)%3], orders, value)
+					acked = append(acked, value)
+				}
+			}
+			more(5)
+			p := insync(t, l, 3)
+			victim := p.Leader
+			if who == "follower" {
+				victim = p.Replicas[1]
+			}
+			armed := d.of(victim).Add(vfs.Rule{Op: vfs.OpSync, Path: ordersLog})
+			more(10)
+			require.Equal(t, 1, armed.Hits())
+			n := l.Node(victim)
+			eventually(ctx, t, "the replica is made anew", func() bool {
+				s := n.ReplicaStats(false)
+				return s.Failures == 1 && s.Failed == 0
+			})
+			more(5)
+			equal(t, l, acked)
+		})
+	}
+}
+
+// TestAFullDiskCostsTheReplicaNotTheCluster: a follower whose disk is full leaves the ISR by its lag, the others go on, and it comes back when there
+// is room.
+func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
+	var d disks
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		d.change(c)
+		c.LagTimeMax = time.Second
+	}})
+	ctx := patient(t)
+	topic(t, l, 1)
+	acked := []string{"first"}
+	send(ctx, t, l.Node(1), orders, "first")
+	p := insync(t, l, 3)
+	victim := p.Replicas[2]
+	d.of(victim).Add(vfs.Rule{Op: vfs.OpWrite, Path: ordersLog, Err: syscall.ENOSPC, Forever: true})
+	for i := range 10 {
+		value := fmt.Sprint("v", i)
+		send(ctx, t, l.Nodes()[i%3], orders, value)
+		acked = append(acked, value)
+	}
+	eventually(ctx, t, "the follower has left the ISR", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
+	require.Positive(t, l.Node(victim).ReplicaStats(false).FetchErrors)
+	leader := l.Node(p.Leader).ReplicaStats(true)
+	require.Equal(t, 1, leader.UnderReplicated)
+	require.Equal(t, uint64(1), leader.ISRShrinks)
+	require.Zero(t, leader.UnderMinISR)
+	require.Len(t, leader.Lags, 2)
+	for _, lag := range leader.Lags {
+		require.Equal(t, lag.Node != victim, lag.InSync)
+		require.Equal(t, lag.Node == victim, lag.Records > 0, "%+v", lag)
+	}
+	d.of(victim).Clear()
+	equal(t, l, acked)
+	require.Equal(t, uint64(1), l.Node(p.Leader).ReplicaStats(false).ISRExpands)
+}
+
+// TestBadBytesOfALeaderAreNotServed: the disk of a node changes a byte while the node is down. It leads again, a follower reads the byte, and
+// the copy is thrown away, for the others have the records.
+func TestBadBytesOfALeaderAreNotServed(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{2, 1, 3}}})
+	require.NoError(t, err)
+	var acked []string
+	for i := range 20 {
+		acked = append(acked, fmt.Sprint("value", i))
+		send(ctx, t, l.Node(1), orders, acked[i])
+	}
+	insync(t, l, 3)
+	require.NoError(t, l.Stop(2))
+	corrupt(t, l.places[2].fs, ordersLog, 300)
+	require.NoError(t, l.Kill(3))
+	require.NoError(t, l.Wipe(3))
+	two, err := l.Start(2)
+	require.NoError(t, err)
+	require.NoError(t, two.Ready(ctx))
+	eventually(ctx, t, "2 is in sync", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
+	results, err := l.Node(1).Elect(ctx, false, orders)
+	require.NoError(t, err)
+	require.NoError(t, results[orders])
+	require.Equal(t, int32(2), info(ctx, t, l.Node(1), orders).Leader)
+
+	three, err := l.Start(3)
+	require.NoError(t, err)
+	require.NoError(t, three.Ready(ctx))
+	eventually(ctx, t, "the bad copy is made anew", func() bool {
+		s := two.ReplicaStats(false)
+		return s.Failures == 1 && s.Failed == 0
+	})
+	equal(t, l, acked)
+}
+
+func corrupt(t *testing.T, fs vfs.FS, name string, at int64) {
+	f, err := fs.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	require.NoError(t, err)
+	b[0] ^= 0xff
+	_, err = f.WriteAt(b, at)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
