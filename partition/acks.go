@@ -105,6 +105,10 @@ func (p *part) write(ctx context.Context, b []byte, o appendOptions) (w written)
 	r, err := p.admit(o.acks)
 	if err == nil {
 		w.AppendResult, err = p.appendLocal(ctx, b, o)
+		if errors.Is(err, ErrInvalidTxnState) && p.role.Load().Epoch != r.Epoch {
+			// What was known of the transaction when the append began may have been taken back meanwhile, by another leader's log.
+			err = fmt.Errorf("%w: %s: %v", ErrNotLeaderOrFollower, p.tp, err)
+		}
 	} else {
 		p.counters.failedAppends.Add(1)
 	}
