@@ -50,7 +50,7 @@ func child(in io.Reader, out io.Writer) (err error) {
 			return err
 		}
 	}
-	a.say("ready")
+	a.say("ready %s 0 0", a.node.ClusterID())
 	var work sync.WaitGroup
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -82,7 +82,7 @@ func startNode(id int) (*replication.Node, error) {
 		return nil, err
 	}
 	config := replication.Config{
-		Dir: os.Getenv("PARTLOG_CLUSTER_DIR"), NodeID: int32(id), ClusterID: clusterID, Listen: os.Getenv("PARTLOG_CLUSTER_LISTEN"),
+		Dir: os.Getenv("PARTLOG_CLUSTER_DIR"), NodeID: int32(id), ClusterID: os.Getenv("PARTLOG_CLUSTER_ID"), Listen: os.Getenv("PARTLOG_CLUSTER_LISTEN"),
 		Bootstrap: id == 1, Join: id != 1,
 		Plaintext: true, // on loopback; elsewhere a cluster has certificates
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {

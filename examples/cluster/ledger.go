@@ -21,6 +21,7 @@ type ledger struct {
 	born time.Time
 
 	mu       sync.Mutex // guards all below
+	cluster  string
 	changed  chan struct{}
 	acked    map[string]record
 	consumed map[string]bool // by a member of the group
@@ -43,25 +44,26 @@ func (l *ledger) listen(out io.Reader, ready chan struct{}) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		line := lines.Text()
-		if line == "ready" {
-			close(ready)
-			continue
-		}
 		l.mu.Lock()
-		l.take(line)
+		if l.take(line) == "ready" {
+			close(ready)
+		}
 		close(l.changed)
 		l.changed = make(chan struct{})
 		l.mu.Unlock()
 	}
 }
 
-func (l *ledger) take(line string) {
+// take takes one line, and returns its first word.
+func (l *ledger) take(line string) string {
 	word, rest, _ := strings.Cut(line, " ")
 	var r record
 	if _, err := fmt.Sscanf(rest, "%s %d %d", &r.flight, &r.partition, &r.offset); err != nil && rest != "" {
-		return // cut short by a kill: nobody was told
+		return "" // cut short by a kill: nobody was told
 	}
 	switch word {
+	case "ready":
+		l.cluster = r.flight
 	case "acked":
 		l.acked[r.flight] = r
 		now := time.Now()
@@ -80,6 +82,14 @@ func (l *ledger) take(line string) {
 	case "read":
 		l.all = append([]record{}, l.reading...)
 	}
+	return word
+}
+
+// clusterID is what the first node has made; empty before.
+func (l *ledger) clusterID() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cluster
 }
 
 // await waits until something holds.

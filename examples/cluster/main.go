@@ -24,7 +24,6 @@ import (
 const (
 	nodeVariable  = "PARTLOG_CLUSTER_NODE"
 	size          = 3
-	clusterID     = "YXJyaXZhbHMtMjAyNi0wMQ"
 	flights       = "flights"
 	partitions    = 6
 	settle        = 60 * time.Second // the longest that anything is waited for
@@ -149,7 +148,7 @@ func (c *cluster) start(i int) error {
 	p.ready, p.ended = make(chan struct{}), nil
 	p.cmd = exec.Command(self)
 	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", nodeVariable, p.id), "PARTLOG_CLUSTER_DIR="+filepath.Join(c.dir, fmt.Sprint("node-", p.id)),
-		"PARTLOG_CLUSTER_LISTEN="+p.listen, "PARTLOG_CLUSTER_WIRES="+c.wires.book(i))
+		"PARTLOG_CLUSTER_LISTEN="+p.listen, "PARTLOG_CLUSTER_WIRES="+c.wires.book(i), "PARTLOG_CLUSTER_ID="+c.ledger.clusterID())
 	log, err := os.OpenFile(filepath.Join(c.dir, fmt.Sprintf("node-%d.log", p.id)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
