@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/replica"
+	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 )
@@ -101,6 +103,7 @@ func (h *hosted) stand() {
 	h.mu.Lock()
 	source := h.source
 	watchers := h.watchers
+	led := h.leader != nil
 	h.leader, h.follower, h.source, h.copy = nil, nil, nil, nil
 	if h.lowered != nil {
 		close(h.lowered)
@@ -111,6 +114,9 @@ func (h *hosted) stand() {
 		source.forget(h)
 	}
 	touch(watchers, replica.BigNews) // they are told to look elsewhere
+	if led {
+		h.m.node.coordinates(h.tp, control.NoEpoch)
+	}
 }
 
 // forget has the manager not know the partition any more.
@@ -179,12 +185,27 @@ func (h *hosted) lead(state control.PartitionState, minISR int32) {
 	h.mu.Unlock()
 	m.byName.Store(h.tp, h)
 	touch(watchers, replica.BigNews)
+	m.node.coordinates(h.tp, int64(state.LeaderEpoch))
 	if e.Has(replica.ISRChanged) || !leads {
 		isr := make([]int32, len(state.ISR))
 		for i, n := range state.ISR {
 			isr[i] = int32(n)
 		}
 		m.node.events.ISRChanged(h.tp, isr, minISR)
+	}
+}
+
+// coordinates tells the coordinators that this node leads a partition of their topics in an epoch, or, with control.NoEpoch, does not.
+func (n *Node) coordinates(tp partition.TopicPartition, epoch int64) {
+	switch {
+	case tp.Topic == txn.Topic && epoch == control.NoEpoch:
+		n.store.ResignTransactions(tp.Partition)
+	case tp.Topic == txn.Topic:
+		n.store.LeadTransactions(tp.Partition, partition.LeaderEpoch(epoch))
+	case tp.Topic == group.OffsetsTopic && epoch == control.NoEpoch:
+		n.groups.Resign(tp.Partition)
+	case tp.Topic == group.OffsetsTopic:
+		n.groups.Lead(tp.Partition, partition.LeaderEpoch(epoch))
 	}
 }
 

@@ -33,6 +33,7 @@ type Node struct {
 	opened      nodeFile // as it was at Start
 
 	store    *partition.Store
+	groups   *group.Local // of the partitions of __consumer_offsets that this node leads
 	peers    *peer.Endpoint
 	control  *controller
 	replicas *replicaManager
@@ -111,6 +112,7 @@ func (n *Node) start() (err error) {
 	}
 	config := n.config.Store
 	config.FS, config.Cluster = n.fs, seam{n}
+	config.Events.PartitionFailed = n.partitionFailed
 	n.replicas, n.control = newReplicaManager(n), newController(n)
 	if n.store, err = partition.Open(n.dir, config); err != nil {
 		return err
@@ -138,10 +140,23 @@ func (n *Node) start() (err error) {
 	for _, p := range n.config.Peers {
 		n.peers.SetPeer(p.NodeID, p.Address)
 	}
+	if n.groups, err = group.NewLocal(n.store, n.config.Groups); err != nil {
+		return err
+	}
+	if _, err = group.Start(n, n.config.Groups); err != nil { // the store closes it
+		return errors.Join(err, n.groups.Close())
+	}
 	n.replicas.start()
 	n.control.start()
-	_, err = group.Start(n, n.config.Groups)
-	return err
+	return nil
+}
+
+// partitionFailed is told by the store that a copy cannot go on.
+func (n *Node) partitionFailed(tp partition.TopicPartition, err error) {
+	if told := n.config.Store.Events.PartitionFailed; told != nil {
+		told(tp, err)
+	}
+	n.replicas.failed(tp, err)
 }
 
 // identify compares the directory with the Config, and makes the node's file where there is none.

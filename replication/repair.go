@@ -41,6 +41,13 @@ func (h *hosted) fail(err error) {
 	m.repair.add(h)
 }
 
+// failed is told by the store that a copy cannot go on.
+func (m *replicaManager) failed(tp partition.TopicPartition, err error) {
+	if h := m.named(tp); h != nil {
+		h.m.after(0, func() { h.fail(err) }) // the store may be called no more from here
+	}
+}
+
 func (r *repairer) add(h *hosted) {
 	r.mu.Lock()
 	r.broken = append(r.broken, h)

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func send(ctx context.Context, t *testing.T, n *Node, tp partition.TopicPartitio
 		if err == nil {
 			return result.BaseOffset
 		}
-		require.True(t, partition.Retriable(err), "%v", err)
+		require.True(t, partition.Retriable(err) || errors.Is(err, partition.ErrStorage), "%v", err) // the leader's disk may fail: another leads soon
 		require.NoError(t, ctx.Err(), "%v", err)
 		pause(ctx)
 	}

@@ -3,6 +3,8 @@ package replication
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,7 +40,10 @@ func (d *disks) of(id int32) *vfs.Fault {
 	return d.all[id]
 }
 
-const ordersLog = "node/data/orders-0/00000000000000000000.log"
+// ordersLog is the file of a node's copy.
+func ordersLog(l *Local, node int32) string {
+	return filepath.Join(l.Node(node).dir, "data", "orders-0", "00000000000000000000.log")
+}
 
 // insync waits until all replicas are in sync.
 func insync(t *testing.T, l *Local, n int) PartitionInfo {
@@ -88,7 +93,7 @@ func TestAFailedSyncCostsTheReplicaNotTheRecords(t *testing.T) {
 			if who == "follower" {
 				victim = p.Replicas[1]
 			}
-			armed := d.of(victim).Add(vfs.Rule{Op: vfs.OpSync, Path: ordersLog})
+			armed := d.of(victim).Add(vfs.Rule{Op: vfs.OpSync, Path: ordersLog(l, victim)})
 			more(10)
 			require.Equal(t, 1, armed.Hits())
 			n := l.Node(victim)
@@ -116,7 +121,7 @@ func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
 	send(ctx, t, l.Node(1), orders, "first")
 	p := insync(t, l, 3)
 	victim := p.Replicas[2]
-	d.of(victim).Add(vfs.Rule{Op: vfs.OpWrite, Path: ordersLog, Err: syscall.ENOSPC, Forever: true})
+	d.of(victim).Add(vfs.Rule{Op: vfs.OpWrite, Path: ordersLog(l, victim), Err: syscall.ENOSPC, Forever: true})
 	for i := range 10 {
 		value := fmt.Sprint("v", i)
 		send(ctx, t, l.Nodes()[i%3], orders, value)
@@ -151,14 +156,18 @@ func TestBadBytesOfALeaderAreNotServed(t *testing.T) {
 		send(ctx, t, l.Node(1), orders, acked[i])
 	}
 	insync(t, l, 3)
+	file := ordersLog(l, 2)
 	require.NoError(t, l.Stop(2))
-	corrupt(t, l.places[2].fs, ordersLog, 300)
+	corrupt(t, l.places[2].fs, file, 300)
 	require.NoError(t, l.Kill(3))
 	require.NoError(t, l.Wipe(3))
 	two, err := l.Start(2)
 	require.NoError(t, err)
 	require.NoError(t, two.Ready(ctx))
-	eventually(ctx, t, "2 is in sync", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
+	eventually(ctx, t, "2 is in sync", func() bool {
+		isr := info(ctx, t, l.Node(1), orders).ISR
+		return len(isr) == 2 && slices.Contains(isr, 2)
+	})
 	results, err := l.Node(1).Elect(ctx, false, orders)
 	require.NoError(t, err)
 	require.NoError(t, results[orders])
