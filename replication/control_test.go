@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -565,6 +566,81 @@ func TestAMemberCanBeRemoved(t *testing.T) {
 		_, err := b.tell("by the two")
 		require.NoError(t, err)
 	})
+}
+
+// Nobody can take over: the node does not wait for CloseTimeout.
+func TestAControlledShutdownWithoutAMajorityGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		b.kill()
+		c.kill()
+		ps.until("no leader is known", func() bool { leader, _ := a.leader(); return leader == -1 })
+		began := time.Now()
+		require.NoError(t, a.close(true))
+		require.Less(t, time.Since(began), a.config.CloseTimeout)
+	})
+}
+
+// The majority is lost for good. One is made the only voter; another joins it anew.
+func TestASurvivorIsMadeTheOnlyVoter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		_, b, c := ps.three()
+		_, err := b.tell("before")
+		require.NoError(t, err)
+		ps.until("all have it", func() bool { return len(c.shared.list()) == 1 })
+		for _, p := range ps.all {
+			p.kill()
+		}
+		// Its directory is /n, as a node's.
+		plan, err := PlanQuorumRecovery(c.fs, "/n")
+		require.NoError(t, err)
+		require.ElementsMatch(t, []int32{0, 1}, plan.Lost)
+		_, err = RecoverQuorum(c.fs, "/n", "yes")
+		require.ErrorIs(t, err, ErrConfirmation)
+		_, err = RecoverQuorum(c.fs, "/n", plan.Confirmation)
+		require.NoError(t, err)
+		c = ps.start(2)
+		ps.until("it leads, alone", func() bool { leader, _ := c.leader(); return leader == 2 && ps.voters() == 1 && ps.active() == 1 })
+		result, err := c.tell("after")
+		require.NoError(t, err)
+		require.Equal(t, control.OK, result.Code)
+		require.NoError(t, b.fs.RemoveAll("/n/quorum"))
+		b = ps.start(1)
+		ps.until("it has joined", func() bool { return ps.voters() == 2 && len(b.shared.list()) == 2 })
+
+		var all, some bytes.Buffer
+		require.NoError(t, DumpQuorum(&all, "/n", DumpQuorumOptions{FS: c.fs}))
+		require.NoError(t, DumpQuorum(&some, "/n", DumpQuorumOptions{FS: c.fs, Contains: "Register node 1"}))
+		for _, want := range []string{"Catalogue catalogue kind 9", "Register node 2", "Unfence node 2", "  state applied", "  state node "} {
+			require.Contains(t, all.String(), want)
+		}
+		require.Contains(t, some.String(), "Register node 1")
+		require.NotContains(t, some.String(), "Catalogue catalogue")
+		_, err = PlanQuorumRecovery(c.fs, "/nowhere")
+		require.ErrorIs(t, err, ErrNotFormatted)
+	})
+}
+
+// Whatever a command is, the dump has words for it.
+func TestEveryCommandHasWords(t *testing.T) {
+	for _, command := range []control.Command{
+		control.Register{ID: 7}, control.Unregister{ID: 7}, control.Fence{Node: 7}, control.Unfence{Node: 7}, control.BeginShutdown{Node: 7},
+		control.AlterPartitions{Node: 7, Partitions: []control.AlterPartition{{ISR: []control.Member{{Node: 8}}}}},
+		control.OfflineReplicas{Node: 7}, control.OnlineReplicas{Node: 7},
+		control.CreateTopic{Name: "7", Event: control.Event{Kind: 1}}, control.DeleteTopic{ID: control.TopicID{7}}, control.GrowTopic{From: 7},
+		control.ConfigureTopic{Config: control.TopicConfig{MinISR: 7}}, control.ConfigureCluster{Config: control.ClusterConfig{MinISR: 7}},
+		control.Catalogue{Event: control.Event{Kind: 7}}, control.Reassign{Partitions: []control.Reassignment{{Target: []control.NodeID{7}}}},
+		control.Elect{Partitions: make([]control.PartitionID, 7)}, control.SetFeature{Level: 7},
+	} {
+		words := describeEntry(encodeProposal(3, 1, 2, command))
+		require.Contains(t, words, "by 3: ")
+		require.Contains(t, words, "7")
+	}
+	require.Equal(t, "a leader's first", describeEntry(nil))
+	require.Contains(t, describeEntry([]byte{9}), "malformed")
+	require.Contains(t, describeState([]byte{9})[0], "malformed")
 }
 
 func TestProposalsAreWhatTheyWere(t *testing.T) {
