@@ -25,13 +25,21 @@ func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result pa
 	}
 	err = n.atLeader(ctx, n.finder(ctx, r.TopicPartition, r.TopicID), func(ctx context.Context, node int32) (err error) {
 		if node == n.id {
-			result, err = n.store.Append(ctx, r)
+			result, err = n.appendHere(ctx, r)
 		} else {
 			result, err = n.appendAt(ctx, node, r)
 		}
 		return err
 	}, again)
 	return result, err
+}
+
+// appendHere appends to a partition that this node leads, unless it cannot know whether it still does.
+func (n *Node) appendHere(ctx context.Context, r partition.AppendRequest) (partition.AppendResult, error) {
+	if r.Acks == partition.AcksAll && n.control.isolated() {
+		return partition.AppendResult{}, fmt.Errorf("%v: %w: the controller has not been reached for %v, and may have let others lead", r.TopicPartition, partition.ErrNotEnoughReplicas, n.config.SessionTimeout)
+	}
+	return n.store.Append(ctx, r)
 }
 
 // idempotent reports whether a batch has a producer id.
@@ -84,7 +92,7 @@ func (n *Node) serveAppend(ctx context.Context, body []byte) (peer.Reply, error)
 	}
 	r.Batch, r.Foreign = records, r.Foreign || !r.Internal // it came off a socket
 	var reply appendReply
-	reply.Result, err = n.store.Append(ctx, r)
+	reply.Result, err = n.appendHere(ctx, r)
 	reply.Error = toWire(err)
 	return peer.Reply{Pieces: [][]byte{mustJSON(reply)}}, nil
 }

@@ -18,17 +18,7 @@ func (n *Node) Service(name string, start func() (io.Closer, error)) (io.Closer,
 	if name != "group" {
 		return n.store.Service(name, start)
 	}
-	return n.store.Service(name, func() (io.Closer, error) {
-		s, err := start()
-		if err != nil {
-			return nil, err
-		}
-		local, ok := s.(group.Coordinators)
-		if !ok {
-			return nil, fmt.Errorf("%w: service %q is a %T", partition.ErrUnsupported, name, s)
-		}
-		return &groups{n, local}, nil
-	})
+	return n.store.Service(name, func() (io.Closer, error) { return &groups{n, n.groups}, nil })
 }
 
 // groups are the coordinators of all groups: this node's for the partitions of __consumer_offsets that it leads, and the other nodes'.
@@ -86,6 +76,9 @@ func atGroup[A, R any](ctx context.Context, c *coordinator, name string, o remot
 	if err := n.open(ctx); err != nil {
 		return result, err
 	}
+	if err := n.ensureTopic(ctx, group.OffsetsTopic); err != nil {
+		return result, fmt.Errorf("group %q: %w: %w", name, group.ErrCoordinatorNotAvailable, err)
+	}
 	find := n.coordinator(ctx, group.OffsetsTopic, func(count int32) int32 { return group.PartitionFor(name, count) })
 	err = n.atLeader(ctx, find, func(ctx context.Context, node int32) (err error) {
 		if node == n.id {
@@ -99,6 +92,18 @@ func atGroup[A, R any](ctx context.Context, c *coordinator, name string, o remot
 		err = fmt.Errorf("group %q: %w: %w", name, group.ErrCoordinatorNotAvailable, err)
 	}
 	return result, err
+}
+
+// ensureTopic makes an internal topic unless it is there.
+func (n *Node) ensureTopic(ctx context.Context, name string) error {
+	known := false
+	n.control.read(func(m *control.Machine) { _, _, known = m.TopicID(name) })
+	if known {
+		return nil
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	return n.store.EnsureInternalTopic(ctx, name)
 }
 
 // What has maps by partition, channels or functions travels in other shapes. A field here hides the one of the same name in what is embedded.

@@ -24,13 +24,12 @@ type Node struct {
 	config      Config // with its defaults
 	id          int32
 	clusterID   string
-	incarnation [16]byte // of this process
+	incarnation [16]byte // of this process, or of one before that has never heard its registration's answer
 	directory   [16]byte // of the data directory
 	clock       clock.Clock
 	events      Events
 	fs          vfs.FS
 	dir         string   // of the store; a name in memory for one without
-	opened      nodeFile // as it was at Start
 
 	store    *partition.Store
 	groups   *group.Local // of the partitions of __consumer_offsets that this node leads
@@ -81,7 +80,6 @@ func Start(c Config) (*Node, error) {
 		return nil, err
 	}
 	n.config.Dir, n.config.Store.FS = n.dir, n.fs
-	rand.Read(n.incarnation[:])
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(); err != nil {
 		n.cancel()
@@ -125,9 +123,11 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	undo = append(undo, func() { n.control.close(false) })
+	var process [16]byte
+	rand.Read(process[:])
 	n.peers, err = peer.Listen(peer.Config{
 		Identity: peer.Identity{
-			ClusterID: n.clusterID, NodeID: n.id, Incarnation: n.incarnation, DirectoryID: n.directory, Epoch: -1,
+			ClusterID: n.clusterID, NodeID: n.id, Incarnation: process, DirectoryID: n.directory, Epoch: -1,
 			MinFeature: control.MinLevel, MaxFeature: control.MaxLevel,
 		},
 		Epoch: n.epoch, FeatureLevel: n.feature, Listener: listener, Dial: n.config.Dial, TLS: n.config.TLS, Plaintext: n.config.Plaintext,
@@ -183,9 +183,10 @@ func (n *Node) identify() error {
 	}
 	n.clusterID = f.ClusterID
 	copy(n.directory[:], f.Directory)
-	n.opened = *f
-	now := *f
-	now.Incarnation = n.incarnation[:]
+	var drawn [16]byte
+	rand.Read(drawn[:])
+	now := f.next(n.store.CleanOpen(), drawn)
+	copy(n.incarnation[:], now.Incarnation)
 	n.file = &now
 	return now.write(n.fs, n.dir)
 }
