@@ -332,8 +332,9 @@ func TestAChangeAgainstAnOldCatalogueIsAConflict(t *testing.T) {
 		a, b, _ := ps.three()
 		codes := make([]control.Code, 2)
 		var both sync.WaitGroup
+		expect := a.shared.AppliedShared()
+		require.Equal(t, expect, b.shared.AppliedShared())
 		for i, p := range []*part{a, b} {
-			expect := p.shared.AppliedShared()
 			both.Go(func() {
 				result, err := p.propose(context.Background(), control.Catalogue{Event: control.Event{Expect: expect, Kind: 9, Payload: []byte{byte('0' + i)}}})
 				if err == nil {
