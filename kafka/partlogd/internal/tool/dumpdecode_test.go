@@ -46,7 +46,7 @@ func TestRecordsThatCannotBeDecodedAreNamed(t *testing.T) {
 		require.Equal(t, c.want, got)
 		require.Empty(t, payload)
 	}
-	member := key(0, 0, 0, 2, 'c', 2, 'h', 1, 0, 0, 0, 0, 9, 0, 1, 0, 14, 1, 0, 0, 0, 5, 2, 2, 'r', 3, 0, 1, 0, 0)
+	member := key(0, 0, 0, 2, 'c', 2, 'h', 1, 0, 0, 0, 0, 9, 0, 1, 0, 13, 1, 0, 0, 0, 5, 2, 2, 'r', 3, 0, 1, 0, 0)
 	_, payload := decoded(decodeOffsets, &batch.Record{Key: key(5, 0, 1, 'g', 0, 1, 'm'), Value: member})
 	require.Equal(t, `{"version":"0","data":{"instanceId":null,"rackId":null,"clientId":"c","clientHost":"h","subscribedTopicNames":[],"subscribedTopicRegex":null,`+
 		`"rebalanceTimeoutMs":9,"serverAssignor":null,"classicMemberMetadata":{"sessionTimeoutMs":5,"supportedProtocols":[{"name":"r","metadata":"AAE="}]}}}`, payload)
