@@ -42,7 +42,12 @@ type fetchItem struct {
 	result      *partition.FetchResult
 }
 
-func (f *fetchState) request() *kmsg.FetchRequest { return &f.req }
+// request is what the next request is decoded into. Nothing is left in it of the last one, which may have had fields that this
+// one's version does not have.
+func (f *fetchState) request() *kmsg.FetchRequest {
+	f.req = kmsg.FetchRequest{Topics: f.req.Topics[:0], ForgottenTopics: f.req.ForgottenTopics[:0]}
+	return &f.req
+}
 
 func (f *fetchState) drop() {
 	f.release()

@@ -98,6 +98,20 @@ func TestFetchSessionTellsWhatHasChanged(t *testing.T) {
 	}
 }
 
+// What an old version does not have is not taken from the request before it on the connection: it would end its session.
+func TestAFetchWithoutSessionsLeavesSessionsAlone(t *testing.T) {
+	r := newRig(t, 1, Config{})
+	r.topic("a", partition.TopicConfig{})
+	s := r.session(1)
+	resp, _ := r.fetched(s, 12, r.sessionFetch(0, 0, 0, tpOf("a", 0)))
+	id := resp.SessionID
+	r.fetched(s, 12, r.sessionFetch(id, 1, 0))
+	r.fetched(s, 6, r.sessionFetch(0, 0, 0, tpOf("a", 0)))
+	resp, _ = r.fetched(s, 12, r.sessionFetch(id, 2, 0))
+	require.Zero(t, resp.ErrorCode)
+	require.Equal(t, id, resp.SessionID)
+}
+
 func TestFetchSessionErrors(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	r.topic("a", partition.TopicConfig{})
