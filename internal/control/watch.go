@@ -87,7 +87,8 @@ func (w *Watch) Admit(now time.Duration, r Register) (Register, Code) {
 	if !ok || n.Incarnation == r.Incarnation {
 		return r, OK
 	}
-	if s := w.session(now, n); !s.ended && !n.ShuttingDown && now-s.heard < w.cfg.Session {
+	// Nobody is the process of the registration that a cluster is bootstrapped with.
+	if s := w.session(now, n); n.Incarnation != [16]byte{} && !s.ended && !n.ShuttingDown && now-s.heard < w.cfg.Session {
 		return r, DuplicateBrokerRegistration
 	}
 	r.Replaces = n.Epoch

@@ -169,6 +169,14 @@ func TestSecondProcessWaitsForTheSessionOfTheFirst(t *testing.T) {
 	require.Equal(t, StaleBrokerEpoch, h.beat(1, epoch).Code)
 }
 
+func TestFirstProcessOfABootstrappedClusterWaitsForNobody(t *testing.T) {
+	h := newHall(t, WatchConfig{})
+	h.m = Bootstrap(Node{ID: 1}, ClusterConfig{}, nil)
+	h.w.Reset(h.now, h.m)
+	require.Equal(t, OK, h.register(1, 1).Code)
+	require.Equal(t, DuplicateBrokerRegistration, h.register(1, 2).Code)
+}
+
 // Two registrations that were admitted at once: the second finds the first.
 func TestOneOfTwoProcessesAtOnceIsRegistered(t *testing.T) {
 	h := newHall(t, WatchConfig{})
