@@ -41,6 +41,9 @@ type Config struct {
 	CleanerMapBytes       int64         // log.cleaner.dedupe.buffer.size of all threads, held only while they compact; default 128 MiB, for 5 million keys at a time
 	CleanerBytesPerSecond int64         // log.cleaner.io.max.bytes.per.second, read and written, of each thread; default Unlimited
 
+	// ClusterID is Kafka's cluster id of a store that is made, 22 letters; one that is there keeps its own. Default: drawn.
+	ClusterID string
+
 	// Cluster makes the store one node of several; default nil: it is alone. See Cluster.
 	Cluster Cluster
 
@@ -102,6 +105,9 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() (overrides map[string]string, err error) {
 	if c.Sync < 0 && c.Sync != SyncAlways && c.Sync != SyncNever {
 		return nil, &ConfigError{Key: "Sync", Value: c.Sync.String(), Range: "SyncAlways, SyncInterval or SyncNever"}
+	}
+	if _, err := ParseTopicID(c.ClusterID); err != nil && c.ClusterID != "" {
+		return nil, &ConfigError{Key: "ClusterID", Value: c.ClusterID, Range: "22 letters of base64url, as kafka-storage random-uuid prints them"}
 	}
 	for _, f := range []struct {
 		name string

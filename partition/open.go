@@ -218,8 +218,12 @@ func (s *Store) loadCatalogue() error {
 				ErrNotStore, s.root, journalDirName, dataDirName)
 		}
 	}
+	cluster := newUUID()
+	if s.config.ClusterID != "" {
+		cluster, _ = ParseTopicID(s.config.ClusterID) // validated
+	}
 	var e encoder
-	e.id(newUUID())
+	e.id(cluster)
 	e.id(newUUID())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,6 +37,22 @@ func readValues(t testing.TB, s *partition.Store, topic string, p int32) (out []
 	return out
 }
 
+func TestANewStoreHasTheClusterIDThatItIsGiven(t *testing.T) {
+	const id = "oGi8eUpDz4triJ7e59XrjQ"
+	dir := t.TempDir()
+	s, err := partition.Open(dir, partition.Config{ClusterID: id})
+	require.NoError(t, err)
+	require.Equal(t, id, s.ClusterID())
+	require.NoError(t, s.Close())
+	s, err = partition.Open(dir, partition.Config{ClusterID: "AAAAAAAAAAAAAAAAAAAAAQ"})
+	require.NoError(t, err)
+	require.Equal(t, id, s.ClusterID(), "one that is there keeps its own")
+	require.NoError(t, s.Close())
+	_, err = partition.Open(t.TempDir(), partition.Config{ClusterID: "short"})
+	_, is := errors.AsType[*partition.ConfigError](err)
+	require.True(t, is)
+}
+
 func TestStoreOnRealFilesIsReopenedAsItWas(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s, err := partition.Open("sub/store", partition.Config{})

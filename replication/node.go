@@ -29,7 +29,7 @@ type Node struct {
 	clock       clock.Clock
 	events      Events
 	fs          vfs.FS
-	dir         string   // of the store; a name in memory for one without
+	dir         string // of the store; a name in memory for one without
 
 	store    *partition.Store
 	groups   *group.Local // of the partitions of __consumer_offsets that this node leads
@@ -110,6 +110,9 @@ func (n *Node) start() (err error) {
 	}
 	config := n.config.Store
 	config.FS, config.Cluster = n.fs, seam{n}
+	if _, err := partition.ParseTopicID(n.config.ClusterID); err == nil && n.config.Bootstrap { // else identify says what is wrong
+		config.ClusterID = n.config.ClusterID
+	}
 	config.Events.PartitionFailed = n.partitionFailed
 	n.replicas, n.control = newReplicaManager(n), newController(n)
 	if n.store, err = partition.Open(n.dir, config); err != nil {
