@@ -107,7 +107,9 @@ func TestOfTwoNodesWithOneIDTheFirstStays(t *testing.T) {
 
 func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {
 	events := map[int32]*told{1: {}, 2: {}, 3: {}}
-	l := local(t, LocalConfig{Change: func(c *Config) { events[c.NodeID].listen(&c.Events) }})
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		events[c.NodeID].listen(&c.Events)
+	}})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 3})
 	require.NoError(t, err)
@@ -115,7 +117,7 @@ func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {
 	_, err = book.write(ctx, produce(t, l.Node(1), producer.Config{}), 10)
 	require.NoError(t, err)
 	whole(ctx, t, l.Node(1), "orders")
-	alone := produce(t, l.Node(1), producer.Config{DeliveryTimeout: time.Second, MaxBlock: time.Second})
+	alone := produce(t, l.Node(1), producer.Config{})
 	_, err = book.write(ctx, alone, 10) // it knows all that it has to know
 	require.NoError(t, err)
 	l.CutOff(1)
@@ -124,7 +126,9 @@ func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {
 		defer events[1].mu.Unlock()
 		return len(events[1].fenced) > 0 && events[1].fenced[len(events[1].fenced)-1]
 	})
-	failed, err := book.write(ctx, alone, 3)
+	refused, cancelRefused := context.WithTimeout(ctx, 3*time.Second)
+	defer cancelRefused()
+	failed, err := book.write(refused, alone, 3)
 	require.Equal(t, 3, failed, "%v", err)
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
@@ -133,7 +137,7 @@ func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {
 	_, err = book.write(ctx, produce(t, l.Node(2), producer.Config{}), 10) // the others go on
 	require.NoError(t, err)
 	l.Heal()
-	require.NoError(t, l.Node(1).Ready(ctx))
+	require.NoError(t, l.Node(1).barrier(ctx)) // until then it does not know that its time as a leader is over
 	whole(ctx, t, l.Node(1), "orders")
 	book.check(ctx, l.Node(1))
 	book.check(ctx, l.Node(3))

@@ -18,9 +18,14 @@ type nodeFile struct {
 	NodeID    int32  `json:"node"`
 	ClusterID string `json:"cluster"`
 	Directory []byte `json:"directory"` // 16 bytes (KIP-858)
-	// Incarnation is that of the process which has, or had, the directory open last: noted before it registers.
+	// Incarnation is that of the process which has, or had, the directory open last, noted before it registers. Confirmed says that it has heard
+	// its registration's answer. One that has not did nothing under it: the next process takes it over, so that no chain of lost answers makes a
+	// node that has everything look like one that may have lost something.
 	Incarnation []byte `json:"incarnation"`
-	Epoch       int64  `json:"epoch"` // of the last registration; -1 before it
+	Confirmed   bool   `json:"confirmed"`
+	// Unclean: something that was acknowledged may be missing, and the controller may not know it yet.
+	Unclean bool  `json:"unclean,omitempty"`
+	Epoch   int64 `json:"epoch"` // of the last registration whose answer was heard; -1 before it
 }
 
 // nodeFileName is in Config.Dir, beside lock and journal.
@@ -61,12 +66,12 @@ func (f *nodeFile) write(fsys vfs.FS, dir string) error {
 // kept, the node must not serve with it.
 func (n *Node) registered(epoch int64) error {
 	n.mu.Lock()
-	if n.file.Epoch == epoch {
+	if n.file.Confirmed && n.file.Epoch == epoch {
 		n.mu.Unlock()
 		return nil
 	}
 	f := *n.file
-	f.Epoch, f.ClusterID = epoch, n.clusterID
+	f.Epoch, f.Confirmed, f.Unclean = epoch, true, false
 	n.mu.Unlock()
 	if err := f.write(n.fs, n.dir); err != nil {
 		return err
@@ -78,16 +83,22 @@ func (n *Node) registered(epoch int64) error {
 	return nil
 }
 
-// previous is how this node was registered last, by epoch and by incarnation, if it has all that it acknowledged then; else neither.
-func (n *Node) previous() (epoch int64, incarnation [16]byte) {
-	if !n.store.CleanOpen() {
-		return control.NoEpoch, incarnation
+// next is the file of a process that has found f, and opened the store cleanly or not.
+func (f nodeFile) next(clean bool, incarnation [16]byte) nodeFile {
+	f.Unclean = f.Unclean || !clean
+	if f.Confirmed || f.Unclean || len(f.Incarnation) != len(incarnation) {
+		f.Incarnation = incarnation[:]
 	}
-	copy(incarnation[:], n.opened.Incarnation)
-	return n.opened.Epoch, incarnation
+	f.Confirmed = false
+	return f
 }
 
+// previousEpoch is the epoch under which this node was registered last, if it has all that it acknowledged then; else control.NoEpoch.
 func (n *Node) previousEpoch() int64 {
-	epoch, _ := n.previous()
-	return epoch
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file.Unclean {
+		return control.NoEpoch
+	}
+	return n.file.Epoch
 }

@@ -10,11 +10,8 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// bounded is ctx, with Config.RequestTimeout if it has no deadline.
+// bounded is ctx, and ends after Config.RequestTimeout at the latest.
 func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := n.clock.AfterFunc(n.config.RequestTimeout, func() { cancel(errRequestTimeout) })
 	return ctx, func() {
@@ -53,27 +50,40 @@ const (
 	maxPause = 200 * time.Millisecond
 )
 
-// atLeader calls f with the node that find returns, again and again while again says that another attempt may help, until ctx ends. The last
-// error is returned.
+// atLeader calls f with the node that find returns, again and again while again says that another attempt may help, until ctx ends or Config.RequestTimeout
+// has passed. The last error is returned.
 func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
-	ctx, cancel := n.bounded(ctx)
+	bounded, cancel := n.bounded(ctx)
 	defer cancel()
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		changed := n.metadataChanged()
 		node, err := find()
 		if err == nil {
-			err = f(ctx, node)
+			err = f(bounded, node)
 		}
-		if err == nil || !again(err) {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case bounded.Err() != nil:
+			return late(err)
+		case !again(err):
 			return err
 		}
-		if e := n.wait(ctx, changed, pause); e != nil {
-			if errors.Is(e, context.Canceled) && context.Cause(ctx) != errRequestTimeout {
+		if e := n.wait(bounded, changed, pause); e != nil {
+			if ctx.Err() != nil || errors.Is(e, ErrClosed) {
 				return e
 			}
-			return err
+			return late(err)
 		}
 	}
+}
+
+// late is the error of what has not succeeded within Config.RequestTimeout.
+func late(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errRequestTimeout
+	}
+	return fmt.Errorf("%w: %w", errRequestTimeout, err)
 }
 
 // wait waits for changed or for pause, until ctx ends.
