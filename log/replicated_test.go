@@ -255,3 +255,29 @@ func TestRetentionAndDeletionStayBelowTheHighWatermark(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Offset(25), start)
 }
+
+// After a loss of power a follower tells its leader the epoch of its last batch: the recovery point, below which batches are not read again, does
+// not pass an epoch that the checkpoint does not have.
+func TestTheRecoveryPointWaitsForTheEpochCheckpoint(t *testing.T) {
+	l := openLeader(t, replicatedConfig(memory(t), SyncAlways))
+	appendN(t, l, 0, 3)
+	_, err := l.Seal()
+	require.NoError(t, err)
+	require.Equal(t, Offset(3), l.RecoveryPoint())
+	require.NoError(t, l.Lead(2))
+	appendN(t, l, 3, 1)
+	require.NoError(t, l.Lead(3))
+	appendN(t, l, 4, 1)
+	require.Equal(t, Offset(3), l.RecoveryPoint())
+	l.Follow()
+	require.NoError(t, l.TruncateTo(2))
+	require.LessOrEqual(t, l.RecoveryPoint(), Offset(2))
+	require.NoError(t, l.Lead(4))
+	appendN(t, l, 2, 4)
+	require.LessOrEqual(t, l.RecoveryPoint(), Offset(2))
+	for done := false; !done; {
+		done, err = l.Seal()
+		require.NoError(t, err)
+	}
+	require.Equal(t, Offset(6), l.RecoveryPoint())
+}

@@ -209,8 +209,8 @@ func (s *Store) lostTail(dirty []*part) bool {
 		if l == nil {
 			return true // could not be opened
 		}
-		if p.t.settings.Load().log.Sync != SyncAlways && l.End() > 0 {
-			return true
+		if p.t.settings.Load().log.Sync != SyncAlways {
+			return true // all of it, even
 		}
 		for _, f := range l.Report().Findings {
 			if f.Kind == log.CorruptMiddle || f.Kind == log.MissingSegment || f.Kind == log.Foreign {
