@@ -117,6 +117,7 @@ var errorCodes = []struct {
 	{group.ErrOffsetMetadataTooLarge, codeOffsetMetadataTooLarge},
 	{group.ErrInvalidCommitOffsetSize, codeInvalidCommitOffsetSize},
 	{group.ErrCoordinatorNotAvailable, codeCoordinatorNotAvailable},
+	{group.ErrNotCoordinator, codeNotCoordinator},
 	{group.ErrFencedInstanceID, codeFencedInstanceID},
 	{group.ErrUnstableOffsetCommit, codeUnstableOffsetCommit},
 	{group.ErrGroupNotEmpty, codeNonEmptyGroup},
