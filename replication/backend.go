@@ -21,7 +21,7 @@ func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result pa
 	}
 	again := lostToo
 	if !idempotent(r.Batch) {
-		again = func(err error) bool { return errors.Is(err, ErrLeaderNotAvailable) || notSent(err) }
+		again = func(err error) bool { return moved(err) && !errors.Is(err, partition.ErrWritten) }
 	}
 	err = n.atLeader(ctx, n.finder(ctx, r.TopicPartition, r.TopicID), func(ctx context.Context, node int32) (err error) {
 		if node == n.id {

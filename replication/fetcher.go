@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/replica"
 	"github.com/partlog/partlog/log"
@@ -103,7 +104,8 @@ func (f *fetcher) changedLocked() bool {
 	return true
 }
 
-// nudge has the leader answer the request that waits there: a new partition would wait behind it.
+// nudge has the leader answer the request that waits there: a new partition would wait behind it. As it may overtake the request, it asks
+// until there is an answer.
 func (f *fetcher) nudge() {
 	m := f.m
 	m.mu.Lock()
@@ -112,12 +114,19 @@ func (f *fetcher) nudge() {
 		return
 	}
 	m.work.Go(func() {
-		ctx, cancel := m.within(m.node.config.FetchWait)
-		defer cancel()
-		_ = m.node.call(ctx, f.source, kindReplicaWake, nil, nil) // without it, the request ends by its time
-		f.mu.Lock()
-		f.nudging = false
-		f.mu.Unlock()
+		for {
+			ctx, cancel := m.within(m.node.config.RequestTimeout)
+			err := m.node.call(ctx, f.source, kindReplicaWake, nil, nil)
+			cancel()
+			sleep(m.ctx, m.clock, minFetchPause)
+			f.mu.Lock()
+			again := err == nil && f.out && f.fresh && m.ctx.Err() == nil // after an error the request ends, too
+			f.nudging = again
+			f.mu.Unlock()
+			if !again {
+				return
+			}
+		}
 	})
 }
 
@@ -155,6 +164,7 @@ func (f *fetcher) run() {
 			if err := replica.ReadFetchResponse(&f.resp, reply); err != nil {
 				return err
 			}
+			m.counts.fetches.Add(1)
 			m.counts.bytesIn.Add(uint64(len(reply)))
 			f.answered()
 			return nil
@@ -196,12 +206,16 @@ func (f *fetcher) lost(err error, answered bool) {
 // rest waits a while, longer each time until an answer comes.
 func (f *fetcher) rest() {
 	f.pause = min(max(2*f.pause, minFetchPause), max(f.m.node.config.FetchBackoff, minFetchPause))
+	sleep(f.m.ctx, f.m.clock, f.pause)
+}
+
+// sleep waits until d has elapsed or ctx ends.
+func sleep(ctx context.Context, c clock.Clock, d time.Duration) {
 	over := make(chan struct{})
-	stop := f.m.clock.AfterFunc(f.pause, func() { close(over) })
-	defer stop()
+	defer c.AfterFunc(d, func() { close(over) })()
 	select {
 	case <-over:
-	case <-f.m.ctx.Done():
+	case <-ctx.Done():
 	}
 }
 

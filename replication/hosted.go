@@ -53,17 +53,14 @@ func (h *hosted) changeRole() {
 	m, id := h.m, replica.NodeID(h.m.node.id)
 	var state control.PartitionState
 	var minISR int32
-	exists, present := false, false
+	exists := false
+	if !m.present() {
+		return // a leader must not go on in the epoch of an earlier process (KAFKA-10527)
+	}
 	m.node.control.read(func(machine *control.Machine) {
 		state, exists = machine.Partition(h.id.Topic, h.id.Index)
 		minISR = machine.MinISR(h.id.Topic, h.id.Index)
-		n, ok := machine.Node(id)
-		// Before its own registration, what the metadata says of this node is about an earlier process: a leader must not go on (KAFKA-10527).
-		present = ok && n.Incarnation == m.node.incarnation && n.Epoch == m.node.control.epoch()
 	})
-	if !present {
-		return
-	}
 	topic := partition.TopicID(h.id.Topic)
 	switch {
 	case !exists: // the topic has been deleted; the store has seen to the files
@@ -267,8 +264,12 @@ func (h *hosted) event(f func(*replica.Leader) replica.Effects) {
 // carryOutLocked does what an event of the leader's machine wants, and reports whether the followers are to hear of a new high watermark. A node
 // that may have been fenced without knowing moves nothing: then nothing is acknowledged under acks=all.
 func (h *hosted) carryOutLocked(e replica.Effects) (small bool) {
-	if high := partition.Offset(h.leader.HighWatermark()); high > h.copy.HighWatermark() && !h.m.node.control.isolated() {
-		h.copy.SetHighWatermark(high)
+	if high := partition.Offset(h.leader.HighWatermark()); high > h.copy.HighWatermark() {
+		if h.m.node.control.isolated() {
+			h.m.delay()
+		} else {
+			h.copy.SetHighWatermark(high)
+		}
 	}
 	if e.Has(replica.LowWatermarkMoved) && h.lowered != nil {
 		close(h.lowered)

@@ -153,8 +153,11 @@ func (c *controller) askAll(ctx context.Context, leader int32, request membersRe
 // members makes a call, and notes the addresses that come with the answer.
 func (c *controller) members(ctx context.Context, node int32, request membersRequest) (answer membersAnswer, err error) {
 	if node == c.id {
-		err = c.do(ctx, func() { answer = c.answerMembers(c.id, request) })
-		return answer, err
+		var own membersAnswer // not read when do did not wait for it
+		if err = c.do(ctx, func() { own = c.answerMembers(c.id, request) }); err != nil {
+			return answer, err
+		}
+		return own, nil
 	}
 	body, err := json.Marshal(request)
 	if err != nil {

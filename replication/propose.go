@@ -125,8 +125,11 @@ func (c *controller) ask(ctx context.Context, leader int32, entry []byte) (answe
 	case -1:
 		return answer, ErrNoQuorum
 	case c.id:
-		err = c.do(ctx, func() { answer = c.accept(entry) })
-		return answer, err
+		var own proposeAnswer // not read when do did not wait for it
+		if err = c.do(ctx, func() { own = c.accept(entry) }); err != nil {
+			return answer, err
+		}
+		return own, nil
 	}
 	err = c.net.call(ctx, leader, kindPropose, entry, func(body []byte) error { return json.Unmarshal(body, &answer) })
 	return answer, err

@@ -111,14 +111,14 @@ func (c *controller) serveHeartbeat(ctx context.Context, from int32, body []byte
 // it yet, must not keep nodes from noticing that they are isolated.
 func (c *controller) beat(ctx context.Context, h control.Heartbeat) (answer control.HeartbeatAnswer, err error) {
 	confirmed := make(chan bool, 1)
+	said := control.HeartbeatAnswer{Code: control.NotController} // not read when do did not wait for it
 	err = c.do(ctx, func() {
-		answer = control.HeartbeatAnswer{Code: control.NotController}
 		if c.active {
 			var due []control.Command
-			answer, due = c.watch.Heartbeat(c.now(), h)
+			said, due = c.watch.Heartbeat(c.now(), h)
 			c.proposeAll(due)
 		}
-		if answer.Code == control.NotController {
+		if said.Code == control.NotController {
 			confirmed <- true
 			return
 		}
@@ -135,9 +135,9 @@ func (c *controller) beat(ctx context.Context, h control.Heartbeat) (answer cont
 	select {
 	case led := <-confirmed:
 		if !led {
-			answer = control.HeartbeatAnswer{Code: control.NotController}
+			return control.HeartbeatAnswer{Code: control.NotController}, nil
 		}
-		return answer, nil
+		return said, nil
 	case <-ctx.Done():
 		return answer, ctx.Err()
 	case <-c.done:

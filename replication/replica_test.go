@@ -240,3 +240,38 @@ func TestARecordIsDeletedEverywhere(t *testing.T) {
 		require.Len(t, copyOf(t, n, orders), 4, "node %d", n.NodeID())
 	}
 }
+
+// TestIdlePartitionsCauseNoTraffic: two hundred partitions that nothing is written to add no byte to what goes between the nodes.
+func TestIdlePartitionsCauseNoTraffic(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	topic(t, l, 200)
+	eventually(ctx, t, "all are followed", func() bool {
+		following := 0
+		for _, n := range l.Nodes() {
+			following += n.ReplicaStats(false).Following
+		}
+		return following == 400
+	})
+	for _, n := range l.Nodes() {
+		eventually(ctx, t, "it is quiet", func() bool {
+			before := n.ReplicaStats(false)
+			eventually(ctx, t, "fetches go on", func() bool { return n.ReplicaStats(false).Fetches >= before.Fetches+4 })
+			after := n.ReplicaStats(false)
+			return after.BytesIn-before.BytesIn <= 16*(after.Fetches-before.Fetches)
+		})
+	}
+}
+
+// TestANewTopicDoesNotWaitForAPoll: followers that wait at a leader for news ask at once for a partition that is new. Their polls last an hour here.
+func TestANewTopicDoesNotWaitForAPoll(t *testing.T) {
+	l := local(t, LocalConfig{Change: func(c *Config) { c.FetchWait, c.RequestTimeout = time.Hour, time.Hour }})
+	ctx := patient(t)
+	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}}})
+	require.NoError(t, err)
+	send(ctx, t, l.Node(1), orders, "first")
+	later := partition.TopicPartition{Topic: "later"}
+	_, err = l.Node(1).CreateTopic(ctx, later.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}}})
+	require.NoError(t, err)
+	send(ctx, t, l.Node(1), later, "second")
+}

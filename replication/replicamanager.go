@@ -43,15 +43,18 @@ type replicaManager struct {
 	fetchers map[int32]*fetcher
 	lastSeen map[replica.NodeID]*atomic.Int64 // clock.Elapsed of the newest fetch of a node
 	stopTick func() bool
+
+	lag     chan struct{} // of one: look at lags
+	delayed atomic.Bool   // high watermarks wait until the controller is reached again
 }
 
 // replicaCounts counts since the node was started.
 type replicaCounts struct {
-	shrinks, expands, unclean, truncations, rebuilds, failures, fetchErrors, bytesIn, bytesOut atomic.Uint64
+	shrinks, expands, unclean, truncations, rebuilds, failures, fetches, fetchErrors, bytesIn, bytesOut atomic.Uint64
 }
 
 func newReplicaManager(n *Node) *replicaManager {
-	m := &replicaManager{node: n, clock: n.clock, fetchers: map[int32]*fetcher{}, lastSeen: map[replica.NodeID]*atomic.Int64{}}
+	m := &replicaManager{node: n, clock: n.clock, lag: make(chan struct{}, 1), fetchers: map[int32]*fetcher{}, lastSeen: map[replica.NodeID]*atomic.Int64{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for i := range m.workers {
 		m.workers[i].signal = make(chan struct{}, 1)
@@ -70,6 +73,7 @@ func (m *replicaManager) start() {
 	for i := range m.workers {
 		m.work.Go(func() { m.workers[i].run(m) })
 	}
+	m.work.Go(m.lookAtLags)
 	m.work.Go(m.isr.run)
 	m.work.Go(m.repair.run)
 	m.mu.Lock()
@@ -96,11 +100,12 @@ func (m *replicaManager) now() time.Duration { return clock.Elapsed(m.clock) }
 func (m *replicaManager) applied(r control.Result) {
 	for i := range r.Changed {
 		c := &r.Changed[i]
-		if c.Unclean {
-			m.counts.unclean.Add(1)
+		if !m.mine(c.Before) && !m.mine(c.After) {
+			continue
 		}
-		if m.mine(c.Before) || m.mine(c.After) {
-			m.look(c.Partition, c.Name)
+		m.look(c.Partition, c.Name)
+		if c.Unclean && m.present() { // else it was before this process
+			m.counts.unclean.Add(1)
 		}
 	}
 	self := slices.Contains(r.Nodes, replica.NodeID(m.node.id))
@@ -108,8 +113,17 @@ func (m *replicaManager) applied(r control.Result) {
 		m.restored() // before the node's own registration, nothing that the metadata says is for this process
 	}
 	if len(r.Nodes) > 0 && !self {
-		m.lookAtLag() // who has been unfenced may join again
+		notify(m.lag) // who has been unfenced may join again
 	}
+}
+
+// present reports whether the metadata knows this process: before that, what it says of this node is about an earlier one.
+func (m *replicaManager) present() (present bool) {
+	m.node.control.read(func(machine *control.Machine) {
+		n, ok := machine.Node(replica.NodeID(m.node.id))
+		present = ok && n.Incarnation == m.node.incarnation && n.Epoch == m.node.control.epoch()
+	})
+	return present
 }
 
 func (m *replicaManager) mine(s control.PartitionState) bool {
@@ -237,19 +251,41 @@ func (m *replicaManager) armTickLocked() {
 		return
 	}
 	m.stopTick = m.clock.AfterFunc(m.node.config.LagTimeMax/2, func() {
-		m.lookAtLag()
+		notify(m.lag)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.armTickLocked()
 	})
 }
 
-// lookAtLag looks for followers that have fallen behind, or may join again.
-func (m *replicaManager) lookAtLag() {
+// lookAtLags looks for followers that have fallen behind, or may join again.
+func (m *replicaManager) lookAtLags() {
+	for {
+		select {
+		case <-m.lag:
+		case <-m.ctx.Done():
+			return
+		}
+		m.each(func(l *replica.Leader) replica.Effects { return l.Tick(m.now()) })
+	}
+}
+
+// each gives all leaders an event.
+func (m *replicaManager) each(event func(*replica.Leader) replica.Effects) {
 	m.byName.Range(func(_, value any) bool {
-		h := value.(*hosted)
-		h.event(func(l *replica.Leader) replica.Effects { return l.Tick(m.now()) })
-		return true
+		value.(*hosted).event(event)
+		return m.ctx.Err() == nil
+	})
+}
+
+// delay has the high watermarks that do not move because this node is isolated looked at again.
+func (m *replicaManager) delay() {
+	if !m.delayed.CompareAndSwap(false, true) {
+		return
+	}
+	m.after(m.node.config.HeartbeatInterval, func() {
+		m.delayed.Store(false)
+		m.each(func(*replica.Leader) replica.Effects { return 0 })
 	})
 }
 

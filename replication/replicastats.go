@@ -22,6 +22,7 @@ type ReplicaStats struct {
 	Truncations            uint64 // followers here that dropped what their leader does not have
 	Rebuilds               uint64 // replicas here that began anew
 	Failures               uint64 // replicas here that failed
+	Fetches                uint64 // answers to this node's
 	FetchErrors            uint64
 	BytesIn                uint64 // of answers to this node's fetches
 	BytesOut               uint64 // of records in answers to other nodes' fetches
@@ -46,7 +47,7 @@ func (m *replicaManager) stats(lags bool) ReplicaStats {
 	c := &m.counts
 	s := ReplicaStats{
 		ISRShrinks: c.shrinks.Load(), ISRExpands: c.expands.Load(), UncleanElections: c.unclean.Load(), Truncations: c.truncations.Load(),
-		Rebuilds: c.rebuilds.Load(), Failures: c.failures.Load(), FetchErrors: c.fetchErrors.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Rebuilds: c.rebuilds.Load(), Failures: c.failures.Load(), Fetches: c.fetches.Load(), FetchErrors: c.fetchErrors.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 	}
 	m.fetches.mu.Lock()
 	s.FetchSessions = m.fetches.cache.Len()

@@ -69,13 +69,15 @@ func (c *controller) sendSnapshot(m quorum.Message) {
 func (c *controller) servePiece(ctx context.Context, from int32, body []byte) error {
 	piece := append([]byte(nil), body...)
 	var failed error
-	err := c.do(ctx, func() {
+	if err := c.do(ctx, func() {
 		whole, err := c.pieces.Add(from, piece)
 		if err != nil {
 			failed = err
 		} else if whole != nil {
 			c.check(c.raft.Step(from, whole))
 		}
-	})
-	return errors.Join(err, failed)
+	}); err != nil {
+		return err // failed is not read: do did not wait for it
+	}
+	return failed
 }

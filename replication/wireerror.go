@@ -54,6 +54,7 @@ var sentinels = map[uint16]error{
 	39: partition.ErrSharedConflict,
 	40: partition.ErrInvalidReplicationFactor,
 	41: log.ErrCorrupt,
+	42: partition.ErrWritten,
 
 	60: group.ErrIllegalGeneration,
 	61: group.ErrUnknownMemberID,
