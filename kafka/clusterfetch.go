@@ -1,18 +1,12 @@
 package kafka
 
 import (
-	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/partlog/partlog/internal/batch"
-	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -36,29 +30,8 @@ type nearby struct {
 	until  time.Time
 }
 
-// fetching is a request to one broker.
-type fetching struct {
-	key     string
-	broker  int32
-	indexes []int // of the partitions in the Fetch that has it now
-	done    chan struct{}
-	results []fetched // beside indexes
-	err     error
-}
-
-// fetched is what a request brought of one partition.
-type fetched struct {
-	partition.FetchResult
-	soft bool // nothing, because the broker is not the one to ask
-}
-
-const (
-	// maxParked and maxParkedBytes bound requests that nobody waits for, and what those have brought.
-	maxParked      = 64
-	maxParkedBytes = 64 << 20
-	// fetchGrace is for the way of an answer that a broker gives at the last moment.
-	fetchGrace = 100 * time.Millisecond
-)
+// fetchGrace is for the way of an answer that a broker gives at the last moment.
+const fetchGrace = 100 * time.Millisecond
 
 // Fetch returns whole batches of the partitions asked for, in their order, one result for each, as partition.Store.Fetch does: it
 // answers at once if any leader has MinBytes or a partition has an error, else it waits for up to MaxWait. While a leader
@@ -153,15 +126,6 @@ func (c *Cluster) plan(ctx context.Context, r *partition.FetchRequest, out []par
 	return brokers, soft, nil
 }
 
-func (c *Cluster) nearest(tp partition.TopicPartition, leader int32) int32 {
-	c.fetchesMu.Lock()
-	defer c.fetchesMu.Unlock()
-	if n, ok := c.near[tp]; ok && c.config.Clock.Now().Before(n.until) {
-		return n.broker
-	}
-	return leader
-}
-
 // collect asks the brokers and waits until one has something, or none has. some reports data or errors, soft that a broker
 // was not the one to ask.
 func (c *Cluster) collect(ctx context.Context, r *partition.FetchRequest, brokers map[target][]int, wait time.Duration, out []partition.FetchResult) (some, soft bool, err error) {
@@ -242,242 +206,4 @@ func (c *Cluster) take(f *fetching, out []partition.FetchResult) (some, soft boo
 		some = some || got.Err != nil || len(got.Batches) > 0
 	}
 	return some, soft
-}
-
-// askedKey is what makes two requests to a broker the same.
-func askedKey(r *partition.FetchRequest, broker int32, indexes []int, maxBytes int) string {
-	b := binary.AppendVarint(nil, int64(broker))
-	b = binary.AppendVarint(b, int64(maxBytes))
-	b = binary.AppendVarint(b, int64(r.MinBytes))
-	if r.ReadCommitted {
-		b = append(b, 1)
-	}
-	for _, i := range indexes {
-		p := &r.Partitions[i]
-		b = append(b, p.Topic...)
-		b = append(b, 0)
-		b = append(b, p.TopicID[:]...)
-		b = binary.AppendVarint(b, int64(p.Partition))
-		b = binary.AppendVarint(b, int64(p.Offset))
-		b = binary.AppendVarint(b, int64(p.LeaderEpoch))
-		b = binary.AppendVarint(b, int64(p.MaxBytes))
-	}
-	return string(b)
-}
-
-// ask takes over the request that is parked, or makes one.
-func (c *Cluster) ask(r *partition.FetchRequest, broker int32, indexes []int, maxBytes int, wait time.Duration) (*fetching, error) {
-	key := askedKey(r, broker, indexes, maxBytes)
-	c.fetchesMu.Lock()
-	if f := c.parked[key]; f != nil && wait > 0 {
-		delete(c.parked, key)
-		c.order = slices.DeleteFunc(c.order, func(k string) bool { return k == key })
-		c.fetchesMu.Unlock()
-		f.indexes = indexes
-		return f, nil
-	}
-	c.fetchesMu.Unlock()
-	f := &fetching{key: key, broker: broker, indexes: indexes, done: make(chan struct{})}
-	positions := make([]partition.FetchPosition, len(indexes))
-	for i, index := range indexes {
-		positions[i] = r.Partitions[index]
-	}
-	minBytes, committed := max(r.MinBytes, 1), r.ReadCommitted
-	if !c.background(func() {
-		defer close(f.done)
-		f.results, f.err = c.fetch(broker, positions, min(minBytes, maxBytes), maxBytes, wait, committed)
-	}) {
-		return nil, partition.ErrClosed
-	}
-	return f, nil
-}
-
-// park keeps requests that go on for whoever asks the same again. The oldest are forgotten.
-func (c *Cluster) park(asked []*fetching) {
-	c.fetchesMu.Lock()
-	defer c.fetchesMu.Unlock()
-	for _, f := range asked {
-		if c.parked[f.key] != nil {
-			continue
-		}
-		c.parked[f.key] = f
-		c.order = append(c.order, f.key)
-	}
-	size, kept := 0, 0
-	for kept < len(c.order) && kept < maxParked && size <= maxParkedBytes {
-		kept++
-		size += c.parked[c.order[len(c.order)-kept]].size()
-	}
-	for _, key := range c.order[:len(c.order)-kept] {
-		delete(c.parked, key)
-	}
-	c.order = slices.Delete(c.order, 0, len(c.order)-kept)
-}
-
-// size is how many bytes a request has brought, 0 while it goes on.
-func (f *fetching) size() int {
-	select {
-	case <-f.done:
-	default:
-		return 0
-	}
-	n := 0
-	for i := range f.results {
-		n += len(f.results[i].Batches)
-	}
-	return n
-}
-
-// fetch makes one request.
-func (c *Cluster) fetch(broker int32, positions []partition.FetchPosition, minBytes, maxBytes int, wait time.Duration, committed bool) ([]fetched, error) {
-	req := kmsg.NewPtrFetchRequest()
-	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, int32(wait.Milliseconds()), int32(minBytes), int32(maxBytes)
-	req.SessionID, req.SessionEpoch, req.Rack = 0, -1, c.config.Rack
-	if committed {
-		req.IsolationLevel = 1
-	}
-	index := make(map[partition.TopicPartition]int, len(positions))
-	names := make(map[partition.TopicID]string)
-	topics := make(map[string]int)
-	for i, p := range positions {
-		index[p.TopicPartition] = i
-		at, ok := topics[p.Topic]
-		if !ok {
-			at = len(req.Topics)
-			topics[p.Topic] = at
-			t := kmsg.NewFetchRequestTopic()
-			t.Topic, t.TopicID = p.Topic, p.TopicID
-			if p.TopicID.IsZero() {
-				if of, err := c.leader(c.life, p.TopicPartition, p.TopicID); err == nil {
-					t.TopicID = of.topic
-				}
-			}
-			names[t.TopicID] = p.Topic
-			req.Topics = append(req.Topics, t)
-		}
-		rp := kmsg.NewFetchRequestTopicPartition()
-		rp.Partition, rp.FetchOffset, rp.CurrentLeaderEpoch = p.Partition, int64(p.Offset), int32(p.LeaderEpoch)
-		rp.LastFetchedEpoch, rp.LogStartOffset, rp.PartitionMaxBytes = -1, -1, int32(p.MaxBytes)
-		if p.MaxBytes <= 0 {
-			rp.PartitionMaxBytes = 1 << 20
-		}
-		req.Topics[at].Partitions = append(req.Topics[at].Partitions, rp)
-	}
-	client, err := c.lanes.take()
-	if err != nil {
-		return nil, err
-	}
-	answer, err := client.Broker(int(broker)).Request(c.life, req)
-	c.lanes.give(client, err == nil)
-	if err != nil {
-		err = c.failure(context.Background(), "Fetch", err)
-	} else {
-		err = brokerError("Fetch", answer.(*kmsg.FetchResponse).ErrorCode, nil)
-	}
-	if err != nil {
-		for name := range topics {
-			c.outdated(name)
-		}
-		c.forgetNear(positions)
-		if partition.Retriable(err) {
-			err = nil
-		}
-		return nil, err
-	}
-	out := make([]fetched, len(positions))
-	for i, p := range positions {
-		out[i].soft, out[i].TopicPartition = true, p.TopicPartition
-	}
-	for _, t := range answer.(*kmsg.FetchResponse).Topics {
-		name := t.Topic
-		if name == "" {
-			name = names[t.TopicID]
-		}
-		for j := range t.Partitions {
-			tp := partition.TopicPartition{Topic: name, Partition: t.Partitions[j].Partition}
-			if i, ok := index[tp]; ok {
-				out[i] = c.fetchedOf(positions[i], broker, &t.Partitions[j])
-			}
-		}
-	}
-	return out, nil
-}
-
-// fetchedOf is what an answer says of one partition.
-func (c *Cluster) fetchedOf(p partition.FetchPosition, broker int32, a *kmsg.FetchResponseTopicPartition) fetched {
-	f := fetched{FetchResult: partition.FetchResult{
-		TopicPartition: p.TopicPartition, HighWatermark: partition.Offset(a.HighWatermark), LastStable: partition.Offset(a.LastStableOffset), LogStart: partition.Offset(a.LogStartOffset),
-	}}
-	of, err := c.leader(c.life, p.TopicPartition, p.TopicID)
-	far := err == nil && of.broker != broker // it was asked as a replica
-	switch {
-	case a.ErrorCode == codeNone:
-	case far:
-		c.forgetNear([]partition.FetchPosition{p})
-		f.soft = true
-		return f
-	case moved(a.ErrorCode):
-		c.elected(p.TopicPartition, a.CurrentLeader.LeaderID, a.CurrentLeader.LeaderEpoch)
-		// Whether a topic is gone, and not just new, the next look at the cluster says.
-		f.soft = true
-		return f
-	case a.ErrorCode == codeFencedLeaderEpoch || a.ErrorCode == codeUnknownLeaderEpoch:
-		c.outdated(p.Topic)
-		fallthrough
-	default:
-		f.Err = brokerError("Fetch", a.ErrorCode, nil)
-		return f
-	}
-	for _, x := range a.AbortedTransactions {
-		f.Aborted = append(f.Aborted, partition.AbortedTxn{ProducerID: x.ProducerID, FirstOffset: partition.Offset(x.FirstOffset)})
-	}
-	slices.SortFunc(f.Aborted, func(a, b partition.AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	f.Batches, f.CorruptNext, f.Err = whole(p, a.RecordBatches)
-	c.fetchesMu.Lock()
-	defer c.fetchesMu.Unlock()
-	if c.figures == nil {
-		c.figures, c.near = make(map[partition.TopicPartition]figures), make(map[partition.TopicPartition]nearby)
-	}
-	c.figures[p.TopicPartition] = figures{f.HighWatermark, f.LastStable, f.LogStart}
-	if a.PreferredReadReplica >= 0 {
-		c.near[p.TopicPartition] = nearby{a.PreferredReadReplica, c.config.Clock.Now().Add(c.config.MetadataMaxAge)}
-		f.soft = len(f.Batches) == 0 && f.Err == nil // ask there
-	}
-	return f
-}
-
-func (c *Cluster) forgetNear(positions []partition.FetchPosition) {
-	c.fetchesMu.Lock()
-	defer c.fetchesMu.Unlock()
-	for _, p := range positions {
-		delete(c.near, p.TopicPartition)
-	}
-}
-
-// whole returns the whole batches at the front of b, with right checksums (check.crcs). A broker may end its answer within
-// a batch. What cannot be read is an error only if nothing comes before it.
-func whole(p partition.FetchPosition, b []byte) (batches []byte, next partition.Offset, err error) {
-	n := 0
-	for n < len(b) {
-		one, err := batch.Peek(b[n:])
-		if errors.Is(err, batch.ErrShort) {
-			break
-		}
-		if err == nil {
-			err = one.CheckCRC()
-		}
-		if err == nil {
-			n += len(one)
-			continue
-		}
-		if n > 0 {
-			break
-		}
-		if one == nil {
-			return nil, 0, &log.CorruptionError{Path: p.TopicPartition.String(), Offset: p.Offset, NextOffset: p.Offset + 1, Err: err}
-		}
-		next := partition.Offset(one.NextOffset())
-		return nil, next, &log.CorruptionError{Path: p.TopicPartition.String(), Offset: partition.Offset(one.BaseOffset()), NextOffset: next, Err: err}
-	}
-	return b[:n:n], 0, nil
 }

@@ -16,9 +16,10 @@ type Node struct {
 	ID         int32             // node.id, or broker.id; −1: not set
 	Rack       string            // broker.rack
 	Dir        string            // log.dirs, or log.dir; empty: not set
-	Listeners  []NodeListener    // those of the broker; those of a controller are not opened
+	Listeners  []NodeListener    // those for clients; a controller's is in Quorum, and not opened without one
 	Properties map[string]string // for Config.Properties or BrokerConfig.Properties
 	Warnings   []Warning         // what its owner should know
+	Quorum     *Quorum           // of the cluster that it is a node of; nil: it is alone
 	settings   *settings
 }
 
@@ -90,7 +91,20 @@ func (n *Node) readListeners() error {
 		return err
 	}
 	controllers := splitList(strings.ToUpper(set["controller.listener.names"]))
+	if namesQuorum(set) {
+		var peers *namedAddress
+		var protocol SecurityProtocol
+		if i := slices.IndexFunc(bound, func(l namedAddress) bool { return len(controllers) > 0 && l.name == controllers[0] }); i >= 0 {
+			peers, protocol = &bound[i], protocols[bound[i].name] // without a map Kafka's, too, are plaintext
+		}
+		if err := n.readQuorum(peers, protocol, advertised); err != nil {
+			return err
+		}
+	}
 	for _, l := range bound {
+		if slices.Contains(controllers, l.name) && n.Quorum != nil {
+			continue
+		}
 		if slices.Contains(controllers, l.name) {
 			n.Warnings = append(n.Warnings, Warning{Property: "listeners", Text: "the listener " + l.name + " of a controller is not needed, and not opened"})
 			continue

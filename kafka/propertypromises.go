@@ -40,7 +40,7 @@ var broken = map[string]string{
 	"remote.log.storage.manager.class.name": "records are kept on this broker's disk alone; there is no tiered storage",
 }
 
-// notNeeded are properties that a node of Kafka's own cluster needs and a broker over a store does not.
+// notNeeded are properties that a node of a cluster needs and a broker over a store alone does not.
 var notNeeded = []string{
 	"controller.listener.names", "controller.quorum.voters", "controller.quorum.bootstrap.servers",
 }
@@ -53,7 +53,7 @@ const standardAuthorizer = "org.apache.kafka.metadata.authorizer.StandardAuthori
 func checkPromises(set map[string]string) ([]Warning, error) {
 	var warnings []Warning
 	warn := func(name, text string) { warnings = append(warnings, Warning{Property: name, Text: text}) }
-	r := propertyReader(set)
+	r, quorum := propertyReader(set), namesQuorum(set)
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		v := set[name]
 		bad := func(why string) error { return &PropertyError{Name: name, Value: v, Reason: why} }
@@ -69,7 +69,7 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 		if why := broken[p.name]; why != "" && !isDefault {
 			return nil, bad(why)
 		}
-		if slices.Contains(notNeeded, p.name) {
+		if slices.Contains(notNeeded, p.name) && !quorum {
 			warn(name, "is not needed: there is no quorum of controllers behind this broker")
 		}
 		switch p.name {
@@ -79,11 +79,11 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 			}
 		case "process.roles":
 			if v != "" && !slices.Contains(splitList(v), "broker") {
-				return nil, bad("a node without the role broker serves no client")
+				return nil, bad("a node without the role broker serves no client; every node here keeps partitions, so let it be broker,controller")
 			}
 		case "controller.quorum.voters":
-			if len(splitList(v)) > 1 {
-				return nil, bad("brokers of one store share its catalogue and elect nobody; a quorum of several nodes is not served")
+			if len(splitList(v)) > 1 && !quorum {
+				return nil, bad("it names a quorum of several nodes, and process.roles does not say that this is one of them")
 			}
 		case "authorizer.class.name":
 			if v != "" && v != standardAuthorizer {
@@ -129,12 +129,19 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 				return nil, bad("it names Java classes, and there is no JVM here")
 			}
 		case "unclean.leader.election.enable":
-			if strings.EqualFold(v, "true") {
+			switch {
+			case strings.EqualFold(v, "true") && quorum:
+				return nil, bad("a leader that may lack acknowledged records is allowed topic by topic: set unclean.leader.election.enable of the topics that may lose some")
+			case strings.EqualFold(v, "true"):
 				warn(name, "changes nothing: there is one copy of the records, so no leader is unclean")
 			}
 		case "default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor":
-			if r.number(name) > 1 {
+			if r.number(name) > 1 && !quorum {
 				warn(name, "spreads leaders over the brokers of the store; there is one copy of the records, on one disk")
+			}
+		case "broker.session.timeout.ms", "broker.heartbeat.interval.ms":
+			if heartbeat := r.number("broker.heartbeat.interval.ms"); quorum && set["broker.heartbeat.interval.ms"] != "" && heartbeat > r.number("broker.session.timeout.ms")/2 {
+				return nil, bad("broker.heartbeat.interval.ms must be at most half of broker.session.timeout.ms")
 			}
 		case "log.flush.interval.messages":
 			if n := r.number(name); n > 1 && n < 1<<63-1 {

@@ -70,6 +70,9 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 	if err != nil {
 		return nil, err
 	}
+	if err := needNoQuorum(set.properties); err != nil && node == nil {
+		return nil, err
+	}
 	s.settings.Store(set)
 	if err := s.warn(warnings); err != nil {
 		return nil, err

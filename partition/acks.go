@@ -143,7 +143,7 @@ func (p *part) replicated(r *role, last Offset) (bool, error) {
 	case p.t.deleted.Load():
 		return false, unknownTopic(p.tp.Topic)
 	case now.Role != RoleLeader || now.Epoch != r.Epoch:
-		return false, fmt.Errorf("%w: %s, since the batch with offset %d was written", ErrNotLeaderOrFollower, p.tp, last)
+		return false, fmt.Errorf("%w: %s, since the batch with offset %d was written: %w", ErrNotLeaderOrFollower, p.tp, last, ErrWritten)
 	case now.ISR < now.MinISR:
 		return false, fmt.Errorf("%w: %s has %d, and needs %d", ErrNotEnoughReplicasAfterAppend, p.tp, now.ISR, now.MinISR)
 	}

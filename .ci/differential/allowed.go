@@ -25,6 +25,7 @@ var allowed = []allowance{
 	may("txn-not-added", `Produce\.Topics\.Partitions\.LogStartOffset`, `-1`, `\d+`),
 	may("not-served", `ApiVersions\.ApiKeys\[(34|64|7[6-9]|8[0-7]|9[0-2])\]`, `there`, `missing`),
 	may("sasl-order", `connection`, `.*"ErrorCode":34,.*`, `closed the connection`),
+	may("quorum", `DescribeQuorum\.Nodes\.Listeners.*`, `.*`, `.*`),
 	may("config-append", `IncrementalAlterConfigs\.Resources\.ErrorCode`, `-1`, `40`),
 }
 

@@ -17,7 +17,8 @@ func sub(topics ...string) []byte {
 
 func joining(g, member string) *kmsg.JoinGroupRequest {
 	req := kmsg.NewPtrJoinGroupRequest()
-	req.Group, req.MemberID, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis, req.ProtocolType = g, member, 30000, 60000, "consumer"
+	// As long as brokers allow: a machine that is slow is not to end sessions here or there.
+	req.Group, req.MemberID, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis, req.ProtocolType = g, member, 1800000, 1800000, "consumer"
 	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: sub("t")}}
 	return req
 }

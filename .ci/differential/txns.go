@@ -36,17 +36,17 @@ func (r *run) transactions() {
 			r.both(name("half"), func(s *side) kmsg.Response { return s.ask(v, initp(&id, -1, 5, 1000)) })
 			r.both(name("foreign"), func(s *side) kmsg.Response { return s.ask(v, initp(p(g("foreign")), 5, 5, 1000)) })
 		}
-		r.both(name("init"), func(s *side) kmsg.Response { return take(s, id, s.ask(v, initp(&id, -1, -1, 60000))) })
-		r.both(name("init again"), func(s *side) kmsg.Response { return take(s, id, s.ask(v, initp(&id, -1, -1, 60000))) })
+		r.both(name("init"), func(s *side) kmsg.Response { return take(s, id, s.ask(v, initp(&id, -1, -1, 900000))) })
+		r.both(name("init again"), func(s *side) kmsg.Response { return take(s, id, s.ask(v, initp(&id, -1, -1, 900000))) })
 		if v >= 3 {
 			r.both(name("continue"), func(s *side) kmsg.Response {
-				return take(s, id, s.ask(v, initp(&id, s.producer[id], s.epoch[id], 60000)))
+				return take(s, id, s.ask(v, initp(&id, s.producer[id], s.epoch[id], 900000)))
 			})
 			r.both(name("old epoch"), func(s *side) kmsg.Response {
-				return s.ask(v, initp(&id, s.producer[id], s.epoch[id]-2, 60000))
+				return s.ask(v, initp(&id, s.producer[id], s.epoch[id]-2, 900000))
 			})
 			r.both(name("other pid"), func(s *side) kmsg.Response {
-				return s.ask(v, initp(&id, s.producer[id]+50, s.epoch[id], 60000))
+				return s.ask(v, initp(&id, s.producer[id]+50, s.epoch[id], 900000))
 			})
 		}
 		add := func(s *side, id string, pid int64, epoch int16, topics ...string) *kmsg.AddPartitionsToTxnRequest {

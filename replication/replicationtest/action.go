@@ -2,6 +2,7 @@ package replicationtest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/partlog/partlog/internal/control"
@@ -16,6 +17,9 @@ func (c *cluster) act(a simulate.Action) {
 	switch a.Kind {
 	case "produce":
 		c.producers[a.A].produce(a.B, 1+int(a.Draw%4))
+		return
+	case "transact":
+		c.transactors[a.A].add(a.Draw)
 		return
 	case "restart-consumer":
 		c.consumers[a.A].restart()
@@ -59,6 +63,12 @@ func (c *cluster) act(a simulate.Action) {
 	case "clog":
 		for y := range c.nodes {
 			c.net.Clog(a.A, y, a.For)
+		}
+	case "clog-clients":
+		for _, x := range c.clients() {
+			if rng.IntN(2) == 0 {
+				c.net.Clog(x.station, a.A, a.For)
+			}
 		}
 	case "swizzle":
 		c.swizzle(a, rng)
@@ -271,7 +281,12 @@ func (c *cluster) corrupt(n *node, d time.Duration) bool {
 	if !c.mayLose(n) || !n.alive() || n.process.Paused() {
 		return false
 	}
-	n.life.flush()
+	if slices.ContainsFunc(n.life.replicas, func(r *replicaState) bool { return r.log == nil && r.exists() }) {
+		return false // how far it is on disk is not known
+	}
+	if n.life.flush(); !n.alive() {
+		return false
+	}
 	return c.stop(n, d, func() {
 		n.kill()
 		for _, p := range c.parts {
@@ -316,17 +331,27 @@ func (c *cluster) swizzle(a simulate.Action, rng *rand.Rand) {
 	}
 }
 
-// lateFetch holds up what a follower has sent to a leader, and has the follower lose power: when it arrives, it is of an earlier life.
+// lateFetch holds up what a follower has sent to a leader, and has the follower lose power, while the others are away and the high watermark stands
+// still: when it arrives, it is of an earlier life, and says that the follower has everything.
 func (c *cluster) lateFetch(a simulate.Action, n *node) bool {
-	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
-	if leads == nil || controls == nil || leads == n || leads == controls || !n.alive() || !(c.survivesPower() || c.mayLose(n)) {
+	part := a.B % len(c.parts)
+	leads, controls := c.leaderOf(part), c.controller()
+	if leads == nil || controls == nil || leads == n || n == controls || leads == controls || !n.alive() || !(c.survivesPower() || c.mayLose(n)) {
 		return false
 	}
-	c.net.Clog(int(n.id), int(leads.id), a.For+2*time.Second)
-	c.sched.After(time.Second, func() {
-		if !c.healed && (c.survivesPower() || c.mayLose(n)) {
-			c.stop(n, 200*time.Millisecond, func() { c.losePower(n) })
+	d := a.For + c.session + 4*time.Second // until it has registered again
+	c.net.Clog(int(n.id), int(leads.id), d)
+	c.sched.After(700*time.Millisecond, func() {
+		if c.healed || !(c.survivesPower() || c.mayLose(n)) || !n.alive() {
+			return
 		}
+		state, _ := c.newest.Partition(c.parts[part].id.Topic, c.parts[part].id.Index)
+		for _, id := range state.Replicas {
+			if other := c.nodes[id]; other != n && other != leads && other != controls {
+				c.stop(other, d, other.kill)
+			}
+		}
+		c.stop(n, 200*time.Millisecond, func() { c.losePower(n) })
 	})
 	return true
 }

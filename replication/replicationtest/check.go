@@ -26,6 +26,12 @@ func (c *cluster) partitionChanged(command control.Command, change *control.Part
 			c.findings.Report(simulate.BadISR, "%s: node %d is in the ISR, and fenced, shutting down or failed: %s", p.name, id, s)
 		}
 	}
+	settled := slices.DeleteFunc(slices.Clone(change.Before.Replicas), func(id control.NodeID) bool { return slices.Contains(change.Before.Adding, id) })
+	for _, id := range s.Replicas {
+		if change.Before.Exists() && !slices.Contains(s.Adding, id) && !slices.Contains(settled, id) && !slices.Contains(s.ISR, id) {
+			c.findings.Report(simulate.BadISR, "%s: a reassignment to node %d is complete, which is not in the ISR: %s", p.name, id, s)
+		}
+	}
 	switch command := command.(type) {
 	case control.AlterPartitions:
 		for _, a := range command.Partitions { // compare and set
@@ -35,6 +41,7 @@ func (c *cluster) partitionChanged(command control.Command, change *control.Part
 			}
 		}
 		c.holders(p, change)
+		c.checkPart(p, s)
 	case control.Fence, control.Unfence, control.BeginShutdown, control.Elect:
 		c.holders(p, change)
 	}
@@ -64,26 +71,29 @@ func (c *cluster) check() {
 	if c.newest == nil {
 		return
 	}
-	for _, p := range c.parts {
-		state, ok := c.newest.Partition(p.id.Topic, p.id.Index)
-		if !ok {
-			continue
+	for i := range c.parts {
+		if state, ok := c.newest.Partition(c.parts[i].id.Topic, c.parts[i].id.Index); ok {
+			c.checkPart(&c.parts[i], state)
 		}
-		for i, holders := range [][]control.NodeID{state.ISR, state.ELR} {
-			for _, id := range holders {
-				l := c.nodes[id].life
-				if l == nil || c.nodes[id].lossy || !l.present() {
-					continue
-				}
-				if n, ok := c.newest.Node(id); !ok || n.Epoch != l.lifecycle.Epoch() {
-					continue
-				}
-				r := l.replicas[p.index]
-				if r.log == nil || r.offline {
-					continue
-				}
-				c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, false, [...]string{"it is in the ISR", "it is in the ELR"}[i], r.batches)
+	}
+}
+
+func (c *cluster) checkPart(p *part, state control.PartitionState) {
+	for i, holders := range [][]control.NodeID{state.ISR, state.ELR} {
+		for _, id := range holders {
+			l := c.nodes[id].life
+			if l == nil || c.nodes[id].lossy || !l.present() {
+				continue
 			}
+			if n, ok := c.newest.Node(id); !ok || n.Epoch != l.lifecycle.Epoch() {
+				continue
+			}
+			r := l.replicas[p.index]
+			if r.log == nil || r.offline {
+				continue
+			}
+			why := [...]string{"it is in the ISR", "it is in the ELR"}[i]
+			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, false, why, r.batches)
 		}
 	}
 }
@@ -152,9 +162,14 @@ func (c *cluster) unwell() string {
 			return why
 		}
 	}
+	for _, x := range c.transactors {
+		if why := x.unwell(); why != "" {
+			return why
+		}
+	}
 	for _, x := range c.consumers {
 		for _, at := range x.positions {
-			if high := c.leaderLog(at.part).Visible(); at.next != int64(high) {
+			if high := c.leaderLog(at.part).LastStable(); at.next != int64(high) {
 				return fmt.Sprintf("%s has read partition %d up to %d of %d", x.name, at.part, at.next, high)
 			}
 		}
@@ -188,6 +203,8 @@ func (c *cluster) unwellPart(p *part) string {
 	switch {
 	case r.leader == nil || r.leader.Epoch() != state.LeaderEpoch:
 		return fmt.Sprintf("node %d does not lead: %s", state.Leader, state)
+	case !p.offsets && !p.txns && r.log.LastStable() != r.log.End():
+		return fmt.Sprintf("last stable offset %d, end %d: %s", r.log.LastStable(), r.log.End(), state)
 	case r.log.Visible() != r.log.End():
 		return fmt.Sprintf("high watermark %d, end %d: %s", r.log.Visible(), r.log.End(), state)
 	}
@@ -213,7 +230,7 @@ func (c *cluster) final() {
 			r := c.nodes[id].life.replicas[p.index]
 			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, true, "all is well", r.batches)
 		}
-		if !p.offsets {
+		if !p.offsets && !p.txns {
 			found, err := readAll(c.leaderLog(p.index))
 			if err != nil {
 				c.findings.Report(simulate.Phantom, "%s cannot be read at the end: %v", p.name, err)
@@ -227,8 +244,8 @@ func (c *cluster) final() {
 			if !slices.ContainsFunc(c.parts, func(p part) bool { return p.index == at.part }) {
 				continue
 			}
-			l := c.nodes[c.leaderOf(len(c.parts)-1).id].life
-			store, code := l.replicas[len(c.parts)-1].coordinate()
+			l := c.nodes[c.leaderOf(c.partitions).id].life
+			store, code := l.replicas[c.partitions].coordinate()
 			if code != control.OK {
 				c.findings.Report(simulate.Stuck, "the offsets cannot be read at the end: %s", code)
 				continue

@@ -25,10 +25,12 @@ type cluster struct {
 	replicas *simulate.Replicas
 	offsets  *simulate.Offsets
 
-	nodes     []*node
-	parts     []part
-	producers []*producer
-	consumers []*consumer
+	nodes       []*node
+	parts       []part
+	producers   []*producer
+	consumers   []*consumer
+	transactors []*transactor
+	nextPID     int64 // producer ids that the cluster has given out
 
 	applied map[uint64]uint64         // digests of the controller's state, by index
 	terms   map[uint64]control.NodeID // active controllers
@@ -43,12 +45,14 @@ type part struct {
 	id      control.PartitionID
 	name    string
 	offsets bool // it has the offsets of groups
+	txns    bool // it has the states of transactions
 }
 
 // The topics of every cluster.
 var (
 	dataTopic    = control.TopicID{15: 1}
 	offsetsTopic = control.TopicID{15: 2}
+	txnTopic     = control.TopicID{15: 3}
 )
 
 // birth is what the clocks of the world show in the beginning.
@@ -66,6 +70,9 @@ func newCluster(o Options) *cluster {
 		c.parts = append(c.parts, part{index: i, id: control.PartitionID{Topic: dataTopic, Index: int32(i)}, name: fmt.Sprintf("data-%d", i)})
 	}
 	c.parts = append(c.parts, part{index: c.partitions, id: control.PartitionID{Topic: offsetsTopic}, name: "offsets-0", offsets: true})
+	if c.txnClients > 0 {
+		c.parts = append(c.parts, part{index: c.partitions + 1, id: control.PartitionID{Topic: txnTopic}, name: "txns-0", txns: true})
+	}
 	c.history = simulate.NewHistory(len(c.parts), c.findings)
 	c.replicas = simulate.NewReplicas(len(c.parts), c.findings)
 	c.offsets = simulate.NewOffsets(c.findings)
@@ -78,6 +85,9 @@ func newCluster(o Options) *cluster {
 	}
 	for i := range c.setup.consumers {
 		c.consumers = append(c.consumers, newConsumer(c, i))
+	}
+	for i := range c.txnClients {
+		c.transactors = append(c.transactors, newTransactor(c, i))
 	}
 	c.bootstrap()
 	return c
@@ -121,6 +131,9 @@ func (c *cluster) bootstrap() {
 	for _, x := range c.consumers {
 		x.start()
 	}
+	for _, x := range c.transactors {
+		x.process.Start()
+	}
 	c.sched.After(time.Second, c.createTopics)
 	c.every(500*time.Millisecond, c.check)
 	c.every(c.flush, func() {
@@ -150,8 +163,8 @@ func (c *cluster) createTopics() {
 			id         control.TopicID
 			name       string
 			partitions int
-		}{{dataTopic, "data", c.partitions}, {offsetsTopic, "offsets", 1}} {
-			if _, ok := c.newest.Topic(topic.id); ok {
+		}{{dataTopic, "data", c.partitions}, {offsetsTopic, "offsets", 1}, {txnTopic, "txns", len(c.parts) - c.partitions - 1}} {
+			if _, ok := c.newest.Topic(topic.id); ok || topic.partitions == 0 {
 				continue
 			}
 			missing = true
@@ -199,4 +212,18 @@ func (c *cluster) profile() vfs.Profile {
 		return vfs.Strict
 	}
 	return vfs.Ext4Like
+}
+
+// clients are all stations that are not nodes.
+func (c *cluster) clients() (list []*client) {
+	for _, p := range c.producers {
+		list = append(list, p.client)
+	}
+	for _, x := range c.consumers {
+		list = append(list, x.client)
+	}
+	for _, x := range c.transactors {
+		list = append(list, x.client)
+	}
+	return list
 }

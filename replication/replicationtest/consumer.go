@@ -7,6 +7,7 @@ import (
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/replica"
 	"github.com/partlog/partlog/internal/simulate"
+	"github.com/partlog/partlog/log"
 )
 
 // consumer reads its share of the partitions, and commits how far it has come as a group of its own.
@@ -59,7 +60,7 @@ func (p *position) load() {
 	x := p.x
 	x.c.history.Rewind(x.index, p.part)
 	again := func() { x.clock.AfterFunc(300*time.Millisecond, p.load) }
-	coordinator := len(x.c.parts) - 1
+	coordinator := x.c.partitions
 	to, known := x.leader(coordinator)
 	if !known {
 		again()
@@ -110,7 +111,7 @@ func (p *position) poll() {
 			again(200 * time.Millisecond)
 			return
 		}
-		if p.take(a.records) {
+		if p.take(a.records, a.aborted) {
 			again(20 * time.Millisecond)
 			return
 		}
@@ -119,41 +120,77 @@ func (p *position) poll() {
 }
 
 // take gives the records to the checkers.
-func (p *position) take(records []byte) (some bool) {
+func (p *position) take(records []byte, aborted []log.AbortedTxn) (some bool) {
 	x := p.x
+	err := eachCommitted(records, aborted, func(r *batch.Record) {
+		if r.Offset < p.next {
+			return
+		}
+		p.step(r.Offset)
+		x.c.history.Read(x.index, p.part, r.Offset, r.Value)
+		p.next = r.Offset + 1
+	}, func(b batch.Batch) {
+		if b.LastOffset() >= p.next {
+			p.step(max(b.BaseOffset(), p.next))
+			p.next = b.NextOffset()
+		}
+	})
+	if err != nil {
+		x.c.findings.Report(simulate.Phantom, "%s: partition %d: %v", x.name, p.part, err)
+	}
+	return len(records) > 0
+}
+
+// step checks that nothing is left out.
+func (p *position) step(offset int64) {
+	if offset > p.next {
+		p.x.c.findings.Report(simulate.Skipped, "%s: partition %d: offset %d after %d", p.x.name, p.part, offset, p.next)
+	}
+}
+
+// eachCommitted calls record for each record that a reader of committed records is given, and skipped for each batch that it is not.
+func eachCommitted(records []byte, aborted []log.AbortedTxn, record func(*batch.Record), skipped func(batch.Batch)) error {
+	open := map[int64]bool{}
 	for len(records) > 0 {
 		b, err := batch.Peek(records)
 		if err != nil {
-			break
+			return err
 		}
 		records = records[len(b):]
+		for len(aborted) > 0 && int64(aborted[0].First) <= b.LastOffset() {
+			open[aborted[0].ProducerID] = true
+			aborted = aborted[1:]
+		}
 		var it batch.Iterator
 		b.Iterate(&it, 1<<20)
+		if b.IsControl() {
+			if it.Next() {
+				if c, err := batch.ParseControl(it.Record()); err == nil && c.Type == batch.ControlAbort {
+					delete(open, b.ProducerID())
+				}
+			}
+			skipped(b)
+			continue
+		}
+		if b.IsTransactional() && open[b.ProducerID()] {
+			skipped(b)
+			continue
+		}
 		for it.Next() {
-			r := it.Record()
-			if r.Offset < p.next {
-				continue
-			}
-			if r.Offset > p.next {
-				x.c.findings.Report(simulate.Skipped, "%s: partition %d: offset %d after %d", x.name, p.part, r.Offset, p.next)
-			}
-			x.c.history.Read(x.index, p.part, r.Offset, r.Value)
-			p.next = r.Offset + 1
-			some = true
+			record(it.Record())
 		}
 		if err := it.Err(); err != nil {
-			x.c.findings.Report(simulate.Phantom, "%s: partition %d, batch at %d: %v", x.name, p.part, b.BaseOffset(), err)
-			return some
+			return err
 		}
 	}
-	return some
+	return nil
 }
 
 // commit commits how far the consumer has come, every few seconds.
 func (p *position) commit() {
 	x := p.x
 	again := func(d time.Duration) { x.clock.AfterFunc(d, p.commit) }
-	coordinator := len(x.c.parts) - 1
+	coordinator := x.c.partitions
 	to, known := x.leader(coordinator)
 	offset := p.next
 	if !known || offset == p.committed {

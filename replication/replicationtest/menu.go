@@ -8,11 +8,11 @@ import (
 
 // Menu returns what a swarm draws from, for a cluster of so many nodes: kinds of faults, of operators' commands and of clients' requests.
 // Every seed has the clients, and of the others some.
-func Menu(nodes, partitions, producers, consumers int) []simulate.Menu {
+func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.Menu {
 	fault := func(kind string, every time.Duration, most time.Duration) simulate.Menu {
 		return simulate.Menu{Kind: kind, Every: every, Chance: 0.35, A: nodes, B: nodes, Least: 50 * time.Millisecond, Most: most}
 	}
-	return []simulate.Menu{
+	menu := []simulate.Menu{
 		// Clients.
 		{Kind: "produce", Every: 250 * time.Millisecond, Chance: 1, A: producers, B: partitions},
 		{Kind: "restart-consumer", Every: 30 * time.Second, Chance: 0.5, A: consumers},
@@ -35,6 +35,7 @@ func Menu(nodes, partitions, producers, consumers int) []simulate.Menu {
 		fault("cut-one-way", 10*time.Second, 40*time.Second),
 		fault("split", 25*time.Second, 40*time.Second),
 		fault("clog", 8*time.Second, 15*time.Second),
+		fault("clog-clients", 10*time.Second, 12*time.Second),
 		fault("swizzle", 25*time.Second, 20*time.Second),
 		fault("weather", 12*time.Second, 60*time.Second),
 		fault("late-fetch", 20*time.Second, 15*time.Second),
@@ -57,4 +58,8 @@ func Menu(nodes, partitions, producers, consumers int) []simulate.Menu {
 		fault("roll", 60*time.Second, 3*time.Second),
 		fault("transfer", 30*time.Second, 0),
 	}
+	if transactors > 0 {
+		menu = append(menu, simulate.Menu{Kind: "transact", Every: 1500 * time.Millisecond, Chance: 1, A: transactors})
+	}
+	return menu
 }

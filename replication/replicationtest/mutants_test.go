@@ -48,6 +48,7 @@ var mutants = []struct {
 	{"epoch-cache-not-truncated", mutant.EpochCacheNotTruncated, ""},
 	{"session-forgets-partition", mutant.SessionForgetsPartition, "KIP-227"},
 	{"snapshot-without-epochs", mutant.SnapshotWithoutEpochs, ""},
+	{"end-txn-of-next", mutant.EndTxnOfNext, "KAFKA-17754"},
 	{"offsets-before-commit", mutant.OffsetsBeforeCommit, ""},
 }
 

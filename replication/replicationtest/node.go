@@ -358,6 +358,10 @@ func (l *life) serve(from int, body any, reply func(any)) {
 		l.serveCommit(b, reply)
 	case committedRequest:
 		l.serveCommitted(b, reply)
+	case initRequest, endRequest, addRequest:
+		l.serveTxn(b, reply)
+	case markerRequest:
+		l.serveMarker(b, reply)
 	case metadataRequest:
 		l.serveMetadata(reply)
 	default:

@@ -47,6 +47,7 @@ type setup struct {
 	fetchWait      time.Duration
 	producers      int
 	consumers      int
+	txnClients     int
 	inFlight       int
 	weather        simulate.Weather
 	compactEvery   uint64 // entries between snapshots of the controller
@@ -86,6 +87,9 @@ func draw(o Options) setup {
 	s.sync = log.SyncAlways
 	if rng.IntN(2) == 0 {
 		s.sync = log.SyncNever
+	}
+	if rng.IntN(2) == 0 {
+		s.txnClients = 1 + rng.IntN(2)
 	}
 	if o.Trouble > 0 {
 		s.trouble = o.Trouble

@@ -35,6 +35,7 @@ type replicaState struct {
 	sent     replica.Position        // as the fetch session knows it
 	held     bool                    // the follower waits a while
 	groups   *offsetStore
+	txns     *txnShell
 }
 
 // ack is an append that waits for the high watermark.
@@ -183,6 +184,8 @@ func (r *replicaState) stand(epoch int32) {
 	acks := r.acks
 	r.acks = nil
 	r.leader, r.groups, r.epoch = nil, nil, epoch
+	r.txns.end()
+	r.txns = nil
 	if r.log != nil {
 		r.log.Follow()
 	}

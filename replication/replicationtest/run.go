@@ -37,7 +37,7 @@ func Run(o Options) (report Report) {
 	c := newCluster(o)
 	report = Report{Seed: o.Seed, Setup: fmt.Sprintf("%+v", c.setup), Schedule: o.Schedule}
 	if !o.Replay {
-		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers)
+		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
 		if o.Quiet {
 			menu = menu[:2]
 		}
@@ -125,32 +125,21 @@ func Shrink(o Options, failed Report, runs int) (simulate.Schedule, Report) {
 	return least, try(least)
 }
 
-// readAll reads what consumers can read.
+// readAll reads what readers of committed records can read.
 func readAll(l *log.Log) (list []simulate.Found, err error) {
 	for at := l.Start(); at < l.Visible(); {
-		v, err := l.Read(at, l.Visible(), 1<<20)
+		v, aborted, err := l.ReadCommitted(nil, at, l.Visible(), 1<<20)
+		if err != nil || len(v.Bytes) == 0 {
+			return list, err
+		}
+		err = eachCommitted(v.Bytes, aborted, func(r *batch.Record) {
+			list = append(list, simulate.Found{Offset: r.Offset, Value: append([]byte(nil), r.Value...)})
+		}, func(batch.Batch) {})
+		at = v.Next
+		v.Release()
 		if err != nil {
 			return list, err
 		}
-		for b := v.Bytes; len(b) > 0; {
-			one, err := batch.Peek(b)
-			if err != nil {
-				v.Release()
-				return list, err
-			}
-			var it batch.Iterator
-			one.Iterate(&it, 1<<20)
-			for it.Next() {
-				list = append(list, simulate.Found{Offset: it.Record().Offset, Value: append([]byte(nil), it.Record().Value...)})
-			}
-			if err := it.Err(); err != nil {
-				v.Release()
-				return list, err
-			}
-			b = b[len(one):]
-		}
-		at = v.Next
-		v.Release()
 	}
 	return list, nil
 }

@@ -18,6 +18,7 @@ type (
 		part  int
 		all   bool // acks=all, else 1
 		batch []byte
+		txnID string // of a batch in a transaction
 	}
 	produceAnswer struct {
 		code control.Code
@@ -32,6 +33,7 @@ type (
 	consumeAnswer struct {
 		code    control.Code
 		records []byte
+		aborted []log.AbortedTxn
 		hint    leaderHint
 	}
 	commitRequest struct {
@@ -54,8 +56,13 @@ type (
 
 // Codes that only clients see.
 const (
-	outOfOrderSequence control.Code = 45
-	loadInProgress     control.Code = 14
+	loadInProgress         control.Code = 14
+	outOfOrderSequence     control.Code = 45
+	invalidProducerEpoch   control.Code = 47
+	invalidTxnState        control.Code = 48
+	concurrentTransactions control.Code = 51
+	coordinatorFenced      control.Code = 52
+	producerFenced         control.Code = 90
 )
 
 func (l *life) hint(p *part) leaderHint {
@@ -88,7 +95,7 @@ func (r *replicaState) admits() control.Code {
 }
 
 // append appends a batch as leader. If it answers OK, done is called when the high watermark has passed it.
-func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(code control.Code, base int64)) {
+func (r *replicaState) append(b []byte, o log.AppendOptions, all bool, done func(code control.Code, base int64)) {
 	l := r.l
 	if r.leader == nil {
 		done(replica.NotLeaderOrFollower, -1)
@@ -101,7 +108,8 @@ func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(c
 		}
 	}
 	l.c.replicas.Leads(r.p.index, int(l.id), r.leader.Epoch())
-	placed, err := r.log.Append(slices.Clone(b), log.AppendOptions{Durable: true, Origin: origin})
+	o.Durable = true
+	placed, err := r.log.Append(slices.Clone(b), o)
 	if l.c.trace.On() {
 		one := batch.Batch(b)
 		l.say("%s: appends %d of producer %d from sequence %d at %d, duplicate %v: %v", r.p.name, one.Count(), one.ProducerID(), one.BaseSequence(), placed.Base, placed.Duplicate, err)
@@ -109,6 +117,15 @@ func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(c
 	switch {
 	case errors.Is(err, log.ErrOutOfOrderSequence):
 		done(outOfOrderSequence, -1)
+		return
+	case errors.Is(err, log.ErrInvalidProducerEpoch):
+		done(invalidProducerEpoch, -1)
+		return
+	case errors.Is(err, log.ErrTransactionCoordinatorFenced):
+		done(coordinatorFenced, -1)
+		return
+	case errors.Is(err, log.ErrInvalidTxnState):
+		done(invalidTxnState, -1)
 		return
 	case err != nil:
 		done(replica.KafkaStorageError, -1)
@@ -128,7 +145,11 @@ func (r *replicaState) append(b []byte, origin log.Origin, all bool, done func(c
 func (l *life) serveProduce(b produceRequest, reply func(any)) {
 	p := &l.c.parts[b.part]
 	r := l.replicas[b.part]
-	r.append(b.batch, log.OriginClient, b.all, func(code control.Code, base int64) {
+	if b.txnID != "" {
+		l.serveTxnProduce(b, reply)
+		return
+	}
+	r.append(b.batch, log.AppendOptions{}, b.all, func(code control.Code, base int64) {
 		reply(produceAnswer{code: code, base: base, hint: l.hint(p)})
 	})
 }
@@ -147,13 +168,13 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 		reply(consumeAnswer{code: replica.FencedLeaderEpoch, hint: leaderHint{l.id, r.leader.Epoch()}})
 		return
 	}
-	limit := r.log.Visible()
 	var v log.View
+	var aborted []log.AbortedTxn
 	var err error
 	if mutant.On(mutant.ServeAboveHighWatermark) {
 		v, err = r.log.ReadReplica(log.Offset(b.offset), 64<<10)
 	} else {
-		v, err = r.log.Read(log.Offset(b.offset), limit, 64<<10)
+		v, aborted, err = r.log.ReadCommitted(nil, log.Offset(b.offset), r.log.Visible(), 64<<10)
 	}
 	switch {
 	case errors.Is(err, log.ErrOffsetOutOfRange):
@@ -166,7 +187,7 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 	}
 	records := slices.Clone(v.Bytes)
 	v.Release()
-	reply(consumeAnswer{records: records, hint: hint})
+	reply(consumeAnswer{records: records, aborted: aborted, hint: hint})
 }
 
 // offsetStore is what the leader of the offsets' partition knows: a coordinator of groups, as far as its log is concerned.
@@ -237,7 +258,7 @@ func (r *replicaState) coordinate() (*offsetStore, control.Code) {
 }
 
 func (l *life) serveCommit(b commitRequest, reply func(any)) {
-	r := l.replicas[len(l.replicas)-1]
+	r := l.replicas[l.c.partitions]
 	store, code := r.coordinate()
 	if code != control.OK {
 		reply(offsetAnswer{code: code, hint: l.hint(r.p)})
@@ -255,7 +276,7 @@ func (l *life) serveCommit(b commitRequest, reply func(any)) {
 		panic("BUG: " + err.Error())
 	}
 	before := int64(r.log.End())
-	r.append(built, log.OriginCoordinator, !mutant.On(mutant.OffsetsBeforeCommit), func(code control.Code, base int64) {
+	r.append(built, log.AppendOptions{Origin: log.OriginCoordinator}, !mutant.On(mutant.OffsetsBeforeCommit), func(code control.Code, base int64) {
 		reply(offsetAnswer{code: code, hint: l.hint(r.p)})
 	})
 	if r.groups == store && int64(r.log.End()) > before {
@@ -265,7 +286,7 @@ func (l *life) serveCommit(b commitRequest, reply func(any)) {
 }
 
 func (l *life) serveCommitted(b committedRequest, reply func(any)) {
-	r := l.replicas[len(l.replicas)-1]
+	r := l.replicas[l.c.partitions]
 	store, code := r.coordinate()
 	if code == control.OK && l.lifecycle.Isolated(l.now()) {
 		code = replica.NotLeaderOrFollower // another one may have committed more
