@@ -3,6 +3,7 @@ package replication
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -38,7 +39,7 @@ func (n *Node) DeleteTopic(ctx context.Context, name string) error {
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	return n.store.DeleteTopic(ctx, name)
+	return n.informed(ctx, func() error { return n.store.DeleteTopic(ctx, name) })
 }
 
 // CreatePartitions grows a topic to count partitions; see partition.Store.CreatePartitions.
@@ -48,7 +49,7 @@ func (n *Node) CreatePartitions(ctx context.Context, name string, count int32) e
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	return n.store.CreatePartitions(ctx, name, count)
+	return n.informed(ctx, func() error { return n.store.CreatePartitions(ctx, name, count) })
 }
 
 // AlterTopicConfig changes settings of a topic on all nodes; see partition.Store.AlterTopicConfig.
@@ -58,7 +59,19 @@ func (n *Node) AlterTopicConfig(ctx context.Context, name string, changes map[st
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	return n.store.AlterTopicConfig(ctx, name, changes)
+	return n.informed(ctx, func() error { return n.store.AlterTopicConfig(ctx, name, changes) })
+}
+
+// informed calls f again, once this node knows all that the controller does, if f does not know a topic.
+func (n *Node) informed(ctx context.Context, f func() error) error {
+	err := f()
+	if !errors.Is(err, partition.ErrUnknownTopicOrPartition) {
+		return err
+	}
+	if err := n.barrier(ctx); err != nil {
+		return err
+	}
+	return f()
 }
 
 // PutSettings changes settings of front ends on all nodes; see partition.Store.PutSettings.
@@ -77,8 +90,14 @@ func (n *Node) ListTopics(ctx context.Context) ([]partition.TopicDescription, er
 }
 
 // DescribeTopic describes a topic; see partition.Store.DescribeTopic.
-func (n *Node) DescribeTopic(ctx context.Context, name string) (partition.TopicDescription, error) {
-	return n.store.DescribeTopic(ctx, name)
+func (n *Node) DescribeTopic(ctx context.Context, name string) (d partition.TopicDescription, err error) {
+	if err := n.open(ctx); err != nil {
+		return d, err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	err = n.informed(ctx, func() error { d, err = n.store.DescribeTopic(ctx, name); return err })
+	return d, err
 }
 
 // Elect has leaders elected (ElectLeaders, KIP-460): the preferred ones, or, with unclean, of partitions without a leader any live replica, which may

@@ -11,22 +11,25 @@ import (
 
 // One suite runs on a store alone and on partitions of three nodes, whichever of them is asked: the one that leads, and one that does not.
 func TestNodesKeepTheContractOfAStore(t *testing.T) {
-	for _, asked := range []string{"leader", "other"} {
+	l := local(t, LocalConfig{})
+	for asked, n := range map[string]*Node{"leader": l.Node(1), "other": l.Node(2)} {
 		t.Run(asked, func(t *testing.T) {
-			t.Parallel()
+			made := false
 			partitiontest.Conformance(t, func(t *testing.T, topic string, partitions int32) partitiontest.Backend {
-				l := local(t, LocalConfig{})
+				ctx := patient(t)
+				if made {
+					require.NoError(t, n.DeleteTopic(ctx, topic))
+				}
+				made = true
 				replicas := make([][]int32, partitions)
 				for i := range replicas {
 					replicas[i] = []int32{1, 2, 3}
 				}
-				_, err := l.Node(1).CreateTopic(patient(t), topic, partition.TopicConfig{Assignment: replicas})
+				_, err := n.CreateTopic(ctx, topic, partition.TopicConfig{Assignment: replicas})
 				require.NoError(t, err)
-				if asked == "leader" {
-					return l.Node(1)
-				}
-				return l.Node(2)
+				return n
 			})
+			require.NoError(t, n.DeleteTopic(patient(t), "conformance"))
 		})
 	}
 }
