@@ -260,6 +260,9 @@ func (c *controller) openRaft(format func() ([]byte, error)) error {
 			r, _, err = quorum.Open(config)
 		}
 	}
+	if errors.Is(err, quorum.ErrMustRejoin) {
+		err = fmt.Errorf("%w: with Config.Peers, of whom one is up, the node comes back as a new member; if it was the only voter, restore %s from a copy", err, c.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("controller quorum: %w", err)
 	}
@@ -398,7 +401,7 @@ func (c *controller) check(err error) bool {
 		return true // told by quorumEvent
 	}
 	if errors.Is(err, quorum.ErrMustRejoin) {
-		err = fmt.Errorf("%w: stop the node, move its quorum directory away, and start it again: it joins as a new member", err)
+		err = fmt.Errorf("%w: start the node again: it comes back as a new member", err)
 	}
 	c.fail(err)
 	return false

@@ -500,6 +500,30 @@ func TestADamagedQuorumLogIsReplacedWithoutAHuman(t *testing.T) {
 	})
 }
 
+// A directory that was put back from a copy looks whole. The node ends when the leader knows better, and comes back as a new member.
+func TestAnOldCopyOfTheQuorumIsReplacedWithoutAHuman(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		_, b, c := ps.three()
+		old := c.fs.KillClone()
+		for i := range 5 {
+			_, err := b.tell(fmt.Sprint(i))
+			require.NoError(t, err)
+		}
+		ps.until("all have it", func() bool { return len(c.shared.list()) == 5 })
+		c.kill()
+		c.fs = old
+		*c.shared = sharedCatalogue{}
+		c = ps.start(2)
+		ps.until("it ends", func() bool { return c.controller.failure() != nil })
+		require.ErrorIs(t, c.controller.failure(), quorum.ErrLogLost)
+		c.kill()
+		c = ps.start(2)
+		ps.until("it votes again", func() bool { return ps.voters() == 3 && ps.active() == 3 && len(c.shared.list()) == 5 })
+		require.True(t, c.said("rejoined"))
+	})
+}
+
 func damage(t *testing.T, fs vfs.FS, path string, at int64) {
 	file, err := fs.OpenFile(path, 2, 0)
 	require.NoError(t, err)

@@ -100,6 +100,9 @@ func (p *printer) record(e journal.Entry) error {
 		p.line("record %d base generation %d", e.Index, generation)
 	case kindNote:
 		p.line("record %d note %q", e.Index, e.Payload)
+	case kindLost:
+		p.line("record %d lost %q", e.Index, e.Payload)
+		return nil
 	default:
 		p.line("record %d kind %d of %d bytes", e.Index, e.Kind, len(e.Payload))
 	}

@@ -21,6 +21,8 @@ const formatVersion = 1
 //	  version · generation
 //	record "note": for a reader (see Dump); means nothing, but makes the journal's index move
 //	  text
+//	record "lost": the leader knew of more than the log held, the text says how; the log is never opened again
+//	  text
 //	entry:  type · term · length · data
 //	image:  version · node · directory · lineage · generation · term · vote · commit
 //	        · snapshot: index · term · length · ConfState (raftpb) · length · state
@@ -29,6 +31,7 @@ const (
 	kindReady uint8 = 1
 	kindBase  uint8 = 2
 	kindNote  uint8 = 3
+	kindLost  uint8 = 4
 )
 
 // A message between members.

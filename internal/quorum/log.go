@@ -81,6 +81,8 @@ func (l *raftLog) replay(e journal.Entry) error {
 		return nil
 	case kindNote:
 		return nil
+	case kindLost:
+		return fmt.Errorf("%w: %s", ErrLogLost, e.Payload)
 	}
 	return fmt.Errorf("%w: record of kind %d", ErrNewerVersion, e.Kind)
 }

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"testing/cryptotest"
@@ -228,6 +229,17 @@ func TestAnOldCopyOfALogIsNoticedByTheLeader(t *testing.T) {
 	require.ErrorIs(t, old.raft.Err(), ErrFailed)
 	c.tick(1)
 	require.Equal(t, l, c.leader())
+	// It looks whole, and is refused all the same from now on.
+	require.NoError(t, old.raft.Close())
+	for range 2 {
+		_, recovery, err := Open(old.config(0))
+		require.ErrorIs(t, err, ErrMustRejoin)
+		require.ErrorIs(t, err, ErrLogLost)
+		require.True(t, recovery.MustRejoin)
+	}
+	var b bytes.Buffer
+	require.NoError(t, Dump(&b, old.mem, "/n/quorum", DumpOptions{}))
+	require.Contains(t, b.String(), "lost")
 }
 
 func TestAStateAheadOfTheLogIsDamage(t *testing.T) {

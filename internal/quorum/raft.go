@@ -112,7 +112,7 @@ func (r *Raft) Step(from int32, data []byte) error {
 	switch m.GetType() {
 	case raftpb.MsgHeartbeat:
 		if m.GetTerm() >= basic.GetTerm() && m.GetCommit() > max(r.log.last(), basic.GetCommit()) {
-			return r.fail(fmt.Errorf("%w: %w: up to %d, the last is %d", ErrFailed, ErrLogLost, m.GetCommit(), r.log.last()))
+			return r.lost(fmt.Sprintf("up to %d by node %d, the last is %d", m.GetCommit(), from, r.log.last()))
 		}
 	case raftpb.MsgAppResp:
 		if !m.GetReject() && m.GetTerm() == basic.GetTerm() && basic.RaftState == raft.StateLeader && m.GetIndex() > r.log.last() {
@@ -133,6 +133,12 @@ func (r *Raft) Step(from int32, data []byte) error {
 		}
 		return nil
 	})
+}
+
+// lost ends a member whose log was lost behind its back, for ever: the next Open refuses the log as a damaged one.
+func (r *Raft) lost(detail string) error {
+	_, noted := r.log.journal.Append(kindLost, []byte(detail))
+	return r.fail(errors.Join(fmt.Errorf("%w: %w: %s", ErrFailed, ErrLogLost, detail), noted))
 }
 
 // adopt lets a member that has nothing yet take the lineage of the first leader that writes to it.
