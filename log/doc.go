@@ -22,7 +22,7 @@
 // a prefix of what was appended, with everything that was acknowledged as durable, once and in order. A failed write changes nothing; a
 // failed sync ends the log (ErrPoisoned) until it is opened again. Bytes that are bad cost the records they hold, never others, and are
 // never served: every batch is checked when it is first read after an open, and copies each time. Nothing is deleted but by
-// retention, DeleteRecords and TruncateTo; what recovery cuts off it keeps beside the log.
+// retention, DeleteRecords, TruncateTo and ResetTo; what recovery cuts off it keeps beside the log.
 //
 // # Transactions
 //
@@ -38,6 +38,13 @@
 // tombstones and markers whose time has come (KIP-58, KIP-534); offsets stay. Dirty says whether that is worth it. BeginClean and
 // Step do the same in pieces. Reads, appends, retention go on meanwhile, and views stay as they are.
 //
+// # Replication
+//
+// A log may be one of several copies (Config.Replicated). Its owner says whether it leads (Lead, Follow) and what the high watermark is
+// (SetHighWatermark), which is Visible then. Replicas read up to Written (ReadReplica), and append whole answers of their leader as they are (AppendReplica). What
+// another leader's history does not have is cut off (TruncateTo, ResetTo); reads and views go on beside that. The epoch cache tells where
+// histories part (EpochEnd).
+//
 // # What it leaves to its owner
 //
 // It starts no goroutine and keeps no catalogue. Its owner calls Sync as often as SyncInterval says, Seal until there is nothing left to do,
@@ -51,5 +58,5 @@
 // load.go (after a clean close), recovery.go and torn.go (after any other end), seal.go, close.go, retention.go. Producers (KIP-98):
 // producerstate.go. Transactions: txnstate.go (the state machine), txn.go (guards, the last stable offset), txnindex.go and abortedload.go
 // (what was aborted). Compaction: clean.go (when), cleaning.go, cleanphase.go and cleanbatch.go (how), cleanswap.go and cleanrecovery.go
-// (the exchange). Keys: keyindex.go, keyread.go. Checking: verify.go, imprint.go.
+// (the exchange). Keys: keyindex.go, keyread.go. Replication: replicated.go (roles, high watermark), appendreplica.go, truncate.go, reset.go. Checking: verify.go, imprint.go.
 package log

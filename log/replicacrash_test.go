@@ -254,7 +254,7 @@ func runReplica(t *testing.T, profile vfs.Profile, mode SyncMode, seed uint64, s
 }
 
 func TestEveryCrashStateOfAFollowerIsAPrefixOfItsHistory(t *testing.T) {
-	states := &crashStates{seen: map[uint64]struct{}{}, perOp: 8}
+	states := &crashStates{seen: map[uint64]struct{}{}, perOp: 4}
 	seed := uint64(0)
 	for _, a := range replicaOps {
 		for _, b := range replicaOps {
@@ -268,7 +268,7 @@ func TestEveryCrashStateOfAFollowerIsAPrefixOfItsHistory(t *testing.T) {
 // Random scripts. PARTLOG_SOAK=<duration> runs them for so long.
 func TestCrashStatesOfRandomFollowersArePrefixes(t *testing.T) {
 	states := &crashStates{seen: map[uint64]struct{}{}, perOp: 5}
-	scripts := 300
+	scripts := 60
 	limit := time.Duration(0)
 	if s := os.Getenv("PARTLOG_SOAK"); s != "" {
 		var err error

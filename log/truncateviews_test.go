@@ -22,6 +22,9 @@ func TestViewsStayAsTheyAreWhenTheirRecordsAreCutOff(t *testing.T) {
 	for _, onDisk := range []bool{false, true} {
 		for _, mode := range replicatedModes {
 			for to := range Offset(12) {
+				if onDisk && to%4 != 1 {
+					continue
+				}
 				var fs vfs.FS = memory(t)
 				c := replicatedConfig(fs, mode)
 				if onDisk {
@@ -165,7 +168,7 @@ func TestReadsBesideTruncationsSeeTheLogBeforeOrAfter(t *testing.T) {
 		for i := range 3 {
 			readers.Go(func() {
 				rng := rand.New(rand.NewPCG(uint64(i), 9))
-				for !stop.Load() {
+				for ; !stop.Load(); runtime.Gosched() {
 					from := Offset(rng.Int64N(int64(l.Written()) + 1))
 					switch i {
 					case 0:
@@ -197,7 +200,7 @@ func TestReadsBesideTruncationsSeeTheLogBeforeOrAfter(t *testing.T) {
 		}
 		rng := rand.New(rand.NewPCG(1, 10))
 		epoch := LeaderEpoch(1)
-		for range 150 {
+		for range 40 {
 			for range rng.IntN(20) {
 				value := fmt.Sprintf("%d/%d %s", epoch, l.End(), strings.Repeat("x", rng.IntN(80)))
 				_, err := l.Append(make1(int64(l.End()), 1, value), AppendOptions{Durable: true})

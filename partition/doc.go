@@ -64,6 +64,17 @@
 // any moment loses no last value and brings no older one back. A partition in which something cannot be read is left alone, and
 // told to Events.Uncleanable.
 //
+// # One of several
+//
+// With Config.Cluster a store is one node of a cluster (package replication makes one of it). Changes of topics, settings and producer ids are proposed
+// (Cluster.Propose) and made when they come back (ApplyShared), in the same order on every node. SetReplica says what the node is to each
+// partition; only a leader takes appends, and AcksAll means that the high watermark has passed the batch, which Replica.SetHighWatermark moves. A
+// Replica's other methods are for copying. Without a Cluster nothing of this costs anything.
+//
+// The directory of a store that was alone becomes a node's as it is: all that it has counts as acknowledged. A node's directory may be opened without a
+// Cluster again. Then its partitions begin a leader epoch above all that they have seen; topics whose copies are on other nodes are empty; and
+// what it had copied and not seen acknowledged counts as acknowledged. It must not go back to its cluster afterwards.
+//
 // # Files
 //
 // A store's directory holds lock, journal (the catalogue) and data, which is a Kafka log directory as it stands:
@@ -76,7 +87,7 @@
 // Background work is done by functions that the clock calls; a store with nothing to do has no goroutine. Close waits
 // for what runs.
 //
-// Locks are taken in this order: Store.admin, Store.txnStart, Store.marking, part.mu, Store.mu, txnCoordinator.mu, shell.mu,
-// part.waitMu; the coordinator's is held for one step of its machine, never during I/O. The log's own locks are
-// innermost; the log calls notify with none of them held. The cleaner's lock comes before shell.mu, and is held for its lists only.
+// Locks are taken in this order: Store.admin, part.roles, Store.txnStart, Store.marking, part.mu, Store.mu, txnCoordinator.mu, shell.mu,
+// part.waitMu and ackList.mu; the coordinator's is held for one step of its machine, never during I/O. The log's own locks are
+// innermost; the log calls notify with none of them held, but in a cluster by whoever writes to it. The cleaner's lock comes before shell.mu, and is held for its lists only.
 package partition

@@ -158,7 +158,7 @@ func tortureLeaders(t *testing.T, mode partition.SyncMode, seed uint64) {
 		n.Lead(t, handTP, in[rng.IntN(len(in))])
 	}
 	rng := rand.New(rand.NewPCG(seed, 3))
-	for range 25 {
+	for range 12 {
 		more()
 		switch rng.IntN(4) {
 		case 0:
