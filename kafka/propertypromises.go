@@ -79,7 +79,10 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 			}
 		case "process.roles":
 			if v != "" && !slices.Contains(splitList(v), "broker") {
-				return nil, bad("a node without the role broker serves no client; every node here keeps partitions, so let it be broker,controller")
+				if quorum {
+					return nil, bad("every node keeps partitions and serves clients; let it be broker,controller")
+				}
+				return nil, bad("a node without the role broker serves no client")
 			}
 		case "controller.quorum.voters":
 			if len(splitList(v)) > 1 && !quorum {
