@@ -55,3 +55,34 @@ func benchmarkAppendAll(b *testing.B, parallel bool) {
 		})
 	}
 }
+
+// BenchmarkFailover10000Partitions is how long it takes from the death of one of three nodes until the others lead what it led, with a session timeout
+// of 2 s, which is a part of it.
+func BenchmarkFailover10000Partitions(b *testing.B) {
+	const many = 10_000
+	for b.Loop() {
+		b.StopTimer()
+		ctx := context.Background()
+		l, err := StartLocal(ctx, LocalConfig{})
+		require.NoError(b, err)
+		_, err = l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Partitions: many})
+		require.NoError(b, err)
+		count := func(f func(ReplicaStats) int) (sum int) {
+			for _, n := range l.Nodes() {
+				sum += f(n.ReplicaStats(false))
+			}
+			return sum
+		}
+		for count(func(s ReplicaStats) int { return s.Following }) < 2*many {
+			pause(ctx)
+		}
+		b.StartTimer()
+		require.NoError(b, l.Kill(3))
+		for count(func(s ReplicaStats) int { return s.Leading }) < many {
+			pause(ctx)
+		}
+		b.StopTimer()
+		require.NoError(b, l.Close())
+		b.StartTimer()
+	}
+}
