@@ -31,6 +31,9 @@ type clusterNode struct {
 	*backend
 	c     *cluster
 	local *Local
+	alone bool          // appends wait for other nodes, as long as their contexts say
+	hold  chan struct{} // if not nil, appends are written, say so, and wait until it is closed; guarded by c.mu
+	wrote chan struct{}
 }
 
 const billing = "billing"
@@ -43,7 +46,7 @@ func newCluster(t *testing.T, nodes int, config CoordinatorConfig) (*cluster, []
 	require.NoError(t, first.Close()) // the topic is there now
 	all := make([]*clusterNode, nodes)
 	for i := range all {
-		n := &clusterNode{backend: newBackend(c.Store), c: c}
+		n := &clusterNode{backend: newBackend(c.Store), c: c, wrote: make(chan struct{}, 1)}
 		n.local, err = NewLocal(n, config)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, n.local.Close()) })
@@ -84,7 +87,20 @@ func (n *clusterNode) Append(ctx context.Context, r partition.AppendRequest) (pa
 	if err := n.check(r.TopicPartition); err != nil {
 		return partition.AppendResult{}, err
 	}
-	return n.backend.Append(ctx, r)
+	if n.alone {
+		n.arrived <- struct{}{}
+		<-ctx.Done()
+		return partition.AppendResult{}, fmt.Errorf("%w: %w", partition.ErrTimeout, ctx.Err())
+	}
+	n.c.mu.Lock()
+	hold := n.hold
+	n.c.mu.Unlock()
+	result, err := n.backend.Append(ctx, r)
+	if hold != nil {
+		n.wrote <- struct{}{}
+		<-hold
+	}
+	return result, err
 }
 
 func (n *clusterNode) Fetch(ctx context.Context, r partition.FetchRequest) ([]partition.FetchResult, error) {
@@ -250,16 +266,15 @@ func TestRequestsThatWaitAreAnsweredWhenTheirPartitionGoes(t *testing.T) {
 	for local.Stats().Waiting == 0 {
 		runtime.Gosched()
 	}
-	gate := make(chan struct{})
-	nodes[0].setGate(gate)
-	for len(nodes[0].arrived) > 0 {
-		<-nodes[0].arrived
-	}
+	hold := make(chan struct{})
+	c.mu.Lock()
+	nodes[0].hold = hold
+	c.mu.Unlock()
 	other := groupIn(home)
 	go func() {
 		answers <- local.Commit(t.Context(), CommitRequest{Membership: outside(other), Offsets: map[partition.TopicPartition]CommittedOffset{tp("orders", 0): at(9)}})
 	}()
-	<-nodes[0].arrived // the commit is on its way
+	<-nodes[0].wrote // the commit is in the log
 	c.mu.Lock()
 	c.leads[home] = nil
 	c.mu.Unlock()
@@ -268,15 +283,17 @@ func TestRequestsThatWaitAreAnsweredWhenTheirPartitionGoes(t *testing.T) {
 	require.Zero(t, local.Stats().Waiting)
 
 	// Back again: what is still being written comes before what is read.
+	c.mu.Lock()
+	nodes[0].hold = nil
+	c.mu.Unlock()
 	c.move(home, nodes[0])
-	nodes[0].setGate(nil)
 	loaded := make(chan error, 1)
 	go func() {
 		_, err := local.Offsets(t.Context(), OffsetsRequest{Group: other})
 		loaded <- err
 	}()
 	require.Empty(t, loaded)
-	close(gate)
+	close(hold)
 	require.NoError(t, within(t, loaded))
 	require.ErrorIs(t, within(t, answers), ErrNotCoordinator, "the commit")
 	out, err := local.Offsets(t.Context(), OffsetsRequest{Group: other})
@@ -412,6 +429,22 @@ func TestAcknowledgedCommitsAreThereWhereverTheGroupMoves(t *testing.T) {
 		require.EqualValues(t, 150, offsetOf(t, n.local, tp("orders", 0)))
 		require.EqualValues(t, 150, offsetOf(t, n.local, tp("orders", 1)))
 	}
+}
+
+// The other nodes may never answer, and the store is closed after its services.
+func TestCloseDoesNotWaitForOtherNodes(t *testing.T) {
+	c, nodes := newCluster(t, 1, CoordinatorConfig{})
+	c.move(home, nodes[0])
+	require.NoError(t, commitOutside(t, nodes[0].local, 1))
+	for len(nodes[0].arrived) > 0 {
+		<-nodes[0].arrived
+	}
+	nodes[0].alone = true
+	answer := make(chan error, 1)
+	go func() { answer <- commitOutside(t, nodes[0].local, 2) }()
+	<-nodes[0].arrived
+	require.NoError(t, nodes[0].local.Close())
+	require.ErrorIs(t, within(t, answer), partition.ErrClosed)
 }
 
 func TestClosedLocalLeadsNothing(t *testing.T) {

@@ -176,6 +176,9 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 			Batch:          data, Acks: partition.AcksAll, Internal: true,
 		}
 		ctx := context.Background() // what is queued has been accepted, and those who asked may be many
+		if c.moves {
+			ctx = p.life // other nodes have to answer, and may not
+		}
 		if txn != nil {
 			ctx, r.TransactionalID, r.Acks = p.life, txn.TransactionalID, partition.AcksLeader
 			r.TxnAdded = txn.PartitionAdded
@@ -186,7 +189,7 @@ func (c *coordinator) appendBatch(p *offsetsPartition, b *batch.Builder, txn *Tx
 	defer c.release()
 	c.stats.AppendTime += c.config.Clock.Now().Sub(started)
 	if err != nil {
-		if txn != nil && c.closing && errors.Is(err, context.Canceled) {
+		if (txn != nil || c.moves) && c.closing && errors.Is(err, context.Canceled) {
 			err = partition.ErrClosed
 		}
 		if !divisible || !errors.Is(err, partition.ErrMessageTooLarge) {
