@@ -78,7 +78,11 @@ func (h *hosted) changeRole() {
 	h.mu.Lock()
 	failed := h.failed != nil
 	h.mu.Unlock()
-	if failed || slices.Contains(state.Offline, id) {
+	offline := slices.Contains(state.Offline, id)
+	if offline && !failed {
+		m.repair.add(h) // what was told of an earlier failure has come late: the copy is good
+	}
+	if failed || offline {
 		h.stand()
 		_ = m.node.store.SetReplica(h.tp, topic, partition.ReplicaState{Role: partition.RoleNone, Leader: int32(state.Leader), Epoch: partition.LeaderEpoch(state.LeaderEpoch)})
 		return

@@ -90,6 +90,15 @@ func (r *repairer) mend(h *hosted) error {
 		return nil
 	}
 	partitions := []control.PartitionID{h.id}
+	h.mu.Lock()
+	good := h.failed == nil
+	h.mu.Unlock()
+	if good {
+		if !slices.Contains(state.Offline, id) {
+			return nil
+		}
+		return r.propose(control.OnlineReplicas{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions})
+	}
 	if !slices.Contains(state.Offline, id) {
 		if err := r.propose(control.OfflineReplicas{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions}); err != nil {
 			return err

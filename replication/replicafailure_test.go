@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/partition"
 )
@@ -193,4 +194,23 @@ func corrupt(t *testing.T, fs vfs.FS, name string, at int64) {
 	_, err = f.WriteAt(b, at)
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
+}
+
+// TestAFailureThatIsToldLateIsTakenBack: that a replica has failed reaches the controller when it is long repaired. The node sees it, and says that
+// the replica is good.
+func TestAFailureThatIsToldLateIsTakenBack(t *testing.T) {
+	l := local(t, LocalConfig{})
+	ctx := patient(t)
+	topic(t, l, 1)
+	send(ctx, t, l.Node(1), orders, "first")
+	insync(t, l, 3)
+	n := l.Node(2)
+	id := n.replicas.named(orders).id
+	result, err := n.control.propose(ctx, control.OfflineReplicas{Node: 2, Epoch: n.control.epoch(), Partitions: []control.PartitionID{id}})
+	require.NoError(t, err)
+	require.Equal(t, control.OK, result.Code)
+	require.Len(t, result.Changed, 1)
+	insync(t, l, 3)
+	send(ctx, t, l.Node(1), orders, "second")
+	equal(t, l, []string{"first", "second"})
 }
