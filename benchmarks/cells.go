@@ -99,6 +99,13 @@ func cells() []cell {
 		wireIdleCell("wire-10000-idle-connections"),
 		doubleStartCell("double-start"),
 		forkCell("fork-1GB"),
+		replProduceCell("repl3-produce-1KiB-all"),
+		replSyncedCell("repl3-produce-1KiB-all-sync"),
+		replEndToEndCell("repl3-e2e"),
+		replFailoverCell("repl3-failover"),
+		replCatchUpCell("repl3-catchup-1GB"),
+		replIdleCell("repl-idle-1000-partitions", 1000),
+		replMoveCell("control-10000-partitions-failover", 10_000),
 	}
 }
 

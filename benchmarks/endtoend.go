@@ -45,7 +45,8 @@ func (l *closedLoop) received() {
 	l.got <- struct{}{}
 }
 
-func (l *closedLoop) run(e environment, send func() error) (sample, error) {
+// closed sends one record after the other, each when the one before has arrived.
+func (l *closedLoop) closed(e environment, send func() error) (sample, error) {
 	for range 2000 { // warm up
 		if err := l.once(time.Since(l.start), send); err != nil {
 			return sample{}, err
@@ -60,8 +61,15 @@ func (l *closedLoop) run(e environment, send func() error) (sample, error) {
 		}
 		n++
 	}
-	s := sample{records: n, bytes: n * streamSize, elapsed: time.Since(started), hist: l.hist, mallocs: mallocs() - before}
+	return sample{records: n, bytes: n * streamSize, elapsed: time.Since(started), hist: l.hist, mallocs: mallocs() - before}, nil
+}
 
+// run is closed, and then sends at a rate.
+func (l *closedLoop) run(e environment, send func() error) (sample, error) {
+	s, err := l.closed(e, send)
+	if err != nil {
+		return s, err
+	}
 	l.hist = new(histogram)
 	const every = 100 * time.Microsecond
 	due := time.Since(l.start)

@@ -123,7 +123,11 @@ func sendAsyncKfake(e environment, sync bool) (sample, error) {
 }
 
 func timedSends(e environment, o *outcome, send func(uint64), flush func() error) (sample, error) {
-	const limit = payloadLimit / streamSize
+	return timedSendsOf(streamSize, e, o, send, flush)
+}
+
+func timedSendsOf(size int, e environment, o *outcome, send func(uint64), flush func() error) (sample, error) {
+	limit := uint64(payloadLimit / size)
 	before, started := mallocs(), time.Now()
 	deadline := started.Add(e.duration)
 	sent := uint64(0)
@@ -135,7 +139,7 @@ func timedSends(e environment, o *outcome, send func(uint64), flush func() error
 		return sample{}, err
 	}
 	got := sample{elapsed: time.Since(started), mallocs: mallocs() - before, records: o.acked.Load()}
-	got.bytes = got.records * streamSize
+	got.bytes = got.records * int64(size)
 	if o.err != nil || got.records != int64(sent) {
 		return sample{}, fmt.Errorf("%d of %d sends acknowledged: %w", got.records, sent, o.err)
 	}
