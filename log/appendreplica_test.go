@@ -219,3 +219,55 @@ func TestAFailedCopyIsMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+// A copy knows where each key was written last, also after a cut: conditional appends go on with the next leader.
+func TestTheKeyIndexOfACopyFollowsItsCuts(t *testing.T) {
+	for seed := range uint64(10) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		c := replicatedConfig(memory(t), SyncNever)
+		c.Settings.KeyIndex = true
+		leader, f := openLeader(t, replicatedConfig(memory(t), SyncNever)), open(t, c)
+		keys := map[Offset]string{}
+		for round := range 12 {
+			for range rng.IntN(10) {
+				key := fmt.Sprint("key", rng.IntN(6))
+				var b batch.Builder
+				b.Reset(nil, batch.Options{})
+				b.Append(1000, []byte(key), []byte("v"), nil)
+				one, err := b.Finish()
+				require.NoError(t, err)
+				r, err := leader.Append(one, AppendOptions{})
+				require.NoError(t, err)
+				keys[r.Base] = key
+			}
+			v, err := leader.ReadReplica(f.End(), 1<<20)
+			require.NoError(t, err)
+			_, err = f.AppendReplica(v.Bytes)
+			v.Release()
+			require.NoError(t, err)
+			if rng.IntN(2) == 0 {
+				to := f.End() - Offset(rng.Int64N(int64(f.End())/2+1))
+				leader.Follow()
+				require.NoError(t, leader.TruncateTo(to))
+				require.NoError(t, leader.Lead(LeaderEpoch(round+2)))
+				require.NoError(t, f.TruncateTo(to))
+				for o := range keys {
+					if o >= to {
+						delete(keys, o)
+					}
+				}
+			}
+			for k := range 6 {
+				key, want := fmt.Sprint("key", k), Offset(-1)
+				for o, have := range keys {
+					if have == key && o < f.End() {
+						want = max(want, o)
+					}
+				}
+				got, err := f.LastOfKey([]byte(key))
+				require.NoError(t, err)
+				require.Equal(t, want, got)
+			}
+		}
+	}
+}
