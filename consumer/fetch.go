@@ -98,8 +98,11 @@ func (f *fetch) take(i int) {
 	f.bytes += len(copied)
 }
 
-// saw keeps the figures of a fetch's result.
+// saw keeps the figures of a fetch's result; a cluster has none of a leader that has not answered.
 func (c *cursor) saw(r *partition.FetchResult) {
+	if r.HighWatermark < 0 {
+		return
+	}
 	c.highWatermark.Store(int64(r.HighWatermark))
 	c.lastStable.Store(int64(r.LastStable))
 	c.logStart.Store(int64(r.LogStart))

@@ -17,12 +17,8 @@ type fetches struct {
 	fetchesMu sync.Mutex // guards what follows; a leaf
 	parked    map[string]*fetching
 	order     []string // of parked, the oldest first
-	figures   map[partition.TopicPartition]figures
 	near      map[partition.TopicPartition]nearby
 }
-
-// figures are the last known ones of a partition, for results that bring none.
-type figures struct{ highWatermark, lastStable, logStart partition.Offset }
 
 // nearby is a replica that the leader would have us read from (KIP-392).
 type nearby struct {
@@ -52,7 +48,7 @@ func (c *Cluster) Fetch(ctx context.Context, r partition.FetchRequest) ([]partit
 	until := c.config.Clock.Now().Add(r.MaxWait)
 	for attempt := 1; ; attempt++ {
 		for i := range out {
-			out[i] = c.nothing(r.Partitions[i].TopicPartition, out[i].Aborted)
+			out[i] = nothing(r.Partitions[i].TopicPartition, out[i].Aborted)
 		}
 		wait := max(until.Sub(c.config.Clock.Now()), 0)
 		brokers, soft, err := c.plan(ctx, &r, out)
@@ -79,15 +75,10 @@ func (c *Cluster) Fetch(ctx context.Context, r partition.FetchRequest) ([]partit
 	}
 }
 
-// nothing is the result of a partition that brings nothing.
-func (c *Cluster) nothing(tp partition.TopicPartition, reuse []partition.AbortedTxn) partition.FetchResult {
-	c.fetchesMu.Lock()
-	defer c.fetchesMu.Unlock()
-	f, ok := c.figures[tp]
-	if !ok {
-		f = figures{-1, -1, -1}
-	}
-	return partition.FetchResult{TopicPartition: tp, HighWatermark: f.highWatermark, LastStable: f.lastStable, LogStart: f.logStart, Aborted: reuse[:0]}
+// nothing is the result of a partition of which this call has heard nothing. Where it ends is not told: a reader with a bound
+// takes an end beyond its position, without records before it, for a gap in the log.
+func nothing(tp partition.TopicPartition, reuse []partition.AbortedTxn) partition.FetchResult {
+	return partition.FetchResult{TopicPartition: tp, HighWatermark: -1, LastStable: -1, LogStart: -1, Aborted: reuse[:0]}
 }
 
 // target is one request of a Fetch. A partition that is asked for more than once is in one of them each.

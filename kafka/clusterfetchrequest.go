@@ -136,11 +136,10 @@ func (c *Cluster) fetchedOf(p partition.FetchPosition, broker int32, a *kmsg.Fet
 	f.Batches, f.CorruptNext, f.Err = whole(p, a.RecordBatches)
 	c.fetchesMu.Lock()
 	defer c.fetchesMu.Unlock()
-	if c.figures == nil {
-		c.figures, c.near = make(map[partition.TopicPartition]figures), make(map[partition.TopicPartition]nearby)
-	}
-	c.figures[p.TopicPartition] = figures{f.HighWatermark, f.LastStable, f.LogStart}
 	if a.PreferredReadReplica >= 0 {
+		if c.near == nil {
+			c.near = make(map[partition.TopicPartition]nearby)
+		}
 		c.near[p.TopicPartition] = nearby{a.PreferredReadReplica, c.config.Clock.Now().Add(c.config.MetadataMaxAge)}
 		f.soft = len(f.Batches) == 0 && f.Err == nil // ask there
 	}
