@@ -149,6 +149,9 @@ func (r *remoteCoordinator) ConsumerGroupHeartbeat(ctx context.Context, q group.
 		req.Topics = append(req.Topics, t)
 	}
 	resp, err := request[*kmsg.ConsumerGroupHeartbeatResponse](ctx, r.Cluster, req)
+	for attempt := 1; err == nil && resp.ErrorCode == codeNotCoordinator && attempt <= maxCoordinatorLooks; attempt++ {
+		resp, err = r.heartbeatAtCoordinator(ctx, attempt, req)
+	}
 	if err == nil {
 		err = brokerError("ConsumerGroupHeartbeat", resp.ErrorCode, resp.ErrorMessage)
 	}
@@ -166,6 +169,40 @@ func (r *remoteCoordinator) ConsumerGroupHeartbeat(ctx context.Context, q group.
 		}
 	}
 	return out, nil
+}
+
+// maxCoordinatorLooks is how often a heartbeat looks for the coordinator that has moved.
+const maxCoordinatorLooks = 5
+
+// heartbeatAtCoordinator asks who coordinates, and then that broker: franz-go, which knows coordinators, does not look again when
+// this API answers NOT_COORDINATOR.
+func (r *remoteCoordinator) heartbeatAtCoordinator(ctx context.Context, attempt int, req *kmsg.ConsumerGroupHeartbeatRequest) (*kmsg.ConsumerGroupHeartbeatResponse, error) {
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.CoordinatorKey, find.CoordinatorKeys = req.Group, []string{req.Group}
+	found, err := request[*kmsg.FindCoordinatorResponse](ctx, r.Cluster, find)
+	if err != nil {
+		return nil, err
+	}
+	node, code := found.NodeID, found.ErrorCode
+	if len(found.Coordinators) == 1 {
+		node, code = found.Coordinators[0].NodeID, found.Coordinators[0].ErrorCode
+	}
+	if err := brokerError("FindCoordinator", code, found.ErrorMessage); err != nil {
+		return nil, err
+	}
+	inner, done := r.with(ctx)
+	defer done()
+	resp, err := r.main.Broker(int(node)).RetriableRequest(inner, req)
+	if err != nil {
+		return nil, r.failure(ctx, "ConsumerGroupHeartbeat", err)
+	}
+	answer := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+	if answer.ErrorCode == codeNotCoordinator { // brokers do not know yet, or no more
+		if err := r.pause(ctx, retryPause(attempt)); err != nil {
+			return nil, err
+		}
+	}
+	return answer, nil
 }
 
 // ConsumerGroupDescribe implements group.Coordinator.

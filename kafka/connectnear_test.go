@@ -74,7 +74,7 @@ func TestRecordsAreFetchedFromTheReplicaInTheRackOfTheClient(t *testing.T) {
 			require.Equal(t, fmt.Sprint(n), string(r.Value))
 			n++
 		}
-		require.Equal(t, 20, n)
+		require.Equal(t, 20, n, "rack %q", cluster.config.Rack)
 		require.NoError(t, c.Close())
 	}
 	from := func(client string) map[int32]bool {

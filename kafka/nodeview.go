@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/replication"
 )
@@ -280,6 +281,7 @@ var nodeErrors = []struct {
 	err  error
 	code int16
 }{
+	{group.ErrCoordinatorNotAvailable, codeCoordinatorNotAvailable}, // whatever the reason is: clients look for the coordinator again
 	{replication.ErrElectionNotNeeded, codeElectionNotNeeded},
 	{replication.ErrPreferredLeaderNotAvailable, codePreferredLeaderNotAvailable},
 	{replication.ErrEligibleLeadersNotAvailable, codeEligibleLeadersNotAvailable},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/wire/peer"
 	"github.com/partlog/partlog/partition"
 )
@@ -24,6 +25,13 @@ func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result pa
 		again = func(err error) bool { return moved(err) && !errors.Is(err, partition.ErrWritten) }
 	}
 	err = n.atLeader(ctx, n.finder(ctx, r.TopicPartition, r.TopicID), func(ctx context.Context, node int32) (err error) {
+		r := r
+		if r.TopicID.IsZero() { // the topic that has the name here, and not an older one that another node still knows
+			n.control.read(func(m *control.Machine) {
+				id, _, _ := m.TopicID(r.Topic)
+				r.TopicID = partition.TopicID(id)
+			})
+		}
 		if node == n.id {
 			result, err = n.appendHere(ctx, r)
 		} else {
@@ -93,6 +101,9 @@ func (n *Node) serveAppend(ctx context.Context, body []byte) (peer.Reply, error)
 	r.Batch, r.Foreign = records, r.Foreign || !r.Internal // it came off a socket
 	var reply appendReply
 	reply.Result, err = n.appendHere(ctx, r)
+	if ctx.Err() != nil {
+		return peer.Reply{}, ctx.Err() // nobody waits, or this node ends: what it says of itself then is nobody else's error
+	}
 	reply.Error = toWire(err)
 	return peer.Reply{Pieces: [][]byte{mustJSON(reply)}}, nil
 }
@@ -102,7 +113,7 @@ func (n *Node) finder(ctx context.Context, tp partition.TopicPartition, id parti
 	asked := false
 	return func() (int32, error) {
 		node, err := n.leader(tp, id)
-		if !asked && (errors.Is(err, partition.ErrUnknownTopicOrPartition) || errors.Is(err, partition.ErrUnknownTopicID)) {
+		if !asked && unknown(err) {
 			asked = true
 			if err := n.barrier(ctx); err != nil {
 				return 0, err

@@ -65,7 +65,7 @@ func (n *Node) planFetch(ctx context.Context, r *partition.FetchRequest, out []p
 		switch {
 		case err == nil:
 			plan[node] = append(plan[node], i)
-		case errors.Is(err, partition.ErrUnknownTopicOrPartition), errors.Is(err, partition.ErrUnknownTopicID):
+		case unknown(err):
 			out[i].Err, failed = err, true
 		default:
 			soft = true
@@ -156,7 +156,7 @@ func (n *Node) fetchFrom(ctx context.Context, node int32, r *partition.FetchRequ
 	}
 	for i, at := range indexes {
 		f := results[i]
-		if f.Err != nil && (lostToo(f.Err) || errors.Is(f.Err, partition.ErrUnknownLeaderEpoch)) {
+		if f.Err != nil && (lostToo(f.Err) || unknown(f.Err) || errors.Is(f.Err, partition.ErrUnknownLeaderEpoch)) {
 			again = true
 			continue
 		}
@@ -238,6 +238,9 @@ func (n *Node) serveFetch(ctx context.Context, body []byte) (peer.Reply, error) 
 	}
 	r.Reuse = nil
 	results, err := n.store.Fetch(ctx, r)
+	if err != nil && ctx.Err() != nil {
+		return peer.Reply{}, ctx.Err() // see serveAppend
+	}
 	reply := fetchReply{Error: toWire(err)}
 	pieces := [][]byte{nil}
 	for i := range results {

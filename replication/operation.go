@@ -79,6 +79,9 @@ func (n *Node) serveOperation(ctx context.Context, from int32, body []byte) (pee
 	o, known := operations[q.Name]
 	if known {
 		result, err := o.serve(ctx, n, from, q.Arguments)
+		if ctx.Err() != nil {
+			return peer.Reply{}, ctx.Err() // see serveAppend
+		}
 		reply.Error = toWire(err)
 		if result != nil {
 			reply.Result = mustJSON(result)
@@ -105,14 +108,17 @@ func (n *Node) call(ctx context.Context, node int32, kind uint8, body []byte, re
 		return &NodeError{node, fmt.Errorf("%w: its address is not known", ErrNodeNotAvailable)}
 	}
 	err := p.Call(ctx, kind, body, reply)
-	if err == nil || ctx.Err() != nil {
-		return err
+	if err == nil {
+		return nil
 	}
 	if _, not := errors.AsType[*peer.UnreachableError](err); not {
 		return &NodeError{node, fmt.Errorf("%w: %w", ErrNodeNotAvailable, err)}
 	}
 	if _, lost := errors.AsType[*peer.LostError](err); lost {
 		return &NodeError{node, fmt.Errorf("%w: %w", ErrNodeNotAvailable, err)}
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
 	}
 	return &NodeError{node, err}
 }

@@ -58,15 +58,17 @@ func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		changed := n.metadataChanged()
 		node, err := find()
+		behind := false
 		if err == nil {
 			err = f(bounded, node)
+			behind = unknown(err) // found here and unknown there: one of the two has yet to hear of its creation, or of its end
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err
 		case bounded.Err() != nil:
 			return late(err)
-		case !again(err):
+		case !behind && !again(err):
 			return err
 		}
 		if e := n.wait(bounded, changed, pause); e != nil {
@@ -76,6 +78,11 @@ func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(
 			return late(err)
 		}
 	}
+}
+
+// unknown reports whether an error says that there is no such topic or partition.
+func unknown(err error) bool {
+	return errors.Is(err, partition.ErrUnknownTopicOrPartition) || errors.Is(err, partition.ErrUnknownTopicID)
 }
 
 // late is the error of what has not succeeded within Config.RequestTimeout.

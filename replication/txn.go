@@ -2,11 +2,13 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/txn"
 	"github.com/partlog/partlog/partition"
@@ -121,6 +123,10 @@ func atTxnCoordinator[A, R any](ctx context.Context, n *Node, txnID string, o re
 		result, err = o.at(ctx, n, node, a)
 		return err
 	}, lostToo)
+	if err != nil && (lostToo(err) || errors.Is(err, partition.ErrNotEnoughReplicas) || errors.Is(err, partition.ErrNotEnoughReplicasAfterAppend)) {
+		// Kafka's coordinator says so too: its clients ask again who it is, and repeat the request.
+		err = fmt.Errorf("transactional id %q: %w: %w", txnID, group.ErrCoordinatorNotAvailable, err)
+	}
 	return result, err
 }
 

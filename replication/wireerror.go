@@ -239,7 +239,7 @@ func (w *wireError) err() error {
 		e.is = append(e.is, groups)
 	}
 	for _, code := range w.Is {
-		if code == 130 || code == 131 { // not the caller's context
+		if code == 1 || code == 130 || code == 131 { // neither the caller's node nor its context has ended
 			e.retriable = true
 			add(true, ErrNodeNotAvailable)
 			continue

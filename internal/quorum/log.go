@@ -22,7 +22,9 @@ const (
 type raftLog struct {
 	image
 	journal *journal.Journal
-	bytes   int // of the entries' data
+	bytes   int   // of the entries' data
+	record  int   // maxRecord, but in tests
+	dead    int64 // tidyBytes, but in tests
 	// wanted is set when raft asks for a snapshot that holds all present members, and there is none.
 	wanted  bool
 	present func() *raftpb.ConfState // the members as of the last entry handed out
@@ -113,7 +115,7 @@ func (l *raftLog) append(hard hardState, entries []*raftpb.Entry) error {
 	}
 	for {
 		n, size := 0, 0
-		for n < len(entries) && (n == 0 || size+len(entries[n].GetData())+entryOverhead <= maxRecord) {
+		for n < len(entries) && (n == 0 || size+len(entries[n].GetData())+entryOverhead <= l.record) {
 			size += len(entries[n].GetData()) + entryOverhead
 			n++
 		}
@@ -223,7 +225,7 @@ func (l *raftLog) compactJournal(b []byte) error {
 // tidy writes the journal anew when most of it means nothing any more: entries that were overwritten, votes.
 func (l *raftLog) tidy() error {
 	size, alive := l.journal.Size(), int64(l.bytes+len(l.snapshot.data))
-	if size < max(tidyBytes, 4*alive, l.tidyAt) {
+	if size < max(l.dead, 4*alive, l.tidyAt) {
 		return nil
 	}
 	b, err := appendImage(nil, &l.image)

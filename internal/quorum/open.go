@@ -96,7 +96,7 @@ func (r *Raft) start() error {
 
 // readLog reads the log. Of a read-only one the journal is closed.
 func readLog(c Config, readOnly bool) (*raftLog, *Recovery, error) {
-	log := &raftLog{}
+	log := &raftLog{record: maxRecord, dead: tidyBytes}
 	recovery := &Recovery{Vote: -1}
 	if _, err := c.FS.Stat(c.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s", ErrNotFormatted, c.Dir)

@@ -32,6 +32,7 @@ var commands []tool.Command
 func init() {
 	commands = append([]tool.Command{{Name: "serve", Summary: "serve brokers: what a command line without a command does", Run: serve}}, tool.Commands()...)
 	commands = append(commands,
+		tool.Command{Name: "storage", Summary: "format the directory of a node, as kafka-storage", Run: storage},
 		tool.Command{Name: "record", Summary: "stand between clients and a real cluster and write down what they say", Run: record},
 		tool.Command{Name: "replay", Summary: "answer clients with what a recording has", Run: replay},
 		tool.Command{Name: "compare", Summary: "send the requests of a recording to a broker and show where its answers differ", Run: compare})

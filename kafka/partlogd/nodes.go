@@ -57,6 +57,9 @@ func readCluster(o *options) (*cluster, error) {
 		c.nodes = append(c.nodes, node)
 	}
 	c.shared()
+	if err := c.checkQuorum(o); err != nil {
+		return nil, err
+	}
 	return c, c.place(o)
 }
 

@@ -33,6 +33,8 @@ type options struct {
 	persona   *kafkatest.Persona
 	grace     time.Duration
 	quiet     bool
+	bootstrap bool   // of a quorum of several nodes
+	clusterID string // to join
 }
 
 // user is one who may log in.
@@ -44,7 +46,8 @@ type user struct {
 const serveHelp = `Usage: partlogd [flags] [server.properties ...]
 
 Serves Apache Kafka's protocol. Without anything: one broker on 127.0.0.1:9092 in memory, where topics come into being at
-their first use. Property files are those of Apache Kafka; each is a broker, and all of them share one store.
+their first use. Property files are those of Apache Kafka; each is a broker, and all of them share one store. One whose
+controller.quorum.voters names several nodes is a node of a cluster, whose partitions are replicated.
 
   partlogd                                          in memory, gone when it ends
   partlogd --dir ./data --topics orders:6,events:1  on the disk; an acknowledged record survives the loss of power
@@ -72,6 +75,9 @@ Flags:
   --persona RELEASE      with --control: pass for Apache Kafka 2.8, 3.9, 4.0 or 4.1 (the default)
   --health HOST:PORT     HTTP /healthz and /readyz and nothing else, on any address
   --grace DURATION       how long requests in hand may take at the end; default 10s
+  --bootstrap            the first of the nodes that controller.quorum.voters names makes a new cluster, unless its directory is
+                         of one; partlogd storage format does the same once and for all
+  --cluster-id ID        the cluster that a node with a new directory joins. See docs/cluster.md
   --quiet                only warnings and errors are told
   --version              the version
 
@@ -104,6 +110,8 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	fs.Func("health", "", func(s string) error { o.health = s; return checkAddress(s) })
 	fs.DurationVar(&o.grace, "grace", 10*time.Second, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
+	fs.BoolVar(&o.bootstrap, "bootstrap", false, "")
+	fs.StringVar(&o.clusterID, "cluster-id", "", "")
 	for {
 		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintf(out, serveHelp, commandList())

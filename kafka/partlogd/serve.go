@@ -19,6 +19,7 @@ import (
 	"github.com/partlog/partlog/kafka/kafkatest"
 	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
 	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/replication"
 )
 
 // daemon is a store with the brokers in front of it.
@@ -30,6 +31,8 @@ type daemon struct {
 	server  *kafka.Server
 	double  *kafkatest.Cluster // with --control: it has store and server, and others after each crash
 	web     web
+	node    *replication.Node // of a cluster; it has the store
+	failed  chan error        // of the node
 }
 
 // serve runs brokers until ctx ends.
@@ -45,16 +48,23 @@ func serve(ctx context.Context, args []string, s tool.Streams) (err error) {
 	if err := c.checkUsers(o); err != nil {
 		return err
 	}
-	d := &daemon{options: o, cluster: c, streams: s}
+	d := &daemon{options: o, cluster: c, streams: s, failed: make(chan error, 1)}
 	if err := d.start(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = nil // it was ended while it waited for the quorum
+		}
 		return errors.Join(err, d.stop())
 	}
 	if err := d.ready(); err != nil {
 		return errors.Join(err, d.stop())
 	}
-	<-ctx.Done()
-	d.say("stopping")
-	return d.stop()
+	select {
+	case <-ctx.Done():
+		d.say("stopping")
+		return d.stop()
+	case err := <-d.failed:
+		return errors.Join(err, d.stop())
+	}
 }
 
 // say tells what goes on.
@@ -77,7 +87,9 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.cluster.tell(d.streams.Err)
-	if d.options.control != "" {
+	if d.cluster.quorum() != nil {
+		err = d.startNode(ctx, configs[0])
+	} else if d.options.control != "" {
 		err = d.startDouble(configs)
 	} else if err = d.open(); err == nil {
 		err = d.serveBrokers(configs)
@@ -251,6 +263,9 @@ func (d *daemon) introduce() {
 	}
 	names := d.cluster.listenerNames()
 	for _, b := range d.server.Brokers() {
+		if d.node != nil && b.ID() != d.node.NodeID() {
+			continue
+		}
 		for _, name := range names {
 			if host, port, ok := b.Addr(name); ok {
 				d.say("broker %d: %s, clients are told %s", b.ID(), name, net.JoinHostPort(host, strconv.Itoa(int(port))))
@@ -293,7 +308,10 @@ func (d *daemon) ready() error {
 func (d *daemon) facts() string {
 	var bootstrap []string
 	for _, b := range d.server.Brokers() {
-		host, port, _ := b.Addr("")
+		host, port, ok := b.Addr("")
+		if !ok || d.node != nil && b.ID() != d.node.NodeID() {
+			continue
+		}
 		bootstrap = append(bootstrap, net.JoinHostPort(host, strconv.Itoa(int(port))))
 	}
 	var b strings.Builder
@@ -335,6 +353,8 @@ func (d *daemon) stop() error {
 	}
 	if d.double != nil {
 		errs = append(errs, d.double.Close())
+	} else if d.node != nil {
+		errs = append(errs, d.node.Close())
 	} else if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}

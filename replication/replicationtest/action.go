@@ -16,6 +16,9 @@ func (c *cluster) act(a simulate.Action) {
 	n := c.nodes[a.A%len(c.nodes)]
 	switch a.Kind {
 	case "produce":
+		if c.sched.Now() < c.hush {
+			return
+		}
 		c.producers[a.A].produce(a.B, 1+int(a.Draw%4))
 		return
 	case "transact":
@@ -331,27 +334,20 @@ func (c *cluster) swizzle(a simulate.Action, rng *rand.Rand) {
 	}
 }
 
-// lateFetch holds up what a follower has sent to a leader, and has the follower lose power, while the others are away and the high watermark stands
-// still: when it arrives, it is of an earlier life, and says that the follower has everything.
+// lateFetch holds up what a follower has sent to a leader, and has the follower lose power, while nobody writes: when it arrives, it is of an earlier life,
+// and says that the follower has everything.
 func (c *cluster) lateFetch(a simulate.Action, n *node) bool {
-	part := a.B % len(c.parts)
-	leads, controls := c.leaderOf(part), c.controller()
+	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
 	if leads == nil || controls == nil || leads == n || n == controls || leads == controls || !n.alive() || !(c.survivesPower() || c.mayLose(n)) {
 		return false
 	}
 	d := a.For + c.session + 4*time.Second // until it has registered again
 	c.net.Clog(int(n.id), int(leads.id), d)
 	c.sched.After(700*time.Millisecond, func() {
-		if c.healed || !(c.survivesPower() || c.mayLose(n)) || !n.alive() {
-			return
+		if !c.healed && n.alive() && (c.survivesPower() || c.mayLose(n)) {
+			c.hush = c.sched.Now() + d
+			c.stop(n, 200*time.Millisecond, func() { c.losePower(n) })
 		}
-		state, _ := c.newest.Partition(c.parts[part].id.Topic, c.parts[part].id.Index)
-		for _, id := range state.Replicas {
-			if other := c.nodes[id]; other != n && other != leads && other != controls {
-				c.stop(other, d, other.kill)
-			}
-		}
-		c.stop(n, 200*time.Millisecond, func() { c.losePower(n) })
 	})
 	return true
 }

@@ -35,6 +35,7 @@ type cluster struct {
 	applied map[uint64]uint64         // digests of the controller's state, by index
 	terms   map[uint64]control.NodeID // active controllers
 	newest  *control.Machine          // of the node that has applied most
+	hush    time.Duration             // until when nobody writes
 	healed  bool
 	ended   bool
 }

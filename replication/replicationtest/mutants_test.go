@@ -21,35 +21,36 @@ var mutants = []struct {
 	name  string
 	on    mutant.Name
 	whose string
+	only  []string // the faults that it takes, if drawing all would take too long
 }{
-	{"truncate-to-high-watermark", mutant.TruncateToHighWatermark, "Kafka before KIP-101"},
-	{"truncate-without-lower-epoch", mutant.TruncateWithoutLowerEpoch, "Kafka before KIP-279"},
-	{"append-without-divergence", mutant.AppendWithoutDivergence, "the first try of KIP-320"},
-	{"last-replica-standing", mutant.LastReplicaStanding, "Kafka before KIP-966"},
-	{"stale-follower-joins", mutant.StaleFollowerJoins, "Kafka before KIP-903"},
-	{"resume-leadership", mutant.ResumeLeadership, "KAFKA-10527"},
-	{"ack-before-high-watermark", mutant.AckBeforeHighWatermark, ""},
-	{"stale-alter-partition", mutant.StaleAlterPartition, ""},
-	{"stale-leader-alters", mutant.StaleLeaderAlters, ""},
-	{"fenced-joins-isr", mutant.FencedJoinsISR, "Kafka before KIP-841"},
-	{"vote-not-persisted", mutant.VoteNotPersisted, ""},
-	{"raft-entries-not-synced", mutant.RaftEntriesNotSynced, ""},
-	{"high-watermark-ahead", mutant.HighWatermarkAhead, ""},
-	{"ignore-proposed-isr", mutant.IgnoreProposedISR, "KIP-497's maximal ISR"},
-	{"join-below-high-watermark", mutant.JoinBelowHighWatermark, ""},
-	{"stale-leader-serves", mutant.StaleLeaderServes, ""},
-	{"unclean-keeps-isr", mutant.UncleanKeepsISR, "KIP-966"},
-	{"unclean-always", mutant.UncleanAlways, ""},
-	{"election-same-epoch", mutant.ElectionSameEpoch, ""},
-	{"removed-too-early", mutant.RemovedTooEarly, ""},
-	{"serve-above-high-watermark", mutant.ServeAboveHighWatermark, ""},
-	{"new-leader-forgets-producers", mutant.NewLeaderForgetsProducers, "KAFKA-14034 in effect"},
-	{"min-isr-not-checked", mutant.MinISRNotChecked, ""},
-	{"epoch-cache-not-truncated", mutant.EpochCacheNotTruncated, ""},
-	{"session-forgets-partition", mutant.SessionForgetsPartition, "KIP-227"},
-	{"snapshot-without-epochs", mutant.SnapshotWithoutEpochs, ""},
-	{"end-txn-of-next", mutant.EndTxnOfNext, "KAFKA-17754"},
-	{"offsets-before-commit", mutant.OffsetsBeforeCommit, ""},
+	{"truncate-to-high-watermark", mutant.TruncateToHighWatermark, "Kafka before KIP-101", nil},
+	{"truncate-without-lower-epoch", mutant.TruncateWithoutLowerEpoch, "Kafka before KIP-279", nil},
+	{"append-without-divergence", mutant.AppendWithoutDivergence, "the first try of KIP-320", nil},
+	{"last-replica-standing", mutant.LastReplicaStanding, "Kafka before KIP-966", nil},
+	{"stale-follower-joins", mutant.StaleFollowerJoins, "Kafka before KIP-903", []string{"late-fetch"}},
+	{"resume-leadership", mutant.ResumeLeadership, "KAFKA-10527", nil},
+	{"ack-before-high-watermark", mutant.AckBeforeHighWatermark, "", nil},
+	{"stale-alter-partition", mutant.StaleAlterPartition, "", nil},
+	{"stale-leader-alters", mutant.StaleLeaderAlters, "", nil},
+	{"fenced-joins-isr", mutant.FencedJoinsISR, "Kafka before KIP-841", nil},
+	{"vote-not-persisted", mutant.VoteNotPersisted, "", []string{"storm", "kill-all"}},
+	{"raft-entries-not-synced", mutant.RaftEntriesNotSynced, "", nil},
+	{"high-watermark-ahead", mutant.HighWatermarkAhead, "", nil},
+	{"ignore-proposed-isr", mutant.IgnoreProposedISR, "KIP-497's maximal ISR", nil},
+	{"join-below-high-watermark", mutant.JoinBelowHighWatermark, "", nil},
+	{"stale-leader-serves", mutant.StaleLeaderServes, "", nil},
+	{"unclean-keeps-isr", mutant.UncleanKeepsISR, "KIP-966", nil},
+	{"unclean-always", mutant.UncleanAlways, "", nil},
+	{"election-same-epoch", mutant.ElectionSameEpoch, "", nil},
+	{"removed-too-early", mutant.RemovedTooEarly, "", nil},
+	{"serve-above-high-watermark", mutant.ServeAboveHighWatermark, "", nil},
+	{"new-leader-forgets-producers", mutant.NewLeaderForgetsProducers, "KAFKA-14034 in effect", nil},
+	{"min-isr-not-checked", mutant.MinISRNotChecked, "", nil},
+	{"epoch-cache-not-truncated", mutant.EpochCacheNotTruncated, "", nil},
+	{"session-forgets-partition", mutant.SessionForgetsPartition, "KIP-227", nil},
+	{"snapshot-without-epochs", mutant.SnapshotWithoutEpochs, "", nil},
+	{"end-txn-of-next", mutant.EndTxnOfNext, "KAFKA-17754", nil},
+	{"offsets-before-commit", mutant.OffsetsBeforeCommit, "", nil},
 }
 
 // TestMutants puts each bug back and counts the seeds until a checker has found it: the median of several rows of seeds. PARTLOG_ROWS is how many rows,
@@ -67,7 +68,7 @@ func TestMutants(t *testing.T) {
 				n, checker := 0, ""
 				for n < most && checker == "" {
 					n++
-					r := replicationtest.Run(replicationtest.Options{Seed: uint64(row+1)*1_000_000 + uint64(n), Reseed: reseed(t)})
+					r := replicationtest.Run(replicationtest.Options{Seed: uint64(row+1)*1_000_000 + uint64(n), Reseed: reseed(t), Only: m.only})
 					if r.Violation != nil {
 						checker = r.Violation.Checker
 					}
@@ -87,6 +88,29 @@ func TestMutants(t *testing.T) {
 		})
 	}
 	require.GreaterOrEqual(t, caught, 20)
+}
+
+// A failing run is shrunk to a small part of its schedule, which fails in the same way each time.
+func TestFailingSeedIsShrunkAndReplayed(t *testing.T) {
+	mutant.Set(mutant.IgnoreProposedISR)
+	defer mutant.Set(mutant.None)
+	for seed := uint64(1); ; seed++ {
+		require.Less(t, seed, uint64(300), "not found")
+		o := replicationtest.Options{Seed: seed, Reseed: reseed(t), Keep: 100}
+		r := replicationtest.Run(o)
+		if r.Violation == nil {
+			continue
+		}
+		least, again := replicationtest.Shrink(o, r, 80)
+		require.NotNil(t, again.Violation)
+		require.Equal(t, r.Violation.Checker, again.Violation.Checker)
+		require.Less(t, len(least), len(r.Schedule)/2)
+		o.Schedule, o.Replay = least, true
+		require.Equal(t, again.Hash, replicationtest.Run(o).Hash)
+		require.NotEmpty(t, again.Trace)
+		t.Logf("seed %d: %d actions of %d: %v", seed, len(least), len(r.Schedule), again.Violation)
+		return
+	}
 }
 
 func number(name string, otherwise int) int {

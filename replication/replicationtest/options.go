@@ -21,6 +21,8 @@ type Options struct {
 	Replay bool
 	// Quiet leaves all faults out.
 	Quiet bool
+	// Only, if not nil, are the kinds of faults to draw, each of them for every seed and more often: to look for one thing.
+	Only []string
 	// Trace gets the story, nil: only the last lines of it are kept, and these only with Keep.
 	Trace io.Writer
 	Keep  int

@@ -114,6 +114,14 @@ func (r *replicaState) changeRole() {
 	if r.offline && !slices.Contains(state.Offline, l.id) && r.told && r.repaired {
 		r.offline, r.told, r.repaired = false, false, false
 	}
+	if !r.offline && slices.Contains(state.Offline, l.id) {
+		// A request of before, which came late: it has been made good since.
+		l.c.seen.Add("late offline", 1)
+		r.offline, r.told, r.repaired = true, true, true
+		r.stand(-1)
+		r.tell()
+		return
+	}
 	if r.offline {
 		r.stand(-1)
 		return

@@ -3,6 +3,7 @@ package replicationtest
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/partlog/partlog/internal/batch"
@@ -40,6 +41,9 @@ func Run(o Options) (report Report) {
 		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
 		if o.Quiet {
 			menu = menu[:2]
+		}
+		if o.Only != nil {
+			menu = focus(menu, o.Only)
 		}
 		report.Schedule = simulate.Swarm(o.Seed, menu, begin, begin+c.trouble)
 	}
@@ -84,6 +88,20 @@ func Run(o Options) (report Report) {
 	}
 	c.findings.Report(simulate.Stuck, "%v after everything was mended: %s", c.bound, why)
 	return
+}
+
+// focus leaves of a menu what clients do, and of the faults some kinds only.
+func focus(menu []simulate.Menu, kinds []string) (out []simulate.Menu) {
+	for _, m := range menu {
+		switch {
+		case m.Chance == 1:
+			out = append(out, m)
+		case slices.Contains(kinds, m.Kind):
+			m.Chance, m.Every = 1, m.Every*2/3
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // until lets time pass, and reports whether nothing has broken.

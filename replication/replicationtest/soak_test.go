@@ -37,9 +37,10 @@ func (s *totals) add(r *replicationtest.Report) {
 	s.seen.AddAll(&r.Seen)
 }
 
-func (s *totals) print(t *testing.T, took time.Duration) {
-	t.Logf("%d seeds, %.2f simulated hours, %d events, %.0f × real time, %d acknowledged, %d read, lost 0",
-		s.runs, s.simulated.Hours(), s.events, s.simulated.Seconds()/max(took.Seconds(), 1e-9), s.acked, s.read)
+func (s *totals) print(t *testing.T, took, cores time.Duration) {
+	times := func(d time.Duration) float64 { return s.simulated.Seconds() / max(d.Seconds(), 1e-9) }
+	t.Logf("%d seeds, %.2f simulated hours, %d events, %.0f × real time per core (%.0f × by the wall), %d acknowledged, %d read, lost 0",
+		s.runs, s.simulated.Hours(), s.events, times(cores), times(took), s.acked, s.read)
 	t.Logf("faults that took effect: %d: %s", s.faults.Total(), s.faults.String())
 	t.Logf("seen: %s", s.seen.String())
 }
@@ -73,7 +74,7 @@ const seeds = 40
 // other seeds each time; PARTLOG_SEEDS is how many; PARTLOG_FROM the first.
 func TestNothingPromisedBreaks(t *testing.T) {
 	var s totals
-	began := clock.Elapsed(clock.System)
+	began, cores := clock.Elapsed(clock.System), cpuTime()
 	took := func() time.Duration { return clock.Elapsed(clock.System) - began }
 	soak, err := time.ParseDuration(os.Getenv("PARTLOG_SOAK"))
 	if text := os.Getenv("PARTLOG_SOAK"); text != "" {
@@ -96,7 +97,7 @@ func TestNothingPromisedBreaks(t *testing.T) {
 		requireWell(t, o, &r)
 		s.add(&r)
 	}
-	s.print(t, took())
+	s.print(t, took(), cpuTime()-cores)
 }
 
 // TestSeed tells the story of one seed: PARTLOG_SEED, with PARTLOG_SCHEDULE a file to replay.

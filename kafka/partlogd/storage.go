@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/partlog/partlog/kafka"
+	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
+	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/replication"
+)
+
+const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FILE [--standalone | --no-initial-controllers] [--ignore-formatted]
+       partlogd storage info --config FILE
+       partlogd storage random-uuid
+       partlogd storage certificate --cluster-id ID --config FILE --output DIR
+
+As kafka-storage does: format makes the directory of the property file (log.dirs) one of the cluster. Of a quorum of several nodes, the first of
+controller.quorum.voters makes the new cluster when it is started for the first time, and all others join it. info tells what a directory is.
+random-uuid prints a new cluster id. certificate makes, for development, a private authority in DIR and the certificate of the node by which its peers
+know it, and prints the ssl.* properties for it.
+
+Flags:
+  -t, --cluster-id ID            the cluster's id, the same for all nodes
+  -c, --config FILE              the node's properties
+  -s, --standalone               this node makes the new cluster, although it is not the first of the voters
+  -N, --no-initial-controllers   this node joins, although it is the first of the voters: the cluster is there, and the disk is new
+  -g, --ignore-formatted         nothing is done, and it is no error, if the directory is formatted
+  --output DIR                   where certificates are kept
+`
+
+// storageOptions are the command line of storage.
+type storageOptions struct {
+	do, cluster, config, output string
+	standalone, join, ignore    bool
+}
+
+func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
+	o := &storageOptions{}
+	f := flag.NewFlagSet("storage", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	for _, name := range []string{"t", "cluster-id"} {
+		f.StringVar(&o.cluster, name, "", "")
+	}
+	for _, name := range []string{"c", "config"} {
+		f.StringVar(&o.config, name, "", "")
+	}
+	f.StringVar(&o.output, "output", "", "")
+	for _, name := range []string{"s", "standalone"} {
+		f.BoolVar(&o.standalone, name, false, "")
+	}
+	for _, name := range []string{"N", "no-initial-controllers"} {
+		f.BoolVar(&o.join, name, false, "")
+	}
+	for _, name := range []string{"g", "ignore-formatted"} {
+		f.BoolVar(&o.ignore, name, false, "")
+	}
+	var words []string
+	for {
+		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(out, storageHelp)
+			return nil, err
+		} else if err != nil {
+			return nil, tool.Usagef("%w\n(partlogd storage --help tells what there is)", err)
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		words, args = append(words, f.Arg(0)), f.Args()[1:]
+	}
+	if len(words) != 1 {
+		return nil, tool.Usagef("want one of format, info, random-uuid and certificate\n(partlogd storage --help tells what there is)")
+	}
+	o.do = words[0]
+	if o.standalone && o.join {
+		return nil, tool.Usagef("--standalone and --no-initial-controllers cannot both be: does this node make the cluster, or join it?")
+	}
+	return o, nil
+}
+
+// storage does what kafka-storage does.
+func storage(_ context.Context, args []string, s tool.Streams) error {
+	o, err := parseStorage(args, s.Out)
+	if err != nil {
+		return err
+	}
+	if o.do == "random-uuid" {
+		fmt.Fprintln(s.Out, randomUUID())
+		return nil
+	}
+	if o.config == "" {
+		return tool.Usagef("want --config FILE: whose directory?")
+	}
+	props, err := readFile(o.config)
+	if err != nil {
+		return err
+	}
+	n, err := kafka.ParseNode(props)
+	if err != nil {
+		return &tool.UsageError{Err: inFile(o.config, err)}
+	}
+	if n.Dir == "" {
+		n.Dir = kafkasDir
+	}
+	if o.do != "info" {
+		if _, err := partition.ParseTopicID(o.cluster); err != nil {
+			return tool.Usagef("--cluster-id %q is none; partlogd storage random-uuid prints a new one", o.cluster)
+		}
+	}
+	switch o.do {
+	case "info":
+		return storageInfo(n.Dir, s.Out)
+	case "format":
+		return format(o, n, s.Out)
+	case "certificate":
+		return developmentCertificate(o, n, s.Out)
+	}
+	return tool.Usagef("%q is none of format, info, random-uuid and certificate\n(partlogd storage --help tells what there is)", o.do)
+}
+
+// randomUUID is an id as Kafka draws them: never with a dash in front, which a command line would take for a flag.
+func randomUUID() string {
+	for {
+		var b [16]byte
+		rand.Read(b[:])
+		if text := base64.RawURLEncoding.EncodeToString(b[:]); text[0] != '-' {
+			return text
+		}
+	}
+}
+
+// mark is what format leaves in the directory of a node for its first start; it goes when the node takes part.
+type mark struct {
+	cluster   string
+	node      int32
+	bootstrap bool // it makes the cluster
+}
+
+func markFile(dir string) string { return filepath.Join(dir, "format.properties") }
+
+// readMark returns nil where there is none.
+func readMark(dir string) (*mark, error) {
+	f, err := os.Open(markFile(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	props, err := kafka.ReadProperties(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	id, err := strconv.ParseInt(props["node.id"], 10, 32)
+	if props["version"] != "1" || err != nil || props["cluster.id"] == "" {
+		return nil, fmt.Errorf("%s is of no version that this program knows", f.Name())
+	}
+	return &mark{props["cluster.id"], int32(id), props["bootstrap"] == "true"}, nil
+}
+
+func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
+	m, err := readMark(n.Dir)
+	if err != nil {
+		return err
+	}
+	cluster, _, ok, err := replication.Formatted(nil, n.Dir)
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		cluster, ok = m.cluster, true
+	}
+	if ok && cluster != o.cluster {
+		return fmt.Errorf("%s is of cluster %s, and not of %s; it stays as it is", n.Dir, cluster, o.cluster)
+	}
+	if ok && o.ignore {
+		return nil
+	}
+	if ok {
+		return fmt.Errorf("%s is already formatted; --ignore-formatted makes that no error", n.Dir)
+	}
+	store, err := partition.Open(n.Dir, partition.Config{ClusterID: o.cluster})
+	if err != nil {
+		return err
+	}
+	have := store.ClusterID()
+	if err := store.Close(); err != nil {
+		return err
+	}
+	if have != o.cluster {
+		return fmt.Errorf("%s is a store of cluster %s; with that id it becomes a node as it is: --cluster-id %[2]s", n.Dir, have)
+	}
+	if n.Quorum == nil {
+		fmt.Fprintf(out, "Formatting %s: a node that is alone\n", n.Dir)
+		return nil
+	}
+	bootstrap := n.Quorum.Voters[0].NodeID == n.ID && !o.join || o.standalone
+	if err := writeWhole(markFile(n.Dir), fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\nbootstrap=%v\n", o.cluster, n.ID, bootstrap)); err != nil {
+		return err
+	}
+	if bootstrap {
+		fmt.Fprintf(out, "Formatting %s: node %d makes cluster %s\n", n.Dir, n.ID, o.cluster)
+	} else {
+		fmt.Fprintf(out, "Formatting %s: node %d joins cluster %s\n", n.Dir, n.ID, o.cluster)
+	}
+	return nil
+}
+
+func storageInfo(dir string, out io.Writer) error {
+	cluster, id, ok, err := replication.Formatted(nil, dir)
+	if err != nil {
+		return err
+	}
+	m, err := readMark(dir)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		fmt.Fprintf(out, "%s: node %d of cluster %s\n", dir, id, cluster)
+	case m != nil && m.bootstrap:
+		fmt.Fprintf(out, "%s: formatted: node %d will make cluster %s\n", dir, m.node, m.cluster)
+	case m != nil:
+		fmt.Fprintf(out, "%s: formatted: node %d will join cluster %s\n", dir, m.node, m.cluster)
+	default:
+		fmt.Fprintf(out, "%s: of no cluster of several nodes\n", dir)
+	}
+	return nil
+}
+
+// developmentCertificate makes what peers of a node for development need.
+func developmentCertificate(o *storageOptions, n *kafka.Node, out io.Writer) error {
+	if o.output == "" {
+		return tool.Usagef("want --output DIR: where are certificates kept?")
+	}
+	t, err := replication.DevelopmentCA(o.output, o.cluster, n.ID)
+	if err != nil {
+		return err
+	}
+	var store []byte // Kafka's keystore of type PEM: key and certificate in one file
+	for _, name := range []string{t.KeyFile, t.CertFile} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		store = append(store, b...)
+	}
+	keystore, err := filepath.Abs(filepath.Join(o.output, fmt.Sprintf("node-%d.keystore.pem", n.ID)))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(keystore, store, 0o600); err != nil {
+		return err
+	}
+	trusted, err := filepath.Abs(t.CAFile)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "# DNS name of the certificate: %s\n", replication.CertificateName(o.cluster, n.ID))
+	for _, line := range []string{"ssl.keystore.type=PEM", "ssl.keystore.location=" + keystore, "ssl.truststore.type=PEM", "ssl.truststore.location=" + trusted} {
+		fmt.Fprintf(out, "listener.name.controller.%s\n", line)
+	}
+	return nil
+}
