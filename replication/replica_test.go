@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,6 +89,9 @@ func copyOf(t *testing.T, n *Node, tp partition.TopicPartition) (values []string
 	return values
 }
 
+// calm keeps nodes from being fenced only because the machine is slow: what nobody stops, leads on.
+func calm(c *Config) { c.SessionTimeout, c.HeartbeatInterval = time.Minute, 200*time.Millisecond }
+
 func topic(t *testing.T, l *Local, partitions int32) {
 	_, err := l.Nodes()[0].CreateTopic(patient(t), orders.Topic, partition.TopicConfig{Partitions: partitions})
 	require.NoError(t, err)
@@ -107,7 +111,7 @@ func info(ctx context.Context, t *testing.T, n *Node, tp partition.TopicPartitio
 
 // TestAllReplicasHaveWhatIsAcknowledged: three nodes, each with the same records in the same order, and the same high watermark.
 func TestAllReplicasHaveWhatIsAcknowledged(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	topic(t, l, 3)
 	var want [3][]string
@@ -194,25 +198,30 @@ func TestAWipedNodeIsRebuilt(t *testing.T) {
 	require.NoError(t, n.Ready(ctx))
 	for _, tp := range []partition.TopicPartition{orders, second} {
 		eventually(ctx, t, "it is in sync again", func() bool { return len(info(ctx, t, l.Node(1), tp).ISR) == 3 })
-		require.Equal(t, copyOf(t, l.Node(1), tp), copyOf(t, n, tp))
+		eventually(ctx, t, "the copies are equal", func() bool { return slices.Equal(copyOf(t, l.Node(1), tp), copyOf(t, n, tp)) })
+		require.Subset(t, copyOf(t, n, tp), []string{"0", "19"})
 	}
 }
 
 // TestAnISRBelowItsMinimumRefuses: with two of three replicas gone nothing is acknowledged, whatever is written, and with one of them back it is
 // again. Two more nodes keep the quorum.
 func TestAnISRBelowItsMinimumRefuses(t *testing.T) {
-	l := local(t, LocalConfig{Nodes: 5})
+	l := local(t, LocalConfig{Nodes: 5, Change: func(c *Config) {
+		calm(c)
+		c.LagTimeMax = time.Second
+	}})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 3, 4}}})
 	require.NoError(t, err)
 	send(ctx, t, l.Node(1), orders, "before")
 	require.NoError(t, l.Stop(3))
 	l.CutOff(4)
-	eventually(ctx, t, "the ISR is the leader alone", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 1 })
-	_, err = l.Node(1).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "refused"), Acks: partition.AcksAll})
-	require.ErrorIs(t, err, partition.ErrNotEnoughReplicas)
 	_, err = l.Node(1).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "not committed"), Acks: partition.AcksLeader})
 	require.NoError(t, err)
+	eventually(ctx, t, "the ISR is the leader alone", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 1 })
+	eventually(ctx, t, "the leader knows", func() bool { return l.Node(1).ReplicaStats(false).UnderMinISR == 1 })
+	_, err = l.Node(1).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "refused"), Acks: partition.AcksAll})
+	require.ErrorIs(t, err, partition.ErrNotEnoughReplicas)
 	h := l.Node(1).replicas.named(orders)
 	r, err := l.Node(1).store.Replica(orders, partition.TopicID(h.id.Topic))
 	require.NoError(t, err)
@@ -222,12 +231,12 @@ func TestAnISRBelowItsMinimumRefuses(t *testing.T) {
 	l.Heal()
 	eventually(ctx, t, "4 is back in the ISR", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
 	eventually(ctx, t, "what was written meanwhile is committed", func() bool { return r.HighWatermark() == 2 })
-	require.Equal(t, partition.Offset(2), send(ctx, t, l.Node(1), orders, "after"))
+	require.GreaterOrEqual(t, send(ctx, t, l.Node(1), orders, "after"), partition.Offset(2))
 }
 
 // TestARecordIsDeletedEverywhere: DeleteRecords returns when all replicas have dropped it.
 func TestARecordIsDeletedEverywhere(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	topic(t, l, 1)
 	for i := range 10 {
@@ -243,7 +252,7 @@ func TestARecordIsDeletedEverywhere(t *testing.T) {
 
 // TestIdlePartitionsCauseNoTraffic: two hundred partitions that nothing is written to add no byte to what goes between the nodes.
 func TestIdlePartitionsCauseNoTraffic(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	topic(t, l, 200)
 	eventually(ctx, t, "all are followed", func() bool {
@@ -265,7 +274,10 @@ func TestIdlePartitionsCauseNoTraffic(t *testing.T) {
 
 // TestANewTopicDoesNotWaitForAPoll: followers that wait at a leader for news ask at once for a partition that is new. Their polls last an hour here.
 func TestANewTopicDoesNotWaitForAPoll(t *testing.T) {
-	l := local(t, LocalConfig{Change: func(c *Config) { c.FetchWait, c.RequestTimeout = time.Hour, time.Hour }})
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		calm(c)
+		c.FetchWait, c.RequestTimeout = time.Hour, time.Hour
+	}})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}}})
 	require.NoError(t, err)

@@ -96,11 +96,11 @@ func TestAFailedSyncCostsTheReplicaNotTheRecords(t *testing.T) {
 			}
 			armed := d.of(victim).Add(vfs.Rule{Op: vfs.OpSync, Path: ordersLog(l, victim)})
 			more(10)
-			require.Equal(t, 1, armed.Hits())
+			eventually(ctx, t, "a sync fails", func() bool { return armed.Hits() == 1 })
 			n := l.Node(victim)
 			eventually(ctx, t, "the replica is made anew", func() bool {
 				s := n.ReplicaStats(false)
-				return s.Failures == 1 && s.Failed == 0
+				return s.Failures > 0 && s.Failed == 0
 			})
 			more(5)
 			equal(t, l, acked)
@@ -114,6 +114,7 @@ func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
 	var d disks
 	l := local(t, LocalConfig{Change: func(c *Config) {
 		d.change(c)
+		calm(c)
 		c.LagTimeMax = time.Second
 	}})
 	ctx := patient(t)
@@ -128,26 +129,22 @@ func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
 		send(ctx, t, l.Nodes()[i%3], orders, value)
 		acked = append(acked, value)
 	}
-	eventually(ctx, t, "the follower has left the ISR", func() bool { return len(info(ctx, t, l.Node(1), orders).ISR) == 2 })
+	leader := l.Node(p.Leader)
+	eventually(ctx, t, "the follower has left the ISR", func() bool {
+		s := leader.ReplicaStats(true)
+		behind := slices.ContainsFunc(s.Lags, func(lag ReplicaLag) bool { return lag.Node == victim && !lag.InSync && lag.Records > 0 })
+		return s.UnderReplicated == 1 && s.ISRShrinks > 0 && behind && !slices.Contains(info(ctx, t, leader, orders).ISR, victim)
+	})
 	require.Positive(t, l.Node(victim).ReplicaStats(false).FetchErrors)
-	eventually(ctx, t, "the leader has heard of it", func() bool { return l.Node(p.Leader).ReplicaStats(false).ISRShrinks == 1 })
-	leader := l.Node(p.Leader).ReplicaStats(true)
-	require.Equal(t, 1, leader.UnderReplicated)
-	require.Zero(t, leader.UnderMinISR)
-	require.Len(t, leader.Lags, 2)
-	for _, lag := range leader.Lags {
-		require.Equal(t, lag.Node != victim, lag.InSync)
-		require.Equal(t, lag.Node == victim, lag.Records > 0, "%+v", lag)
-	}
 	d.of(victim).Clear()
 	equal(t, l, acked)
-	eventually(ctx, t, "the leader has heard of it", func() bool { return l.Node(p.Leader).ReplicaStats(false).ISRExpands == 1 })
+	eventually(ctx, t, "the leader has heard of it", func() bool { return leader.ReplicaStats(false).ISRExpands > 0 })
 }
 
 // TestBadBytesOfALeaderAreNotServed: the disk of a node changes a byte while the node is down. It leads again, a follower reads the byte, and
 // the copy is thrown away, for the others have the records.
 func TestBadBytesOfALeaderAreNotServed(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{2, 1, 3}}})
 	require.NoError(t, err)
@@ -160,26 +157,25 @@ func TestBadBytesOfALeaderAreNotServed(t *testing.T) {
 	file := ordersLog(l, 2)
 	require.NoError(t, l.Stop(2))
 	corrupt(t, l.places[2].fs, file, 300)
-	require.NoError(t, l.Kill(3))
+	require.NoError(t, l.Stop(3))
 	require.NoError(t, l.Wipe(3))
 	two, err := l.Start(2)
 	require.NoError(t, err)
 	require.NoError(t, two.Ready(ctx))
-	eventually(ctx, t, "2 is in sync", func() bool {
-		isr := info(ctx, t, l.Node(1), orders).ISR
-		return len(isr) == 2 && slices.Contains(isr, 2)
+	eventually(ctx, t, "2 leads again", func() bool {
+		if info(ctx, t, l.Node(1), orders).Leader == 2 {
+			return true
+		}
+		_, err := l.Node(1).Elect(ctx, false, orders)
+		require.NoError(t, err)
+		return false
 	})
-	results, err := l.Node(1).Elect(ctx, false, orders)
-	require.NoError(t, err)
-	require.NoError(t, results[orders])
-	require.Equal(t, int32(2), info(ctx, t, l.Node(1), orders).Leader)
-
 	three, err := l.Start(3)
 	require.NoError(t, err)
 	require.NoError(t, three.Ready(ctx))
 	eventually(ctx, t, "the bad copy is made anew", func() bool {
 		s := two.ReplicaStats(false)
-		return s.Failures == 1 && s.Failed == 0
+		return s.Failures > 0 && s.Failed == 0
 	})
 	equal(t, l, acked)
 }
