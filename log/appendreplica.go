@@ -9,13 +9,13 @@ import (
 )
 
 // AppendReplica appends batches that were read from the leader, as they are: with their offsets, epochs and times, all of them put
-// together to writes of up to a megabyte, and with one sync where Settings.Sync asks for syncs (one for each 4 MiB). Batches below End are
-// left out. Each batch's checksum, the order of offsets and that of epochs are checked before anything is written; bytes behind the
+// together to writes of up to a megabyte, and with one sync where Settings.Sync asks for syncs (one for each 4 MiB). Batches below End that the log
+// has already are left out: those of the same epoch, in which a leader writes an offset once. Each batch's checksum, the order of offsets and that of epochs are checked before anything is written; bytes behind the
 // last whole batch are not looked at, as an answer to a fetch may end in the middle of one. It returns End; after a failure that is behind the last batch
 // written, and the state of producers is as of there.
 //
-// Errors: ErrCorrupt and ErrInvalidRecord, with nothing appended; ErrOffsetOutOfRange if the first batch that is not below End begins below
-// it; ErrNotLeaderOrFollower while the log leads, or is not replicated; ErrNoSpace, ErrPoisoned, ErrReadOnly, ErrClosed.
+// Errors: ErrCorrupt and ErrInvalidRecord, with nothing appended; ErrOffsetOutOfRange if a batch begins below End that the log does not have: the
+// histories have parted; ErrNotLeaderOrFollower while the log leads, or is not replicated; ErrNoSpace, ErrPoisoned, ErrReadOnly, ErrClosed.
 func (l *Log) AppendReplica(batches []byte) (Offset, error) {
 	if err := l.lockReady(); err != nil {
 		return l.End(), err
@@ -100,7 +100,7 @@ func (l *Log) splitReplica(list *[]batch.Batch, data []byte, end Offset) error {
 		switch {
 		case b.LastOffsetDelta() < 0 || len(*list) > 0 && base < end || b.LeaderEpoch() < epoch:
 			return fmt.Errorf("%w: batch [%d, %d] of epoch %d behind offset %d and epoch %d", ErrInvalidRecord, base, last, b.LeaderEpoch(), end, epoch)
-		case last < end:
+		case last < end && l.hasEpoch(base, b.LeaderEpoch()):
 			continue // of the batches that we have
 		case base < end:
 			return &OffsetOutOfRangeError{Offset: base, Start: end, End: end}
@@ -114,6 +114,13 @@ func (l *Log) splitReplica(list *[]batch.Batch, data []byte, end Offset) error {
 		*list = append(*list, b)
 	}
 	return nil
+}
+
+// hasEpoch says whether the record at offset was written under that epoch.
+func (l *Log) hasEpoch(offset Offset, epoch int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return offset < l.Written() && l.epochs.At(int64(offset)) == epoch
 }
 
 func (l *Log) refusedReplica(end Offset, err error) error {

@@ -271,3 +271,22 @@ func TestTheKeyIndexOfACopyFollowsItsCuts(t *testing.T) {
 		}
 	}
 }
+
+// A former leader has a record that its successor does not have. What the successor wrote in its place is not taken for it.
+func TestABatchBelowTheEndIsLeftOutOnlyIfTheLogHasIt(t *testing.T) {
+	old, next := openLeader(t, replicatedConfig(memory(t), SyncNever)), open(t, replicatedConfig(memory(t), SyncNever))
+	appendN(t, old, 0, 3)
+	_, err := next.AppendReplica(wholeOf(t, old))
+	require.NoError(t, err)
+	appendN(t, old, 3, 1) // nobody has it
+	require.NoError(t, next.Lead(2))
+	appendN(t, next, 3, 3)
+	old.Follow()
+	end, err := old.AppendReplica(wholeOf(t, next))
+	require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	require.Equal(t, Offset(4), end)
+	require.NoError(t, old.TruncateTo(3))
+	_, err = old.AppendReplica(wholeOf(t, next))
+	require.NoError(t, err)
+	requireSame(t, next, old)
+}

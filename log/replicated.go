@@ -40,12 +40,17 @@ func (l *Log) Lead(e LeaderEpoch) error {
 	return nil
 }
 
-// Follow ends leadership: appends that have no place in the log yet are ErrNotLeaderOrFollower. Those that have one are written, and may be
-// cut off again by TruncateTo.
+// Follow ends leadership: appends that have no place in the log yet are ErrNotLeaderOrFollower. Those that have one are written when it
+// returns, so that End is Written, and may be cut off again by TruncateTo.
 func (l *Log) Follow() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	led := l.leading
 	l.leading = false
+	l.mu.Unlock()
+	if led {
+		l.acquire() // behind what is queued
+		l.release()
+	}
 }
 
 // SetHighWatermark raises Visible to o, or to Written if that is lower, and LastStable with it. It reports whether Visible has moved: it

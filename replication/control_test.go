@@ -15,6 +15,7 @@ import (
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/quorum"
 	"github.com/partlog/partlog/internal/vfs"
+	"github.com/partlog/partlog/partition"
 )
 
 func TestNodesJoinVoteAndAgreeOnTheCatalogue(t *testing.T) {
@@ -302,6 +303,39 @@ func TestAStoreThatFailsEndsItsNodeAlone(t *testing.T) {
 		c = ps.start(2)
 		ps.until("it catches up", func() bool { return len(c.shared.list()) == 2 })
 		require.Equal(t, a.shared.list(), c.shared.list())
+	})
+}
+
+// Without room the store takes nothing, and the node nothing more from the quorum; the others go on, and it catches up when there is room.
+func TestAFullStoreHoldsItsNodeUntilThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, b, c := ps.three()
+		require.NoError(t, a.transferLeader(t.Context(), 0))
+		ps.until("another leads", func() bool { leader, _ := c.leader(); return leader == 0 })
+		full := func(err error) {
+			c.shared.mu.Lock()
+			defer c.shared.mu.Unlock()
+			c.shared.full = err
+		}
+		full(partition.ErrNoSpace)
+		for i := range 3 {
+			_, err := a.tell(fmt.Sprint(i))
+			require.NoError(t, err)
+		}
+		ps.until("it is missed", func() bool { return ps.active() == 2 && c.isolated() })
+		require.Empty(t, c.shared.list())
+		require.NoError(t, c.controller.failure())
+		full(nil)
+		ps.until("it is back", func() bool { return ps.active() == 3 && !c.isolated() })
+		require.Equal(t, b.shared.list(), c.shared.list())
+		seen := map[uint64]bool{}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, r := range c.results {
+			require.False(t, seen[r.Index], "told twice of %d", r.Index)
+			seen[r.Index] = true
+		}
 	})
 }
 

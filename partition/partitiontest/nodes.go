@@ -238,7 +238,13 @@ func (n *Nodes) copyAll(tp partition.TopicPartition) {
 			continue
 		}
 		f, err := s.Replica(tp, p.id)
-		if err != nil || copyOne(leader, f) != nil {
+		if err == nil {
+			err = copyOne(leader, f)
+		}
+		if err != nil {
+			if slices.Contains(p.isr, int32(i)) {
+				return // nothing is acknowledged without it
+			}
 			continue
 		}
 		followers[int32(i)] = f

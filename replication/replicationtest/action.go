@@ -170,13 +170,19 @@ func (c *cluster) stop(n *node, d time.Duration, how func()) bool {
 	n.say("is killed")
 	how()
 	n.stopped = true
+	c.startAgain(n, d)
+	return true
+}
+
+// startAgain starts a node's process after a while, unless somebody else has.
+func (c *cluster) startAgain(n *node, d time.Duration) {
+	number := n.process.Life()
 	c.sched.After(d, func() {
-		if n.stopped {
+		if n.process.Life() == number && !n.process.Up() {
 			n.stopped = false
 			n.restart()
 		}
 	})
-	return true
 }
 
 func (c *cluster) losePower(n *node) {
@@ -242,12 +248,7 @@ func (c *cluster) shutDown(n *node, d time.Duration) bool {
 		case n.alive():
 			n.kill()
 		}
-		c.sched.After(d, func() {
-			if n.stopped {
-				n.stopped = false
-				n.restart()
-			}
-		})
+		c.startAgain(n, d)
 	}
 	wait()
 	return true
