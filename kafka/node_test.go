@@ -123,6 +123,7 @@ func (c *nodes) consume(group, topic string, n int) map[string]int {
 		f.EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++ })
 	}
 	require.NoError(c.t, cl.CommitUncommittedOffsets(c.ctx))
+	cl.LeaveGroup()
 	return seen
 }
 
