@@ -285,9 +285,11 @@ func (h *hosted) carryOutLocked(e replica.Effects) (small bool) {
 	return e.Has(replica.HighWatermarkMoved)
 }
 
-// preferred returns from where a consumer in a rack had better read (KIP-392): ok is false for here.
-func (m *replicaManager) preferred(tp partition.TopicPartition, rack string, offset partition.Offset) (node int32, ok bool) {
-	h := m.named(tp)
+// PreferredReadReplica returns from which node a consumer in a rack had better read a partition that this node leads at an offset (KIP-392): one in its
+// rack that has the offset, see replica.PreferredReadReplica. ok is false if it is to stay where it is. Followers serve reads up to the high watermark that they
+// know (partition.FetchRequest.AllowFollower).
+func (n *Node) PreferredReadReplica(tp partition.TopicPartition, rack string, offset partition.Offset) (node int32, ok bool) {
+	h := n.replicas.named(tp)
 	if h == nil || rack == "" {
 		return 0, false
 	}
@@ -297,10 +299,10 @@ func (m *replicaManager) preferred(tp partition.TopicPartition, rack string, off
 		views = h.leader.ReadViews(nil)
 	}
 	h.mu.Unlock()
-	m.node.control.read(func(machine *control.Machine) {
+	n.control.read(func(machine *control.Machine) {
 		for i := range views {
-			if n, ok := machine.Node(views[i].Node); ok {
-				views[i].Rack, views[i].Alive = n.Rack, !n.Fenced
+			if known, ok := machine.Node(views[i].Node); ok {
+				views[i].Rack, views[i].Alive = known.Rack, !known.Fenced
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -286,4 +287,64 @@ func TestANewTopicDoesNotWaitForAPoll(t *testing.T) {
 	_, err = l.Node(1).CreateTopic(ctx, later.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}}})
 	require.NoError(t, err)
 	send(ctx, t, l.Node(1), later, "second")
+}
+
+// TestAThrottledFollowerCatchesUp: a limit slows a follower outside the ISR, also one below the size of a batch, and does not stop it.
+func TestAThrottledFollowerCatchesUp(t *testing.T) {
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		calm(c)
+		c.CatchUpRate = 60_000
+	}})
+	ctx := patient(t)
+	topic(t, l, 1)
+	send(ctx, t, l.Node(1), orders, "first")
+	insync(t, l, 3)
+	require.NoError(t, l.Stop(3))
+	large := strings.Repeat("x", 90_000)
+	want := []string{"first", large + "a", large + "b"}
+	for _, value := range want[1:] {
+		send(ctx, t, l.Node(1), orders, value)
+	}
+	_, err := l.Start(3)
+	require.NoError(t, err)
+	equal(t, l, want)
+}
+
+// TestAConsumerIsSentToItsRack: the leader names the follower in the consumer's rack, as long as that has the offset and lives, and the follower serves.
+func TestAConsumerIsSentToItsRack(t *testing.T) {
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		calm(c)
+		c.Rack = fmt.Sprint("rack", c.NodeID)
+	}})
+	ctx := patient(t)
+	_, err := l.Node(1).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}}})
+	require.NoError(t, err)
+	send(ctx, t, l.Node(1), orders, "first")
+	insync(t, l, 3)
+	leader := l.Node(1)
+	prefers := func(rack string, offset partition.Offset) int32 {
+		node, ok := leader.PreferredReadReplica(orders, rack, offset)
+		if !ok {
+			return -1
+		}
+		return node
+	}
+	eventually(ctx, t, "both followers have fetched", func() bool { return prefers("rack2", 1) == 2 && prefers("rack3", 0) == 3 })
+	require.Equal(t, int32(-1), prefers("rack1", 0), "the leader's own")
+	require.Equal(t, int32(-1), prefers("rack9", 0), "nobody's")
+	require.Equal(t, int32(-1), prefers("", 0))
+	require.Equal(t, int32(-1), prefers("rack2", 9), "an offset that is not there yet")
+	_, ok := l.Node(2).PreferredReadReplica(orders, "rack3", 0)
+	require.False(t, ok, "asked at a follower")
+	eventually(ctx, t, "the follower serves it", func() bool {
+		results, err := l.Node(2).Store().Fetch(ctx, partition.FetchRequest{AllowFollower: true, Partitions: []partition.FetchPosition{{TopicPartition: orders, LeaderEpoch: -1}}})
+		require.NoError(t, err)
+		served := len(results) == 1 && results[0].Err == nil && len(results[0].Batches) > 0
+		for i := range results {
+			results[i].Lease.Release()
+		}
+		return served
+	})
+	require.NoError(t, l.Stop(2))
+	eventually(ctx, t, "who is gone is not named", func() bool { return prefers("rack2", 0) == -1 })
 }
