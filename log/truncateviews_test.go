@@ -113,9 +113,11 @@ func TestQueuedAppendsOfAFormerLeaderAreNotWrittenBehindACut(t *testing.T) {
 	for l.End() < 9 {
 		runtime.Gosched()
 	}
-	l.Follow()
 	cut := make(chan error, 1)
-	go func() { cut <- l.TruncateTo(3) }()
+	go func() {
+		l.Follow() // waits for those that are queued
+		cut <- l.TruncateTo(3)
+	}()
 	close(goOn)
 	require.NoError(t, <-cut)
 	for range 4 {

@@ -65,11 +65,11 @@ func (s *Store) SetReplica(tp TopicPartition, id TopicID, st ReplicaState) error
 // setRole publishes a role and wakes everybody. roles is held.
 func (p *part) setRole(r *role) {
 	p.role.Store(r)
-	if l := p.log.Load(); l != nil && r.Role != RoleLeader {
-		l.Follow()
-	}
 	p.wakeAcks(math.MaxInt64)
 	p.wakeFetches()
+	if l := p.log.Load(); l != nil && r.Role != RoleLeader {
+		l.Follow() // which waits for what is being written
+	}
 }
 
 // RemoveReplica removes the copy of a partition that this node has; its files go in the background, and borrowed bytes stay readable.
