@@ -36,14 +36,7 @@ func namesQuorum(set map[string]string) bool {
 		return false
 	}
 	servers := splitList(set["controller.quorum.bootstrap.servers"])
-	if len(voters) > 1 || len(servers) > 1 || !slices.Contains(roles, "controller") && len(voters)+len(servers) > 0 {
-		return true
-	}
-	if len(voters) == 1 && set["node.id"] != "" {
-		id, _, _ := strings.Cut(voters[0], "@")
-		return id != set["node.id"]
-	}
-	return false
+	return len(voters) > 1 || len(servers) > 1 || !slices.Contains(roles, "controller") && len(voters)+len(servers) > 0
 }
 
 // readQuorum fills in Quorum, with l, the listener of the controller, and its protocol.

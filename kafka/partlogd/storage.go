@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FILE [--standalone | --no-initial-controllers] [--ignore-formatted]
        partlogd storage info --config FILE
        partlogd storage random-uuid
+       partlogd storage certificate --cluster-id ID --node-id N --output DIR
        partlogd storage certificate --cluster-id ID --config FILE --output DIR
 
 As kafka-storage does: format makes the directory of the property file (log.dirs) one of the cluster. Of a quorum of several nodes, the first of
@@ -35,12 +37,14 @@ Flags:
   -s, --standalone               this node makes the new cluster, although it is not the first of the voters
   -N, --no-initial-controllers   this node joins, although it is the first of the voters: the cluster is there, and the disk is new
   -g, --ignore-formatted         nothing is done, and it is no error, if the directory is formatted
+  --node-id N                    whose certificate
   --output DIR                   where certificates are kept
 `
 
 // storageOptions are the command line of storage.
 type storageOptions struct {
 	do, cluster, config, output string
+	node                        int
 	standalone, join, ignore    bool
 }
 
@@ -55,6 +59,7 @@ func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
 		f.StringVar(&o.config, name, "", "")
 	}
 	f.StringVar(&o.output, "output", "", "")
+	f.IntVar(&o.node, "node-id", -1, "")
 	for _, name := range []string{"s", "standalone"} {
 		f.BoolVar(&o.standalone, name, false, "")
 	}
@@ -97,6 +102,12 @@ func storage(_ context.Context, args []string, s tool.Streams) error {
 		fmt.Fprintln(s.Out, randomUUID())
 		return nil
 	}
+	if _, err := partition.ParseTopicID(o.cluster); err != nil && o.do != "info" {
+		return tool.Usagef("--cluster-id %q is none; partlogd storage random-uuid prints a new one", o.cluster)
+	}
+	if o.do == "certificate" {
+		return developmentCertificate(o, s.Out)
+	}
 	if o.config == "" {
 		return tool.Usagef("want --config FILE: whose directory?")
 	}
@@ -111,18 +122,11 @@ func storage(_ context.Context, args []string, s tool.Streams) error {
 	if n.Dir == "" {
 		n.Dir = kafkasDir
 	}
-	if o.do != "info" {
-		if _, err := partition.ParseTopicID(o.cluster); err != nil {
-			return tool.Usagef("--cluster-id %q is none; partlogd storage random-uuid prints a new one", o.cluster)
-		}
-	}
 	switch o.do {
 	case "info":
 		return storageInfo(n.Dir, s.Out)
 	case "format":
 		return format(o, n, s.Out)
-	case "certificate":
-		return developmentCertificate(o, n, s.Out)
 	}
 	return tool.Usagef("%q is none of format, info, random-uuid and certificate\n(partlogd storage --help tells what there is)", o.do)
 }
@@ -238,11 +242,12 @@ func storageInfo(dir string, out io.Writer) error {
 }
 
 // developmentCertificate makes what peers of a node for development need.
-func developmentCertificate(o *storageOptions, n *kafka.Node, out io.Writer) error {
-	if o.output == "" {
-		return tool.Usagef("want --output DIR: where are certificates kept?")
+func developmentCertificate(o *storageOptions, out io.Writer) error {
+	if o.output == "" || o.node < 0 || o.node > math.MaxInt32 {
+		return tool.Usagef("want --node-id N and --output DIR: whose certificate, and where is it kept?")
 	}
-	t, err := replication.DevelopmentCA(o.output, o.cluster, n.ID)
+	id := int32(o.node)
+	t, err := replication.DevelopmentCA(o.output, o.cluster, id)
 	if err != nil {
 		return err
 	}
@@ -254,7 +259,7 @@ func developmentCertificate(o *storageOptions, n *kafka.Node, out io.Writer) err
 		}
 		store = append(store, b...)
 	}
-	keystore, err := filepath.Abs(filepath.Join(o.output, fmt.Sprintf("node-%d.keystore.pem", n.ID)))
+	keystore, err := filepath.Abs(filepath.Join(o.output, fmt.Sprintf("node-%d.keystore.pem", id)))
 	if err != nil {
 		return err
 	}
@@ -265,7 +270,7 @@ func developmentCertificate(o *storageOptions, n *kafka.Node, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# DNS name of the certificate: %s\n", replication.CertificateName(o.cluster, n.ID))
+	fmt.Fprintf(out, "# DNS name of the certificate: %s\n", replication.CertificateName(o.cluster, id))
 	for _, line := range []string{"ssl.keystore.type=PEM", "ssl.keystore.location=" + keystore, "ssl.truststore.type=PEM", "ssl.truststore.location=" + trusted} {
 		fmt.Fprintf(out, "listener.name.controller.%s\n", line)
 	}
