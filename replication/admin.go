@@ -29,7 +29,14 @@ func (n *Node) CreateTopic(ctx context.Context, name string, c partition.TopicCo
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	return n.store.CreateTopic(ctx, name, c)
+	t, err := n.store.CreateTopic(ctx, name, c)
+	if errors.Is(err, partition.ErrTopicAlreadyExists) { // it may be gone, and this node not know that yet
+		if err := n.barrier(ctx); err != nil {
+			return nil, err
+		}
+		t, err = n.store.CreateTopic(ctx, name, c)
+	}
+	return t, err
 }
 
 // DeleteTopic deletes a topic on all nodes; see partition.Store.DeleteTopic.

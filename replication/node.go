@@ -323,17 +323,40 @@ func (n *Node) end(controlled bool) error {
 	failure := n.failure
 	n.mu.Unlock()
 	defer close(n.done)
+	hangUp := sync.OnceValue(func() <-chan error {
+		ended := make(chan error, 1)
+		go func() { ended <- n.peers.Close() }()
+		return ended
+	})
 	if !controlled {
-		n.peers.Close()
+		hangUp()
 	}
 	errs := []error{failure}
 	errs = append(errs, n.control.close(controlled))
 	n.cancel()
 	n.wake()
 	n.replicas.close()
-	errs = append(errs, n.peers.Close())
 	n.work.Wait()
-	errs = append(errs, n.store.Close())
+	// Who serves another node gives back what the store has lent, or waits for replicas that do not answer any more: the former is waited for, the latter the store ends.
+	ended := hangUp()
+	late := make(chan struct{})
+	stop := n.clock.AfterFunc(n.config.CloseTimeout/4, func() { close(late) })
+	var hung bool
+	select {
+	case err := <-ended:
+		errs = append(errs, err)
+	case <-late:
+		hung = true
+	}
+	stop()
+	err := n.store.Close()
+	if hung {
+		errs = append(errs, <-ended)
+		if _, lent := errors.AsType[*partition.OpenLeasesError](err); lent {
+			err = nil // they have been given back since
+		}
+	}
+	errs = append(errs, err)
 	return errors.Join(errs...)
 }
 
