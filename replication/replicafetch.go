@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,7 @@ func (f *fetches) serve(ctx context.Context, from replica.NodeID, body []byte) (
 	m.seen(from).Store(int64(now))
 	own := f.open[s]
 	if own == nil {
+		maps.DeleteFunc(f.open, func(s *replica.FetchSession, _ *fetchSession) bool { return s.Closed() }) // those without partitions are not told to gone
 		own = &fetchSession{s: s, signal: make(chan struct{}, 1)}
 		if f.open == nil {
 			f.open = map[*replica.FetchSession]*fetchSession{}
