@@ -15,6 +15,9 @@ func TestSeedsRepeatThemselves(t *testing.T) {
 	n, err := strconv.ParseUint(os.Getenv("PARTLOG_TWICE"), 10, 64)
 	if err != nil {
 		n = 8
+		if testing.Short() {
+			n = 2
+		}
 	}
 	hashes := map[uint64]uint64{}
 	for seed := uint64(1); seed <= n; seed++ {
