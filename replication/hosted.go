@@ -185,6 +185,7 @@ func (h *hosted) lead(state control.PartitionState, minISR int32) {
 	watchers := h.watchers
 	h.mu.Unlock()
 	m.byName.Store(h.tp, h)
+	m.appended(h.tp, r.End()) // what was appended since the role was given, and before anybody could be told
 	touch(watchers, replica.BigNews)
 	m.node.coordinates(h.tp, int64(state.LeaderEpoch))
 	if e.Has(replica.ISRChanged) || !leads {
