@@ -195,6 +195,7 @@ func (s *session) collect(c *call, req *kmsg.FetchRequest, now bool) error {
 	limit := s.fetchQuota(c, min(max(int(req.MaxBytes), 1), max(int(s.settings().fetchMaxBytes), 1)))
 	r := partition.FetchRequest{
 		Partitions: f.positions, MinBytes: min(int(req.MinBytes), limit), MaxBytes: limit, ReadCommitted: req.IsolationLevel == 1, Reuse: f.results,
+		AllowFollower: s.server.node != nil && c.version >= 11, // whose clients know of other replicas
 	}
 	if !now && req.MinBytes > 0 {
 		r.MaxWait = max(time.Duration(req.MaxWaitMillis)*time.Millisecond, 0)

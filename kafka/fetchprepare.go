@@ -82,7 +82,7 @@ func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) err
 	}
 	tp := partition.TopicPartition{Topic: it.topic.Name(), Partition: it.key.partition}
 	if it.want.fetchedEpoch >= 0 {
-		epoch, end, err := s.server.store.EpochEnd(c.ctx, tp, partition.LeaderEpoch(it.want.fetchedEpoch))
+		epoch, end, err := s.replicaEpochEnd(c.ctx, tp, at, partition.LeaderEpoch(it.want.fetchedEpoch))
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (s *session) prepareOne(c *call, req *kmsg.FetchRequest, it *fetchItem) err
 		}
 	}
 	if at.leader == s.broker.id && req.Rack != "" {
-		if id := s.nearerReplica(at, req.Rack); id >= 0 {
+		if id := s.nearerReplica(tp, at, req.Rack, it.want.offset); id >= 0 {
 			it.replica = id
 			return s.lookAt(tp, it)
 		}
@@ -124,11 +124,19 @@ const rackAware = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 
 // nearerReplica returns an in-sync replica in the client's rack, if the leader is in another and the selector of replicas is
 // Kafka's for racks; -1 otherwise.
-func (s *session) nearerReplica(at placed, rack string) int32 {
+func (s *session) nearerReplica(tp partition.TopicPartition, at placed, rack string, offset int64) int32 {
 	if s.settings().properties["replica.selector.class"] != rackAware || s.broker.Rack() == rack {
 		return -1
 	}
-	for _, id := range at.isr {
+	isr := at.isr
+	if v := s.server.node; v != nil { // who has the offset
+		id, ok := v.node.PreferredReadReplica(tp, rack, partition.Offset(offset))
+		if !ok {
+			return -1
+		}
+		isr = []int32{id}
+	}
+	for _, id := range isr {
 		if b := s.server.brokerByID(id); b != nil && b.running.Load() && b.Rack() == rack && b.endpoint(s.listener.name) != nil {
 			return id
 		}

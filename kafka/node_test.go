@@ -20,9 +20,10 @@ import (
 
 // nodes is a cluster of nodes in this process, each behind a listener of its own on a loopback port.
 type nodes struct {
-	t     *testing.T
-	ctx   context.Context
-	local *replication.Local
+	t      *testing.T
+	ctx    context.Context
+	local  *replication.Local
+	config kafka.Config
 
 	mu        sync.Mutex
 	listeners map[int32]net.Listener
@@ -31,12 +32,17 @@ type nodes struct {
 }
 
 func newNodes(t *testing.T, n int) *nodes {
+	return newNodesOf(t, n, kafka.Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
+}
+
+func newNodesOf(t *testing.T, n int, config kafka.Config) *nodes {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	c := &nodes{t: t, ctx: ctx, listeners: map[int32]net.Listener{}, servers: map[int32]*kafka.Server{}}
+	c := &nodes{t: t, ctx: ctx, config: config, listeners: map[int32]net.Listener{}, servers: map[int32]*kafka.Server{}}
 	local, err := replication.StartLocal(ctx, replication.LocalConfig{Nodes: n, Change: func(config *replication.Config) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
+		config.Rack = fmt.Sprint("rack-", config.NodeID)
 		config.Listeners = []replication.Listener{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port)}}
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -62,7 +68,7 @@ func (c *nodes) serve(id int32) {
 	c.mu.Lock()
 	l := c.listeners[id]
 	c.mu.Unlock()
-	s, err := kafka.ServeNode(l, c.local.Node(id), kafka.Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
+	s, err := kafka.ServeNode(l, c.local.Node(id), c.config)
 	require.NoError(c.t, err)
 	c.servers[id] = s
 }
@@ -222,5 +228,43 @@ func TestTransactionsOfThreeNodesAreWholeWhenTheirCoordinatorDies(t *testing.T) 
 	}
 	for v := range committed {
 		require.Equal(t, 1, seen[v], "record %s", v)
+	}
+}
+
+func TestAConsumerOfThreeNodesReadsFromTheReplicaInItsRack(t *testing.T) {
+	var mu sync.Mutex
+	read := map[int32]int{} // bytes, by broker
+	c := newNodesOf(t, 3, kafka.Config{
+		Properties: map[string]string{"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"},
+		Intercept: func(c *kafka.Call, next func() kafka.Answer) kafka.Answer {
+			a := next()
+			if c.ClientID == "near" {
+				a.Raw = func(frame []byte) []byte {
+					mu.Lock()
+					defer mu.Unlock()
+					read[c.Broker] += len(frame)
+					return frame
+				}
+			}
+			return a
+		},
+	})
+	c.createTopic("orders", 1, 3)
+	c.produce("orders", 0, 2000)
+	leader := c.topic("orders").Partitions[0].Leader
+	near := leader%3 + 1
+	cl := c.client(kgo.ClientID("near"), kgo.Rack(fmt.Sprint("rack-", near)), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(4096), kgo.FetchMaxPartitionBytes(4096))
+	seen, next := 0, 2000
+	for enough := false; !enough; {
+		f := cl.PollFetches(c.ctx)
+		require.NoError(t, f.Err0())
+		f.EachRecord(func(*kgo.Record) { seen++ })
+		mu.Lock()
+		enough = seen == next && read[near] > 16<<10
+		mu.Unlock()
+		if seen == next && !enough { // it may have begun before the follower had everything
+			c.produce("orders", next, next+500)
+			next += 500
+		}
 	}
 }

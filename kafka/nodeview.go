@@ -264,6 +264,18 @@ func (s *Server) defaultFactor(set *settings) int16 {
 	return min(3, int16(len(s.brokers())))
 }
 
+// replicaEpochEnd returns where a leader epoch ends: on a node that follows the partition, in its own log.
+func (s *session) replicaEpochEnd(ctx context.Context, tp partition.TopicPartition, at placed, epoch partition.LeaderEpoch) (partition.LeaderEpoch, partition.Offset, error) {
+	if s.server.node == nil || at.leader == s.broker.id {
+		return s.server.store.EpochEnd(ctx, tp, epoch)
+	}
+	r, err := s.server.store.Replica(tp, partition.TopicID{})
+	if err != nil {
+		return -1, -1, err
+	}
+	return r.EpochEnd(epoch)
+}
+
 // electionOutcome is what ElectLeaders says of a partition on a node.
 func (s *session) electionOutcome(c *call, err error) (int16, string) {
 	if err == nil {
