@@ -91,6 +91,5 @@ func (c *Conn) deliver(side int, l *link, body any) {
 		c.Close()
 		return
 	}
-	l.delivered++
 	s.process.DoIn(c.lives[1-side], func() { s.receive(Message{From: from, To: to, Conn: c, Body: body}) })
 }

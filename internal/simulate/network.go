@@ -51,14 +51,13 @@ type Message struct {
 
 // link is one direction between two stations.
 type link struct {
-	rng       *rand.Rand
-	weather   Weather
-	cuts      int           // how many faults cut it now
-	clogged   time.Duration // until when nothing arrives
-	last      time.Duration // arrival of the last datagram that keeps order
-	past      []any         // datagrams that may be replayed
-	pastNext  int
-	delivered uint64
+	rng      *rand.Rand
+	weather  Weather
+	cuts     int           // how many faults cut it now
+	clogged  time.Duration // until when nothing arrives
+	last     time.Duration // arrival of the last datagram that keeps order
+	past     []any         // datagrams that may be replayed
+	pastNext int
 }
 
 // remembered is how many datagrams a link can replay.
@@ -122,7 +121,7 @@ func (n *Network) Send(from, to int, body any) {
 	w := &l.weather
 	if hits(l.rng, w.Replay) && len(l.past) > 0 {
 		n.counts.Add("replay", 1)
-		n.datagram(l, from, to, l.past[l.rng.IntN(len(l.past))], n.transit(l)+between(l.rng, 0, w.ReplayAfter))
+		n.datagram(from, to, l.past[l.rng.IntN(len(l.past))], n.transit(l)+between(l.rng, 0, w.ReplayAfter))
 	}
 	if len(l.past) < remembered {
 		l.past = append(l.past, body)
@@ -136,7 +135,7 @@ func (n *Network) Send(from, to int, body any) {
 	}
 	if hits(l.rng, w.Duplicate) {
 		n.counts.Add("duplicate", 1)
-		n.datagram(l, from, to, body, n.transit(l)+between(l.rng, 0, w.ReorderBy))
+		n.datagram(from, to, body, n.transit(l)+between(l.rng, 0, w.ReorderBy))
 	}
 	at := n.transit(l)
 	if hits(l.rng, w.Reorder) {
@@ -146,7 +145,7 @@ func (n *Network) Send(from, to int, body any) {
 		at = max(at, l.last+1)
 		l.last = at
 	}
-	n.datagram(l, from, to, body, at)
+	n.datagram(from, to, body, at)
 }
 
 // transit is when what is sent now arrives.
@@ -159,10 +158,9 @@ func (n *Network) transit(l *link) time.Duration {
 	return at
 }
 
-func (n *Network) datagram(l *link, from, to int, body any, at time.Duration) {
+func (n *Network) datagram(from, to int, body any, at time.Duration) {
 	n.sched.At(at, func() {
 		s := n.stations[to]
-		l.delivered++
 		s.process.Do(func() { s.receive(Message{From: from, To: to, Body: body}) })
 	})
 }

@@ -23,7 +23,6 @@ type position struct {
 	next      int64
 	committed int64 // acknowledged
 	loading   bool  // it asks for what is committed, and begins there
-	inquiry   uint64
 }
 
 func newConsumer(c *cluster, i int) *consumer {

@@ -84,11 +84,3 @@ func (c *caller) answered(m simulate.Message, r response) {
 	p.stop()
 	p.done(r.body)
 }
-
-// hangUp gives up what is on the connections to a station: it has another life.
-func (c *caller) hangUp(to int, l lane) {
-	if conn := c.conns[dialed{to, l}]; conn != nil {
-		conn.Close()
-		delete(c.conns, dialed{to, l})
-	}
-}

@@ -177,7 +177,7 @@ func (s *txnShell) carryOut(ev txn.Event, effect txn.Effect) {
 		}
 	case txn.Later:
 		s.r.l.clock.AfterFunc(300*time.Millisecond, func() {
-			s.step(txn.Resume{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan})
+			s.step(txn.Resume(e))
 		})
 	case txn.Ended:
 		if e.Commit {
