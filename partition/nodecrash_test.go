@@ -304,11 +304,11 @@ func TestEveryCrashStateOfANodeIsOneThatItWasIn(t *testing.T) {
 	for _, a := range nodeOps[1:] {
 		for _, b := range nodeOps[1:] {
 			seed++
-			images += runNode(t, []partition.SyncMode{partition.SyncAlways, partition.SyncNever}[seed%2], seed, []string{"copy", "checkpoint", a, b, "copy"}, 2)
+			images += runNode(t, []partition.SyncMode{partition.SyncAlways, partition.SyncNever}[seed%2], seed, []string{"copy", "checkpoint", a, b, "copy"}, 1)
 		}
 	}
 	limit, begun := soak(t), time.Now()
-	for i := 0; i < 20 || time.Since(begun) < limit; i++ {
+	for i := 0; i < 10 || time.Since(begun) < limit; i++ {
 		seed++
 		rng := rand.New(rand.NewPCG(seed, 5))
 		script := []string{"copy"}
