@@ -3,9 +3,7 @@ package replica
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -66,41 +64,6 @@ func growTopics(t []kmsg.FetchRequestTopic) []kmsg.FetchRequestTopic {
 		return t
 	}
 	return append(t, kmsg.FetchRequestTopic{})
-}
-
-// ReadFetchRequest reads what AppendFetchRequest has written into r, whose slices are used again.
-func ReadFetchRequest(r *FetchRequest, body []byte) error {
-	var k kmsg.FetchRequest
-	k.Version = FetchVersion
-	if err := k.ReadFrom(body); err != nil {
-		return fmt.Errorf("%w: request: %w", ErrMalformedFetch, err)
-	}
-	partitions, forgotten := r.Partitions[:0], r.Forgotten[:0]
-	*r = FetchRequest{Node: NodeID(k.ReplicaState.ID), BrokerEpoch: k.ReplicaState.Epoch, SessionID: k.SessionID, SessionEpoch: k.SessionEpoch,
-		MaxWait: time.Duration(k.MaxWaitMillis) * time.Millisecond, MinBytes: k.MinBytes, MaxBytes: k.MaxBytes}
-	for i := range k.Topics {
-		t := &k.Topics[i]
-		for j := range t.Partitions {
-			w := &t.Partitions[j]
-			high := w.HighWatermark
-			if high == math.MaxInt64 {
-				high = -1
-			}
-			partitions = append(partitions, FetchPartition{TopicPartition{Topic: t.TopicID, Index: w.Partition}, Position{
-				Offset: w.FetchOffset, LastEpoch: w.LastFetchedEpoch, LeaderEpoch: w.CurrentLeaderEpoch, LogStart: w.LogStartOffset,
-				HighWatermark: high, MaxBytes: w.PartitionMaxBytes}})
-		}
-	}
-	for i := range k.ForgottenTopics {
-		for _, index := range k.ForgottenTopics[i].Partitions {
-			forgotten = append(forgotten, TopicPartition{Topic: k.ForgottenTopics[i].TopicID, Index: index})
-		}
-	}
-	r.Partitions, r.Forgotten = partitions, forgotten
-	if r.Node < 0 {
-		return fmt.Errorf("%w: request of no replica", ErrMalformedFetch)
-	}
-	return nil
 }
 
 // Cut is a place in the bytes of AppendFetchResponse where records belong.
@@ -174,33 +137,4 @@ func appendAnswer(b []byte, cuts []Cut, a *FetchAnswer) ([]byte, []Cut) {
 		b = binary.BigEndian.AppendUint64(b, uint64(a.LogEnd))
 	}
 	return b, cuts
-}
-
-// ReadFetchResponse reads the body of a Fetch response into r, whose slice is used again. Records are slices of body.
-func ReadFetchResponse(r *FetchResponse, body []byte) error {
-	var k kmsg.FetchResponse
-	k.Version = FetchVersion
-	if err := k.ReadFrom(body); err != nil {
-		return fmt.Errorf("%w: response: %w", ErrMalformedFetch, err)
-	}
-	r.Code, r.SessionID, r.Partitions = Code(k.ErrorCode), k.SessionID, r.Partitions[:0]
-	for i := range k.Topics {
-		t := &k.Topics[i]
-		for j := range t.Partitions {
-			w := &t.Partitions[j]
-			a := FetchAnswer{TopicPartition{Topic: t.TopicID, Index: w.Partition}, Answer{
-				Code: Code(w.ErrorCode), HighWatermark: w.HighWatermark, LogStart: w.LogStartOffset, LogEnd: -1,
-				DivergingEpoch: w.DivergingEpoch.Epoch, DivergingEnd: w.DivergingEpoch.EndOffset,
-				Leader: NodeID(w.CurrentLeader.LeaderID), LeaderEpoch: w.CurrentLeader.LeaderEpoch, Records: w.RecordBatches}}
-			if w.UnknownTags.Len() > 0 {
-				w.UnknownTags.Each(func(tag uint32, value []byte) {
-					if tag == logEndTag && len(value) == 8 {
-						a.LogEnd = int64(binary.BigEndian.Uint64(value))
-					}
-				})
-			}
-			r.Partitions = append(r.Partitions, a)
-		}
-	}
-	return nil
 }
