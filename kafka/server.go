@@ -79,6 +79,10 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 	}
 	prepareAPIs()
 	s.versions = servedVersions(c.Versions, c.ClientMetrics != nil)
+	if _, narrowed := c.Versions[keyUnregisterBroker]; node != nil && !narrowed {
+		s.versions = maps.Clone(s.versions)
+		s.versions[keyUnregisterBroker] = apis[keyUnregisterBroker].Range
+	}
 	s.keys = slices.Sorted(maps.Keys(s.versions))
 	s.layout.server = s
 	s.fetches.server = s

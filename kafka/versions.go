@@ -98,6 +98,9 @@ func narrowedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
 		if !telemetry && (key == keyGetTelemetrySubscriptions || key == keyPushTelemetry) {
 			continue
 		}
+		if key == keyUnregisterBroker { // newServer adds it for a node
+			continue
+		}
 		r := a.Range
 		if n, ok := narrow[key]; ok {
 			r = Range{max(r.Min, n.Min), min(r.Max, n.Max)}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,7 +53,8 @@ func (c *cluster) checkQuorum(o *options) error {
 	return nil
 }
 
-// startNode starts the node, with the listeners of its broker, which are open, and waits until it takes part.
+// startNode starts the node, with the listeners of its broker, which are open, and waits until it takes part and, if it is a
+// controller, votes.
 func (d *daemon) startNode(ctx context.Context, broker kafka.BrokerConfig) error {
 	c, err := d.nodeConfig(broker)
 	if err != nil {
@@ -85,7 +87,13 @@ func (d *daemon) awaitNode(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan error, 1)
-	go func() { ready <- d.node.Ready(ctx) }()
+	go func() {
+		err := d.node.Ready(ctx)
+		if err == nil && !d.cluster.quorum().Observer {
+			err = d.awaitVote(ctx)
+		}
+		ready <- err
+	}()
 	patience := time.NewTimer(5 * time.Second)
 	defer patience.Stop()
 	for {
@@ -99,6 +107,26 @@ func (d *daemon) awaitNode(ctx context.Context) error {
 			}
 		case <-patience.C:
 			d.say("waiting for the quorum: a majority of its voters has to be up")
+		}
+	}
+}
+
+// awaitVote waits until the node is a voter of the quorum: until then the others cannot spare one of theirs because of it.
+func (d *daemon) awaitVote(ctx context.Context) error {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		q, err := d.node.DescribeQuorum(ctx)
+		switch {
+		case errors.Is(err, replication.ErrClosed):
+			return err
+		case err == nil && slices.ContainsFunc(q.Voters, func(m replication.QuorumMember) bool { return m.NodeID == d.node.NodeID() }):
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again.C:
 		}
 	}
 }

@@ -31,7 +31,9 @@ func TestDecodersAreOfOneTopicEach(t *testing.T) {
 
 // Records that are nothing known, or that end too early, are named, and the dump goes on.
 func TestRecordsThatCannotBeDecodedAreNamed(t *testing.T) {
-	key := func(kind uint16, rest ...byte) []byte { return append(binary.BigEndian.AppendUint16(nil, kind), rest...) }
+	key := func(kind uint16, rest ...byte) []byte {
+		return append(binary.BigEndian.AppendUint16(nil, kind), rest...)
+	}
 	for _, c := range []struct {
 		key, value []byte
 		want       string

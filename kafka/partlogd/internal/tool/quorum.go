@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/partlog/partlog/replication"
 )
@@ -13,6 +16,9 @@ import (
 const quorumHelp = `
 Usage: partlogd quorum dump DIR [--from INDEX] [--to INDEX] [--grep TEXT]
        partlogd quorum recover DIR [--confirm WORDS]
+       partlogd quorum describe [--bootstrap-server HOST:PORT,...]
+
+describe asks a cluster that runs who its controllers are, and how far behind, as kafka-metadata-quorum does.
 
 dump shows what a node's directory holds of the controller quorum: the newest snapshot with nodes, topics and partitions, every entry of
 the log as the command that it is, votes and terms, and what is damaged. Nothing is changed, and the node may be running.
@@ -28,14 +34,19 @@ Flags:
   --from INDEX, --to INDEX          entries of the log with these indexes
   --grep TEXT                       entries in which the text is
   --confirm WORDS                   what recover asks for
-`
+` + connectionHelp
 
-func quorumCommand(_ context.Context, args []string, s Streams) error {
+func quorumCommand(ctx context.Context, args []string, s Streams) error {
 	f := newFlags("quorum", quorumHelp)
 	from, to := f.Uint64("from", 0, ""), f.Uint64("to", 0, "")
 	grep, confirm := f.String("grep", "", ""), f.String("confirm", "", "")
+	var conn connection
+	conn.addTo(f)
 	if err := f.parse(args, s.Out); err != nil {
 		return err
+	}
+	if len(f.words) == 1 && f.words[0] == "describe" {
+		return showQuorum(ctx, &conn, s)
 	}
 	if len(f.words) != 2 {
 		return Usagef("want dump or recover, and the directory of one node\n(partlogd quorum --help tells what there is)")
@@ -73,4 +84,35 @@ func recoverQuorum(dir, confirm string, s Streams) error {
 	}
 	fmt.Fprintf(s.Out, "node %d is the only voter now; start it, and let the others join with new quorum directories\n", plan.NodeID)
 	return nil
+}
+
+// showQuorum prints what the leader of the quorum says of its members.
+func showQuorum(ctx context.Context, conn *connection, s Streams) error {
+	client, err := conn.open()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := reach(ctx, client); err != nil {
+		return unless(ctx, err)
+	}
+	q, err := describeQuorum(ctx, client)
+	if err != nil {
+		return unless(ctx, err)
+	}
+	fmt.Fprintf(s.Out, "leader %d, epoch %d, high watermark %d\n", q.LeaderID, q.LeaderEpoch, q.HighWatermark)
+	var out table
+	out.add("NODE", "STATUS", "LOGENDOFFSET", "LAG")
+	show := func(list []kmsg.DescribeQuorumResponseTopicPartitionReplicaState, status string) {
+		for _, m := range list {
+			word := status
+			if m.ReplicaID == q.LeaderID {
+				word = "Leader"
+			}
+			out.add(strconv.Itoa(int(m.ReplicaID)), word, strconv.FormatInt(m.LogEndOffset, 10), strconv.FormatInt(max(q.HighWatermark-m.LogEndOffset, 0), 10))
+		}
+	}
+	show(q.CurrentVoters, "Follower")
+	show(q.Observers, "Observer")
+	return out.write(s.Out)
 }

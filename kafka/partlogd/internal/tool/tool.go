@@ -32,6 +32,7 @@ func Commands() []Command {
 		{"offsets", "first, last and other offsets of partitions, as kafka-get-offsets", offsets},
 		{"verify", "read and check every byte of a store, or every batch of a broker", verify},
 		{"dump", "show the files of partitions, as kafka-dump-log", dump},
+		{"cluster", "nodes, partitions, reassignments and elections of a cluster", clusterCommand},
 		{"quorum", "show the controller quorum's log and snapshots of a node, recover it from one survivor", quorumCommand},
 		{"perf", "measure, as kafka-producer-perf-test, kafka-consumer-perf-test and kafka-e2e-latency", perf},
 	}
