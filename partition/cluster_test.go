@@ -269,12 +269,12 @@ func TestAppendNeedsALeaderAndEnoughReplicas(t *testing.T) {
 	_, s := openByHand(t, partition.Config{})
 	_, err := appendTo(t.Context(), s, partition.AcksLeader, "x")
 	require.ErrorIs(t, err, partition.ErrNotLeaderOrFollower, "nobody has said anything")
-	r := role(t, s, partition.RoleFollower, 1, 0)
+	role(t, s, partition.RoleFollower, 1, 0)
 	for _, acks := range []partition.Acks{partition.AcksAll, partition.AcksLeader, partition.AcksNone} {
 		_, err = appendTo(t.Context(), s, acks, "x")
 		require.ErrorIs(t, err, partition.ErrNotLeaderOrFollower)
 	}
-	r = role(t, s, partition.RoleLeader, 2, 1)
+	r := role(t, s, partition.RoleLeader, 2, 1)
 	_, err = appendTo(t.Context(), s, partition.AcksAll, "x")
 	require.ErrorIs(t, err, partition.ErrNotEnoughReplicas)
 	require.True(t, partition.Retriable(err))

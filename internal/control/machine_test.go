@@ -44,7 +44,6 @@ type story struct {
 	out   strings.Builder
 	index uint64
 	fresh byte // of incarnations
-	began bool
 }
 
 func topicID(name string) (id TopicID) {
