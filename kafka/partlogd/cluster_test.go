@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,6 +118,32 @@ func TestAClusterIsShownReassignedAndRecoveredByCommands(t *testing.T) {
 	require.Contains(t, out, "node 2 is the only voter now")
 	c.start(1)
 	c.shows(has(3, "2 Leader "), "quorum", "describe")
+
+	// What another voter has of the old quorum goes, and it comes back as a new member.
+	require.NoError(t, os.RemoveAll(filepath.Join(c.dir, "3", "quorum")))
+	c.start(2, "--cluster-id", c.id)
+	c.shows(has(4, "\n2 ", "\n3 ", " Leader ", " Follower "), "quorum", "describe")
+}
+
+func TestTheFirstVoterComesBackWithANewDisk(t *testing.T) {
+	c := newTrio(t, "PLAINTEXT")
+	c.format()
+	for i := range 3 {
+		c.start(i)
+	}
+	c.createTopic("orders", 2)
+	c.partitions("orders", inSync)
+	c.produce("orders", 0, 20)
+	c.kill(0)
+	require.NoError(t, os.RemoveAll(filepath.Join(c.dir, "1")))
+	code, out, stderr := runProcess(t, "", "storage", "format", "-t", c.id, "-c", c.files[0], "--no-initial-controllers")
+	require.Equal(t, exitOK, code, stderr)
+	require.Contains(t, out, "node 1 joins cluster "+c.id)
+	c.start(0)
+	c.partitions("orders", inSync)
+	c.kill(1) // what it has got back counts now
+	c.produce("orders", 20, 40)
+	c.requireAll("orders", 40)
 }
 
 func TestCommandLinesOfClusterThatMakeNoSense(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -116,12 +115,8 @@ func (d *daemon) awaitVote(ctx context.Context) error {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
-		q, err := d.node.DescribeQuorum(ctx)
-		switch {
-		case errors.Is(err, replication.ErrClosed):
+		if votes, err := d.node.Voting(ctx); votes || err != nil {
 			return err
-		case err == nil && slices.ContainsFunc(q.Voters, func(m replication.QuorumMember) bool { return m.NodeID == d.node.NodeID() }):
-			return nil
 		}
 		select {
 		case <-ctx.Done():
