@@ -17,12 +17,16 @@ import (
 )
 
 // coordinatorOf is who coordinates a group.
-func coordinatorOf(t *testing.T, n *Node, name string) int32 {
+func coordinatorOf(t *testing.T, n *Node, name string) (node int32) {
 	t.Helper()
 	count := int32(0)
 	n.control.read(func(m *control.Machine) { _, count, _ = m.TopicID(group.OffsetsTopic) })
-	node, err := n.leader(partition.TopicPartition{Topic: group.OffsetsTopic, Partition: group.PartitionFor(name, count)}, partition.TopicID{})
-	require.NoError(t, err)
+	ctx := patient(t)
+	until(ctx, t, n, "the group has a coordinator", func() bool { // none for a moment when a node is fenced, also one that is only slow
+		var err error
+		node, err = n.leader(partition.TopicPartition{Topic: group.OffsetsTopic, Partition: group.PartitionFor(name, count)}, partition.TopicID{})
+		return err == nil
+	})
 	return node
 }
 
@@ -49,7 +53,7 @@ func consume(ctx context.Context, t *testing.T, c *consumer.Consumer, want int, 
 }
 
 func TestGroupsAreCoordinatedByWhomeverLeadsTheirPartition(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 3})
 	require.NoError(t, err)

@@ -83,17 +83,12 @@ func (l *Local) Add(ctx context.Context) (*Node, error) {
 	return n, l.voting(ctx, n)
 }
 
-// voting waits until a node is a voter.
+// voting waits until a node is a voter, with the directory that it has: those that it has lost may be voters yet.
 func (l *Local) voting(ctx context.Context, n *Node) error {
 	for {
 		changed := n.metadataChanged()
-		q, err := n.DescribeQuorum(ctx)
-		if err == nil {
-			for _, v := range q.Voters {
-				if v.NodeID == n.id {
-					return nil
-				}
-			}
+		if votes, err := n.Voting(ctx); votes || err != nil {
+			return err
 		}
 		if err := n.wait(ctx, changed, maxPause); err != nil {
 			return fmt.Errorf("node %d does not vote: %w", n.id, err)

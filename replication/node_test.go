@@ -19,15 +19,15 @@ func local(t *testing.T, c LocalConfig) *Local {
 	return l
 }
 
-// patient is a context for what ends soon on a machine with nothing else to do.
+// patient is a context for what ends soon on a machine with nothing else to do, and at last on any other.
 func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 func TestTopicsAreKnownOnAllNodes(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	_, err := l.Node(2).CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 6})
 	require.NoError(t, err)

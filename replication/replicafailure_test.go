@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,12 +63,26 @@ func insync(t *testing.T, l *Local, n int) PartitionInfo {
 func equal(t *testing.T, l *Local, atLeast []string) {
 	t.Helper()
 	ctx := patient(t)
-	p := insync(t, l, 3)
-	want := copyOf(t, l.Node(p.Leader), orders)
-	require.Equal(t, atLeast, distinct(want))
+	insync(t, l, 3)
 	for _, n := range l.Nodes() {
-		eventually(ctx, t, "the copies are equal", func() bool { return len(copyOf(t, n, orders)) == len(want) })
-		require.Equal(t, want, copyOf(t, n, orders), "node %d", n.NodeID())
+		has(ctx, t, n, atLeast)
+	}
+	eventually(ctx, t, "the copies are equal", func() bool {
+		want := copyOf(t, l.Node(1), orders)
+		return slices.Equal(want, copyOf(t, l.Node(2), orders)) && slices.Equal(want, copyOf(t, l.Node(3), orders))
+	})
+}
+
+// has waits until a node has these, each at least once, and nothing else.
+func has(ctx context.Context, t *testing.T, n *Node, want []string) {
+	t.Helper()
+	for {
+		have := distinct(copyOf(t, n, orders))
+		if slices.Equal(want, have) {
+			return
+		}
+		require.NoError(t, ctx.Err(), "node %d has %q and not %q", n.NodeID(), have, want)
+		pause(ctx)
 	}
 }
 
