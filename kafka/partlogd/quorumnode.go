@@ -93,35 +93,29 @@ func (d *daemon) awaitNode(ctx context.Context) error {
 		}
 		ready <- err
 	}()
-	patience := time.NewTimer(5 * time.Second)
-	defer patience.Stop()
-	for {
-		select {
-		case err := <-ready:
-			select {
-			case failed := <-d.failed:
-				return failed
-			default:
-				return err
-			}
-		case <-patience.C:
-			d.say("waiting for the quorum: a majority of its voters has to be up")
-		}
+	defer d.store.Clock().AfterFunc(5*time.Second, func() { d.say("waiting for the quorum: a majority of its voters has to be up") })()
+	err := <-ready
+	select {
+	case failed := <-d.failed:
+		return failed
+	default:
+		return err
 	}
 }
 
 // awaitVote waits until the node is a voter of the quorum: until then the others cannot spare one of theirs because of it.
 func (d *daemon) awaitVote(ctx context.Context) error {
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
 	for {
 		if votes, err := d.node.Voting(ctx); votes || err != nil {
 			return err
 		}
+		again := make(chan struct{})
+		stop := d.store.Clock().AfterFunc(50*time.Millisecond, func() { close(again) })
 		select {
 		case <-ctx.Done():
+			stop()
 			return ctx.Err()
-		case <-again.C:
+		case <-again:
 		}
 	}
 }

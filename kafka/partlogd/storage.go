@@ -26,16 +26,17 @@ const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FIL
        partlogd storage certificate --cluster-id ID --node-id N --output DIR
        partlogd storage certificate --cluster-id ID --config FILE --output DIR
 
-As kafka-storage does: format makes the directory of the property file (log.dirs) one of the cluster. Of a quorum of several nodes, the first of
-controller.quorum.voters makes the new cluster when it is started for the first time, and all others join it. info tells what a directory is.
-random-uuid prints a new cluster id. certificate makes, for development, a private authority in DIR and the certificate of the node by which its peers
-know it, and prints the ssl.* properties for it.
+As kafka-storage does: format makes the directory of the property file (log.dirs) one of the cluster. Of a quorum of several
+nodes, the first of controller.quorum.voters makes the new cluster when it is started for the first time, and all others join
+it. info tells what a directory is. random-uuid prints a new cluster id. certificate makes, for development, a private
+authority in DIR and the certificate of the node by which its peers know it, and prints the ssl.* properties for it.
 
 Flags:
   -t, --cluster-id ID            the cluster's id, the same for all nodes
   -c, --config FILE              the node's properties
   -s, --standalone               this node makes the new cluster, although it is not the first of the voters
-  -N, --no-initial-controllers   this node joins, although it is the first of the voters: the cluster is there, and the disk is new
+  -N, --no-initial-controllers   this node joins, although it is the first of the voters: the cluster is there,
+                                 and the disk is new
   -g, --ignore-formatted         nothing is done, and it is no error, if the directory is formatted
   --node-id N                    whose certificate
   --output DIR                   where certificates are kept

@@ -17,15 +17,28 @@ import (
 const clusterHelp = `
 Usage: partlogd cluster nodes
        partlogd cluster partitions [--topic NAME,...] [--unavailable] [--under-replicated]
-       partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,... | --reassignment-json-file FILE | --list | --cancel --topic NAME --partition N
+       partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,... | --reassignment-json-file FILE
+       partlogd cluster reassign --list | --cancel --topic NAME --partition N
        partlogd cluster elect --topic NAME,... [--partition N] | --all-topic-partitions [--election-type preferred|unclean]
        partlogd cluster remove-node ID
 
-What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a cluster that runs; by Kafka's protocol, so Apache Kafka's clusters, too.
+What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a cluster that runs; by Kafka's protocol, so
+Apache Kafka's clusters, too.
 nodes shows who is registered, who is fenced, and who votes. partitions shows leaders, replicas and which of them are in sync.
 reassign gives a partition other replicas; the first is the preferred leader. --list shows what is under way. The file is that of
 kafka-reassign-partitions. elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
 remove-node takes a node that is gone for good out of the cluster and its quorum: reassign its replicas first.
+
+Flags:
+  --topic NAME,...                  the topics that are meant; of reassign one
+  --partition N                     one partition of them
+  --unavailable, --under-replicated only partitions without a leader, or with replicas that are not in sync
+  --replicas ID,ID,...              where the partition shall be
+  --reassignment-json-file FILE     the same of many partitions
+  --list                            reassignments that are under way
+  --cancel                          ends them, with the replicas that there were
+  --all-topic-partitions            all, in place of --topic
+  --election-type TYPE              preferred (default) or unclean
 ` + connectionHelp
 
 // clusterTool is one run of the command.

@@ -20,8 +20,9 @@ Usage: partlogd quorum dump DIR [--from INDEX] [--to INDEX] [--grep TEXT]
 
 describe asks a cluster that runs who its controllers are, and how far behind, as kafka-metadata-quorum does.
 
-dump shows what a node's directory holds of the controller quorum: the newest snapshot with nodes, topics and partitions, every entry of
-the log as the command that it is, votes and terms, and what is damaged. Nothing is changed, and the node may be running.
+dump shows what a node's directory holds of the controller quorum: the newest snapshot with nodes, topics and partitions,
+every entry of the log as the command that it is, votes and terms, and what is damaged. Nothing is changed, and the node may
+be running.
 
 recover makes this node the only voter of the quorum, when the majority of the voters is lost for good. The node must not be
 running. Without --confirm it says what is lost and which words it wants, and reads them from standard input. The other nodes
