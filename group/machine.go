@@ -36,8 +36,8 @@ type machine struct {
 
 	// made: somebody has committed for the group or joined it, so that it is there, although nothing else may be known of it, until
 	// it is deleted or expires (Kafka's "simple" groups).
-	made bool
-	waited, budget   time.Duration
+	made           bool
+	waited, budget time.Duration
 
 	offsets map[partition.TopicPartition]storedOffset
 	// awaited are the offsets of transactions that have not ended, by producer id.
