@@ -11,7 +11,7 @@ administration, SASL PLAIN, SCRAM-SHA-256 and TLS. All of it passes; this page i
 const between = `
 What a client cannot do is not partlog's: kafka-go has the calls of transactions in its Client only; kafkajs, aiokafka and kcat know the classic
 group protocol only; kcat has no administration. SCRAM is refused to librdkafka before 2.6.1, Debian's 2.0 included: it sends its own nonce twice over
-(librdkafka#4895), which Apache Kafka does not notice.
+(librdkafka#4895); Apache Kafka refuses it too, since CVE-2024-56128.
 
 Kafka's own answers, field by field, are what the scripts of the package's tests hold (testdata).
 
