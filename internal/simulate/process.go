@@ -64,6 +64,14 @@ func (p *Process) Stall(d time.Duration) {
 	p.busy = max(p.busy, p.sched.Now()) + d
 }
 
+// Unstall ends what is left of a stall: the disk is fast again.
+func (p *Process) Unstall() {
+	p.busy = min(p.busy, p.sched.Now())
+	p.sched.Stop(p.wake)
+	p.wake = nil
+	p.rouse()
+}
+
 // Do has f done in the present life: now, or when the process is free to do it; never if it does not live.
 func (p *Process) Do(f func()) { p.DoIn(p.life, f) }
 
@@ -103,3 +111,6 @@ func (p *Process) drain() {
 	}
 	p.rouse()
 }
+
+// Backlog returns how much waits to be done, and until when the process is stalled.
+func (p *Process) Backlog() (tasks int, stalled time.Duration) { return len(p.queue), p.busy }

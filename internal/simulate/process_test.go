@@ -46,6 +46,22 @@ func TestStalledProcessIsBusyForAWhile(t *testing.T) {
 	require.Equal(t, []time.Duration{time.Second, time.Second, 3 * time.Second}, at)
 }
 
+func TestEndOfAStallLetsTheProcessGoOn(t *testing.T) {
+	s := simulate.NewScheduler(1)
+	p := simulate.NewProcess(s)
+	p.Start()
+	p.Stall(time.Hour)
+	var at time.Duration
+	p.Do(func() { at = s.Now() })
+	s.RunUntil(time.Second)
+	tasks, until := p.Backlog()
+	require.Equal(t, 1, tasks)
+	require.Equal(t, time.Hour, until)
+	p.Unstall()
+	s.RunUntil(time.Minute)
+	require.Equal(t, time.Second, at)
+}
+
 func TestNothingOfAnEndedLifeIsDone(t *testing.T) {
 	s := simulate.NewScheduler(1)
 	p := simulate.NewProcess(s)

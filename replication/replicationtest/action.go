@@ -288,7 +288,12 @@ func (c *cluster) corrupt(n *node, d time.Duration) bool {
 	if slices.ContainsFunc(n.life.replicas, func(r *replicaState) bool { return r.log == nil && r.exists() }) {
 		return false // how far it is on disk is not known
 	}
-	if n.life.flush(); !n.alive() {
+	for range 10 { // each finishes one segment
+		if n.life.flush(); !n.alive() {
+			return false
+		}
+	}
+	if slices.ContainsFunc(n.life.replicas, func(r *replicaState) bool { return r.log != nil && r.log.RecoveryPoint() != r.log.End() }) {
 		return false
 	}
 	return c.stop(n, d, func() {

@@ -106,6 +106,7 @@ func (c *cluster) heal() {
 	for _, n := range c.nodes {
 		n.disk.Heal()
 		n.clock.Drift(1)
+		n.process.Unstall()
 		n.process.Resume()
 		if n.process.Life() > 0 && !n.alive() {
 			n.stopped = false
@@ -141,7 +142,8 @@ func (c *cluster) unwell() string {
 			return n.name + " is down: " + n.failed
 		}
 		if n.life.ctl.Applied() != applied {
-			return fmt.Sprintf("%s has applied %d of %d", n.name, n.life.ctl.Applied(), applied)
+			tasks, stalled := n.process.Backlog()
+			return fmt.Sprintf("%s has applied %d of %d: %d tasks wait, stalled until %s: %+v", n.name, n.life.ctl.Applied(), applied, tasks, stalled, n.life.raft.Status())
 		}
 		if !c.newest.Active(n.id) {
 			return n.name + " is not active"
