@@ -117,7 +117,7 @@ func whole(ctx context.Context, t *testing.T, n *Node, topic string) {
 }
 
 func TestRecordsAreWrittenAndReadThroughAnyNode(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	_, err := l.Node(1).CreateTopic(ctx, "orders", partition.TopicConfig{Partitions: 6})
 	require.NoError(t, err)
@@ -219,6 +219,9 @@ func TestALostDiskIsFilledByTheOthers(t *testing.T) {
 }
 
 func TestAStoresDirectoryBecomesTheFirstNodesAsItIs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a disk's syncs")
+	}
 	ctx := patient(t)
 	dir := t.TempDir()
 	node1 := dir + "/node-1"
@@ -245,7 +248,7 @@ func TestAStoresDirectoryBecomesTheFirstNodesAsItIs(t *testing.T) {
 	id := store.ClusterID()
 	require.NoError(t, store.Close())
 
-	l := local(t, LocalConfig{Dir: dir})
+	l := local(t, LocalConfig{Dir: dir, Change: calm})
 	require.Equal(t, id, l.Node(1).ClusterID())
 	require.Len(t, read(ctx, t, l.Node(3), "orders", consumer.ReadUncommitted), 10)
 	_, err = l.Node(2).Reassign(ctx, map[partition.TopicPartition][]int32{

@@ -11,7 +11,7 @@ import (
 
 // One suite runs on a store alone and on partitions of three nodes, whichever of them is asked: the one that leads, and one that does not.
 func TestNodesKeepTheContractOfAStore(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	for asked, n := range map[string]*Node{"leader": l.Node(1), "other": l.Node(2)} {
 		t.Run(asked, func(t *testing.T) {
 			made := false

@@ -54,7 +54,7 @@ func (d *told) refusal(of error) bool {
 
 func TestANodeOfAnotherClusterIsRefusedByName(t *testing.T) {
 	var here told
-	l := local(t, LocalConfig{Nodes: 1, Change: func(c *Config) { here.listen(&c.Events) }})
+	l := local(t, LocalConfig{Nodes: 1, Change: func(c *Config) { calm(c); here.listen(&c.Events) }})
 	ctx := patient(t)
 	listener, err := l.network.Listen("stranger:1")
 	require.NoError(t, err)
@@ -78,6 +78,7 @@ func TestANodeOfAnotherClusterIsRefusedByName(t *testing.T) {
 func TestOfTwoNodesWithOneIDTheFirstStays(t *testing.T) {
 	var here told
 	l := local(t, LocalConfig{Nodes: 2, Change: func(c *Config) {
+		calm(c) // who is fenced may be replaced
 		if c.NodeID == 1 {
 			here.listen(&c.Events)
 		}
@@ -146,6 +147,7 @@ func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {
 func TestAFollowerWithAFullDiskLeavesTheISRAndComesBack(t *testing.T) {
 	full := vfs.NewFault(vfs.NewMem())
 	l := local(t, LocalConfig{Change: func(c *Config) {
+		calm(c)
 		c.LagTimeMax = time.Second
 		if c.NodeID == 3 {
 			c.Store.FS = full

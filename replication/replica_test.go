@@ -264,6 +264,9 @@ func TestARecordIsDeletedEverywhere(t *testing.T) {
 
 // TestIdlePartitionsCauseNoTraffic: two hundred partitions that nothing is written to add no byte to what goes between the nodes.
 func TestIdlePartitionsCauseNoTraffic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two hundred partitions")
+	}
 	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	topic(t, l, 200)

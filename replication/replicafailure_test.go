@@ -92,7 +92,7 @@ func TestAFailedSyncCostsTheReplicaNotTheRecords(t *testing.T) {
 	for _, who := range []string{"follower", "leader"} {
 		t.Run(who, func(t *testing.T) {
 			var d disks
-			l := local(t, LocalConfig{Change: d.change})
+			l := local(t, LocalConfig{Change: func(c *Config) { d.change(c); calm(c) }})
 			ctx := patient(t)
 			topic(t, l, 1)
 			var acked []string
@@ -210,7 +210,7 @@ func corrupt(t *testing.T, fs vfs.FS, name string, at int64) {
 // TestAFailureThatIsToldLateIsTakenBack: that a replica has failed reaches the controller when it is long repaired. The node sees it, and says that
 // the replica is good.
 func TestAFailureThatIsToldLateIsTakenBack(t *testing.T) {
-	l := local(t, LocalConfig{})
+	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)
 	topic(t, l, 1)
 	send(ctx, t, l.Node(1), orders, "first")
