@@ -210,6 +210,10 @@ func (c *coordinator) hostLocked(p *offsetsPartition, id string) *hosted {
 	if g := p.groups[id]; g != nil {
 		return g
 	}
+	return c.newHosted(p, id)
+}
+
+func (c *coordinator) newHosted(p *offsetsPartition, id string) *hosted {
 	return &hosted{machine: newMachine(id, c.machine), in: p, timers: make(map[timerKey]*runningTimer), ended: make(map[string]chan struct{})}
 }
 

@@ -253,7 +253,7 @@ func (l *loader) applyBatch(b batch.Batch, from int64) error {
 func (l *loader) host(group string) *hosted {
 	g := l.groups[group]
 	if g == nil {
-		g = l.c.hostLocked(l.partition, group)
+		g = l.c.newHosted(l.partition, group) // the partition itself has none until it is loaded, and may be resigned meanwhile
 		l.groups[group] = g
 	}
 	return g

@@ -321,6 +321,19 @@ func TestLoadWaitsForTheHighWatermark(t *testing.T) {
 	require.Zero(t, c.hw[home])
 }
 
+// What is being read is the reader's alone until all of it is there: the partition may go at any moment (for the race detector).
+func TestAPartitionMayGoWhileItIsLoaded(t *testing.T) {
+	c, nodes := newCluster(t, 2, CoordinatorConfig{})
+	c.move(home, nodes[0])
+	for i := range 20 {
+		require.NoError(t, commitOutside(t, nodes[0].local, partition.Offset(i)))
+	}
+	for i := range 200 {
+		c.move(home, nodes[i%2])
+	}
+	require.EqualValues(t, 19, offsetOf(t, nodes[1].local, tp("orders", 0)))
+}
+
 // Told before the store knows, and while the partition goes again.
 func TestLoadThatFailsIsTriedAgainUntilThePartitionGoes(t *testing.T) {
 	c, nodes := newCluster(t, 1, CoordinatorConfig{})
