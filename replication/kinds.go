@@ -11,7 +11,7 @@ const (
 
 	lastControlKind uint8 = 15
 
-	// 16-31, the replicas' (fetcher.go, leaderfetch.go)
+	// 16-31, the replicas' (fetcher.go, replicafetch.go)
 	kindReplicaFetch uint8 = 16 // call: Kafka's Fetch with replica state
 	kindEpochEnd     uint8 = 17 // call: Kafka's OffsetForLeaderEpoch
 	kindReplicaWake  uint8 = 18 // call: answer my fetch that waits, I have more to ask for

@@ -16,7 +16,7 @@ import (
 )
 
 // replicaManager gives the store's replicas their roles (changeRole), fetches for those that follow (fetcher), answers the fetches of
-// others' (leaderfetch.go), has the controller change ISRs (isrSender), and makes replicas that have failed anew (repairer).
+// others' (replicafetch.go), has the controller change ISRs (isrSender), and makes replicas that have failed anew (repairer).
 //
 // What the metadata says arrives at applied, on the controller's goroutine, which only notes which partitions are to be looked at. Workers
 // look, each at partitions of its own, so that there is an order for each partition. They read the newest state, whatever came before it.
