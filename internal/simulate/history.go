@@ -70,13 +70,18 @@ const (
 func NewHistory(partitions int, f *Findings) *History {
 	h := &History{findings: f, txns: map[txnKey]*txnHistory{}}
 	for range partitions {
-		h.partitions = append(h.partitions, &partitionHistory{
-			byPayload: map[recordKey]*recordHistory{},
-			byOffset:  map[int64]*recordHistory{},
-			readers:   map[int]int64{},
-		})
+		h.Grow()
 	}
 	return h
+}
+
+// Grow adds one more partition.
+func (h *History) Grow() {
+	h.partitions = append(h.partitions, &partitionHistory{
+		byPayload: map[recordKey]*recordHistory{},
+		byOffset:  map[int64]*recordHistory{},
+		readers:   map[int]int64{},
+	})
 }
 
 // Acked returns how many records were acknowledged under a promise.

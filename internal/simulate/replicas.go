@@ -48,9 +48,14 @@ type reign struct {
 func NewReplicas(partitions int, f *Findings) *Replicas {
 	r := &Replicas{findings: f}
 	for range partitions {
-		r.partitions = append(r.partitions, &partitionReplicas{leaders: map[int32]int{}, marks: map[reign]int64{}})
+		r.Grow()
 	}
 	return r
+}
+
+// Grow adds one more partition.
+func (r *Replicas) Grow() {
+	r.partitions = append(r.partitions, &partitionReplicas{leaders: map[int32]int{}, marks: map[reign]int64{}})
 }
 
 // Leads notes that node acts as leader of a partition in an epoch.

@@ -71,9 +71,9 @@ func (c *cluster) check() {
 	if c.newest == nil {
 		return
 	}
-	for i := range c.parts {
-		if state, ok := c.newest.Partition(c.parts[i].id.Topic, c.parts[i].id.Index); ok {
-			c.checkPart(&c.parts[i], state)
+	for _, p := range c.parts {
+		if state, ok := c.newest.Partition(p.id.Topic, p.id.Index); ok {
+			c.checkPart(p, state)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (c *cluster) unwell() string {
 		return fmt.Sprintf("the quorum has the voters %v", names(status.Voters))
 	}
 	for _, p := range c.parts {
-		if why := c.unwellPart(&p); why != "" {
+		if why := c.unwellPart(p); why != "" {
 			return p.name + ": " + why
 		}
 	}
@@ -243,7 +243,7 @@ func (c *cluster) final() {
 	c.history.FinalTransactions()
 	for _, x := range c.consumers {
 		for _, at := range x.positions {
-			if !slices.ContainsFunc(c.parts, func(p part) bool { return p.index == at.part }) {
+			if !slices.ContainsFunc(c.parts, func(p *part) bool { return p.index == at.part }) {
 				continue
 			}
 			l := c.nodes[c.leaderOf(c.partitions).id].life

@@ -26,7 +26,8 @@ type cluster struct {
 	offsets  *simulate.Offsets
 
 	nodes       []*node
-	parts       []part
+	parts       []*part
+	byID        map[control.PartitionID]*part
 	producers   []*producer
 	consumers   []*consumer
 	transactors []*transactor
@@ -40,15 +41,6 @@ type cluster struct {
 	ended   bool
 }
 
-// part is a partition of the cluster.
-type part struct {
-	index   int
-	id      control.PartitionID
-	name    string
-	offsets bool // it has the offsets of groups
-	txns    bool // it has the states of transactions
-}
-
 // The topics of every cluster.
 var (
 	dataTopic    = control.TopicID{15: 1}
@@ -60,7 +52,7 @@ var (
 var birth = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newCluster(o Options) *cluster {
-	c := &cluster{setup: draw(o), seed: o.Seed, applied: map[uint64]uint64{}, terms: map[uint64]control.NodeID{}}
+	c := &cluster{setup: draw(o), seed: o.Seed, byID: map[control.PartitionID]*part{}, applied: map[uint64]uint64{}, terms: map[uint64]control.NodeID{}}
 	c.sched = simulate.NewScheduler(o.Seed)
 	if o.Trace != nil || o.Keep > 0 {
 		c.trace = simulate.NewTrace(c.sched, o.Trace, o.Keep)
@@ -68,11 +60,11 @@ func newCluster(o Options) *cluster {
 	c.net = simulate.NewNetwork(c.sched, o.Seed, c.weather, &c.counts)
 	c.findings = simulate.NewFindings(c.sched)
 	for i := range c.partitions {
-		c.parts = append(c.parts, part{index: i, id: control.PartitionID{Topic: dataTopic, Index: int32(i)}, name: fmt.Sprintf("data-%d", i)})
+		c.newPart(part{id: control.PartitionID{Topic: dataTopic, Index: int32(i)}, topic: "data"})
 	}
-	c.parts = append(c.parts, part{index: c.partitions, id: control.PartitionID{Topic: offsetsTopic}, name: "offsets-0", offsets: true})
+	c.newPart(part{id: control.PartitionID{Topic: offsetsTopic}, topic: "offsets", offsets: true})
 	if c.txnClients > 0 {
-		c.parts = append(c.parts, part{index: c.partitions + 1, id: control.PartitionID{Topic: txnTopic}, name: "txns-0", txns: true})
+		c.newPart(part{id: control.PartitionID{Topic: txnTopic}, topic: "txns", txns: true})
 	}
 	c.history = simulate.NewHistory(len(c.parts), c.findings)
 	c.replicas = simulate.NewReplicas(len(c.parts), c.findings)
@@ -92,16 +84,6 @@ func newCluster(o Options) *cluster {
 	}
 	c.bootstrap()
 	return c
-}
-
-// partOf returns the partition of an id, nil for another.
-func (c *cluster) partOf(id control.PartitionID) *part {
-	for i := range c.parts {
-		if c.parts[i].id == id {
-			return &c.parts[i]
-		}
-	}
-	return nil
 }
 
 // bootstrap makes a new cluster: its voters begin with the same state, the others join.

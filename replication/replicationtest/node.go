@@ -124,7 +124,7 @@ func (n *node) start() {
 		l.fetchers = append(l.fetchers, &fetcher{life: l, source: control.NodeID(i), plan: replica.NewFetchPlan()})
 	}
 	for i := range l.replicas {
-		l.replicas[i] = newReplicaState(l, &n.c.parts[i])
+		l.replicas[i] = newReplicaState(l, n.c.parts[i])
 	}
 	n.say("starts, life %d", l.number)
 	if err := l.openRaft(); err != nil {

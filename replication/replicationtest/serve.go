@@ -75,8 +75,8 @@ func (l *life) hint(p *part) leaderHint {
 
 func (l *life) serveMetadata(reply func(any)) {
 	var a metadataAnswer
-	for i := range l.c.parts {
-		a.leaders = append(a.leaders, l.hint(&l.c.parts[i]))
+	for _, p := range l.c.parts {
+		a.leaders = append(a.leaders, l.hint(p))
 	}
 	reply(a)
 }
@@ -143,7 +143,7 @@ func (r *replicaState) append(b []byte, o log.AppendOptions, all bool, done func
 }
 
 func (l *life) serveProduce(b produceRequest, reply func(any)) {
-	p := &l.c.parts[b.part]
+	p := l.c.parts[b.part]
 	r := l.replicas[b.part]
 	if b.txnID != "" {
 		l.serveTxnProduce(b, reply)

@@ -251,7 +251,7 @@ func (s *txnShell) mark(e txn.Mark) {
 				s.step(txn.Marked{ProducerID: e.ProducerID, Epoch: e.Epoch, Orphan: e.Orphan, Done: done})
 			}
 		}
-		to := l.hint(&l.c.parts[p.Index]).node
+		to := l.hint(l.c.parts[p.Index]).node
 		switch {
 		case to == l.id:
 			l.clock.AfterFunc(0, func() { l.serveMarker(request, answered) })
@@ -349,7 +349,7 @@ func (l *life) serveTxnProduce(b produceRequest, reply func(any)) {
 		}
 	}
 	request := addRequest{id: b.txnID, producerID: one.ProducerID(), epoch: one.ProducerEpoch(), part: b.part}
-	switch to := l.hint(&l.c.parts[l.c.partitions+1]).node; {
+	switch to := l.hint(l.c.parts[l.c.partitions+1]).node; {
 	case to == l.id:
 		l.serveTxn(request, added)
 	case to < 0:
