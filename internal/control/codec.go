@@ -28,14 +28,18 @@ const (
 // Encode appends the encoding of a command: its kind, the feature level that it needs, and its fields.
 func Encode(dst []byte, c Command) []byte {
 	w := &writer{dst}
+	level := LevelBase // a command that comes with a later level says so
 	head := func(kind uint8) {
 		w.b = append(w.b, kind)
-		w.int(int64(LevelBase)) // a command that comes with a later level says so here
+		w.int(int64(level))
 	}
 	switch c := c.(type) {
 	case NoOp:
 		head(kindNoOp)
 	case Register:
+		if c.ControllerOnly {
+			level = LevelRoles
+		}
 		head(kindRegister)
 		w.int(int64(c.ID))
 		w.id(c.Incarnation)
@@ -48,6 +52,9 @@ func Encode(dst []byte, c Command) []byte {
 		w.int(c.PreviousEpoch)
 		w.int(c.Replaces)
 		w.id(c.PreviousIncarnation)
+		if c.ControllerOnly {
+			w.bool(true)
+		}
 	case Unregister:
 		head(kindUnregister)
 		w.int(int64(c.ID))
@@ -148,18 +155,21 @@ func Decode(src []byte) (Command, error) {
 	if kind >= kinds || level > MaxLevel {
 		return Unknown{Kind: kind, Level: level, Body: r.b}, nil
 	}
-	c := decode(kind, r)
+	c := decode(kind, level, r)
 	if r.err != nil {
 		return nil, r.err
 	}
 	return c, nil
 }
 
-func decode(kind uint8, r *reader) Command {
+func decode(kind uint8, level int16, r *reader) Command {
 	switch kind {
 	case kindRegister:
 		c := Register{ID: r.node(), Incarnation: r.id(), DirectoryID: r.id(), Addr: r.string(), Listeners: r.listeners(), Rack: r.string()}
 		c.MinFeature, c.MaxFeature, c.PreviousEpoch, c.Replaces, c.PreviousIncarnation = r.int16(), r.int16(), r.int(), r.int(), r.id()
+		if level >= LevelRoles {
+			c.ControllerOnly = r.bool()
+		}
 		return c
 	case kindUnregister:
 		return Unregister{ID: r.node()}

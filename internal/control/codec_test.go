@@ -16,6 +16,7 @@ func every() []Command {
 		NoOp{},
 		Register{ID: 7, Incarnation: [16]byte{1, 2}, DirectoryID: [16]byte{3}, Addr: "host:1", Listeners: []Listener{{"PLAINTEXT", 1, "host", 9092}, {"B", 3, "h", 65535}}, Rack: "a",
 			MinFeature: 1, MaxFeature: 2, PreviousEpoch: -1, Replaces: 1 << 40, PreviousIncarnation: [16]byte{9}},
+		Register{ID: 8, Addr: "host:2", MinFeature: 1, MaxFeature: 3, PreviousEpoch: -1, Replaces: -1, ControllerOnly: true},
 		Unregister{ID: 2147483647},
 		Fence{1, 2}, Unfence{3, 4}, BeginShutdown{5, 6},
 		AlterPartitions{1, 2, []AlterPartition{{ps[1], 3, 4, []Member{{1, 2}, {3, -1}}, true}, {Partition: ps[0]}}},
@@ -53,6 +54,7 @@ func TestEncodingsStayAsTheyAre(t *testing.T) {
 	golden := []string{
 		"0002", // NoOp
 		"01020e010200000000000000000000000000000300000000000000000000000000000006686f73743a31021209504c41494e544558540204686f73748447080142060168ffff03016102040180808080804009000000000000000000000000000000", // Register
+		"010610000000000000000000000000000000000000000000000000000000000000000006686f73743a320000020601010000000000000000000000000000000001",                                                                   // Register of a controller only
 		"0202feffffff0f", // Unregister
 		"03020204",       // Fence
 		"04020608",       // Unfence
@@ -137,6 +139,7 @@ func populated(t require.TestingT) *Machine {
 			DirectoryID: [16]byte{byte(id)}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch, Replaces: NoEpoch})
 		apply(Unfence{id, int64(index)})
 	}
+	apply(Register{ID: 9, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch, Replaces: NoEpoch, ControllerOnly: true})
 	apply(CreateTopic{Event{Kind: 1}, topicID("t"), "t", TopicConfig{2, Yes}, [][]NodeID{{1, 2, 3}, {2, 3, 1}}})
 	apply(CreateTopic{Event{Kind: 1, Expect: index}, topicID("u"), "u", TopicConfig{2, No}, [][]NodeID{{1, 2}}})
 	apply(ConfigureCluster{Event{Kind: 1, Expect: index}, ClusterConfig{2, true}})
@@ -163,7 +166,7 @@ func TestSnapshotOfALaterLevelIsRefusedByName(t *testing.T) {
 	m := New()
 	m.feature = MaxLevel + 1
 	_, err := Restore(m.Snapshot())
-	require.EqualError(t, err, "the cluster is at feature level 3, this build knows 1 to 2")
+	require.EqualError(t, err, "the cluster is at feature level 4, this build knows 1 to 3")
 }
 
 func FuzzDecode(f *testing.F) {

@@ -30,6 +30,8 @@ type Register struct {
 	PreviousIncarnation [16]byte
 	// Replaces is the epoch of the registration whose session the Watch has found ended; without, another incarnation is not replaced.
 	Replaces int64
+	// ControllerOnly: the node takes part in the quorum and keeps no replicas. It needs LevelRoles, and has to have none assigned.
+	ControllerOnly bool
 }
 
 // Unregister removes a node for good. Its replicas stay assigned until they are reassigned.

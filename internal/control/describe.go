@@ -12,6 +12,9 @@ func (n Node) String() string {
 	if n.Rack != "" {
 		fmt.Fprintf(&b, " rack %s", n.Rack)
 	}
+	if n.ControllerOnly {
+		b.WriteString(", controller only")
+	}
 	if n.Fenced {
 		b.WriteString(", fenced")
 	}

@@ -53,6 +53,11 @@ func (m *Machine) Config() ClusterConfig { return m.config }
 // Nodes returns the registered nodes, by id.
 func (m *Machine) Nodes() []Node { return slices.Clone(m.nodes) }
 
+// Brokers returns the registered nodes that may have replicas, by id.
+func (m *Machine) Brokers() []Node {
+	return slices.DeleteFunc(m.Nodes(), func(n Node) bool { return n.ControllerOnly })
+}
+
 // Node returns a registered node.
 func (m *Machine) Node(id NodeID) (Node, bool) {
 	if i, ok := m.findNode(id); ok {

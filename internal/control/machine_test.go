@@ -154,6 +154,7 @@ func (s *story) run(d *datadriven.TestData) {
 			c.Incarnation = before.Incarnation
 		}
 		c.DirectoryID[0] = byte(num("dir", int(c.DirectoryID[0])))
+		c.ControllerOnly = d.HasArg("controller")
 		if d.HasArg("levels") {
 			_, err := fmt.Sscanf(str("levels", ""), "%d-%d", &c.MinFeature, &c.MaxFeature)
 			require.NoError(t, err)

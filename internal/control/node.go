@@ -22,13 +22,16 @@ type Node struct {
 
 	MinFeature, MaxFeature int16 // the feature levels that the node can live with
 
+	// ControllerOnly: it takes part in the quorum and keeps no replicas (Kafka's process.roles=controller). It stays fenced.
+	ControllerOnly bool
+
 	Fenced        bool   // neither leader nor in sync: it has just registered, or its session has ended
 	ShuttingDown  bool   // in controlled shutdown: its leaderships have gone
 	ShutdownIndex uint64 // of the command that began the controlled shutdown; 0 without one
 }
 
 // Active reports whether the node may lead and be in sync.
-func (n Node) Active() bool { return !n.Fenced && !n.ShuttingDown }
+func (n Node) Active() bool { return !n.Fenced && !n.ShuttingDown && !n.ControllerOnly }
 
 // Listener is an address for clients.
 type Listener struct {
@@ -41,10 +44,11 @@ type Listener struct {
 // Feature levels. A cluster is at one; commands and behaviour above it are refused and off, so that nodes of different versions
 // come to the same state while a cluster is upgraded one node at a time.
 const (
-	LevelBase int16 = 1
-	LevelELR  int16 = 2 // eligible leader replicas (KIP-966)
+	LevelBase  int16 = 1
+	LevelELR   int16 = 2 // eligible leader replicas (KIP-966)
+	LevelRoles int16 = 3 // nodes that are controllers only
 
 	// MinLevel and MaxLevel are what this build knows.
 	MinLevel = LevelBase
-	MaxLevel = LevelELR
+	MaxLevel = LevelRoles
 )

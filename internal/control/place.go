@@ -8,9 +8,11 @@ import (
 
 // Place chooses the replicas of count partitions, factor each, under Kafka's rule (StripedReplicaPlacer): racks in an order that is drawn, nodes within a
 // rack in a rotation that is drawn; replicas of a partition go round the racks, and the next partition begins at the next rack and, in
-// each rack, with the next node. Nodes that are not active get replicas only if there are too few others, and never lead. The seed makes the
+// each rack, with the next node. Nodes that are not active get replicas only if there are too few others, and never lead; those that are controllers
+// only get none. The seed makes the
 // draw; the same arguments give the same answer. Without an active node, or with fewer nodes than factor, the answer is InvalidReplicationFactor.
 func Place(nodes []Node, count, factor int32, seed uint64) ([][]NodeID, Code) {
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return n.ControllerOnly })
 	active := 0
 	for _, n := range nodes {
 		if n.Active() {

@@ -15,7 +15,7 @@ import (
 func TestMachinesAgreeAndKeepWhatIsPromised(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{t: rt, a: New(), b: New(), holders: map[PartitionID]map[NodeID]bool{}, leaders: map[PartitionID]map[int32]NodeID{}}
-		w.a.feature = rapid.SampledFrom([]int16{LevelBase, LevelELR, LevelELR}).Draw(rt, "level")
+		w.a.feature = rapid.SampledFrom([]int16{LevelBase, LevelELR, LevelRoles}).Draw(rt, "level")
 		w.b.feature = w.a.feature
 		w.b.config.MinISR = int32(rapid.IntRange(1, 3).Draw(rt, "min"))
 		w.a.config = w.b.config
@@ -254,6 +254,7 @@ func (w *world) draw() Command {
 		if w.chance(8) {
 			c.MaxFeature = LevelBase
 		}
+		c.ControllerOnly = w.chance(8)
 		return c
 	case what < 12:
 		id := w.node()
@@ -319,7 +320,7 @@ func (w *world) draw() Command {
 		}
 		return ConfigureTopic{w.event(), w.topic(), w.config()}
 	case what < 35:
-		others := []Command{NoOp{}, SetFeature{LevelELR}, SetFeature{3}, DeleteTopic{w.event(), w.topic()}, Catalogue{w.event()}, Unknown{Kind: 99, Level: 5}}
+		others := []Command{NoOp{}, SetFeature{LevelELR}, SetFeature{LevelRoles}, SetFeature{MaxLevel + 1}, DeleteTopic{w.event(), w.topic()}, Catalogue{w.event()}, Unknown{Kind: 99, Level: 5}}
 		return others[w.rand.IntN(len(others))]
 	}
 	return Unregister{w.node()}

@@ -25,7 +25,7 @@ func (a *application) reassignTo(t *Topic, index int32, p PartitionState, target
 	before := p.Original()
 	switch {
 	case !a.validReplicas(target):
-		return InvalidReplicaAssignment, "a replica is named twice, or is no registered node"
+		return InvalidReplicaAssignment, "a replica is named twice, or is no registered broker"
 	case keep && len(target) != len(before):
 		return InvalidReplicationFactor, "the number of replicas would change"
 	}

@@ -22,9 +22,19 @@ func (a *application) register(c Register) {
 			return
 		}
 	}
-	next := Node{ID: c.ID, Epoch: int64(a.r.Index), Incarnation: c.Incarnation, Addr: c.Addr, Listeners: c.Listeners, Rack: c.Rack, DirectoryID: c.DirectoryID,
-		MinFeature: c.MinFeature, MaxFeature: c.MaxFeature, Fenced: true}
 	i, known := m.findNode(c.ID)
+	if c.ControllerOnly && !(known && m.nodes[i].ControllerOnly) {
+		if m.feature < LevelRoles {
+			a.refuse(UnsupportedVersion, "the cluster is at feature level %d, nodes that are controllers only need %d", m.feature, LevelRoles)
+			return
+		}
+		if n := m.replicasOf(c.ID); n > 0 {
+			a.refuse(InvalidRequest, "node %d has replicas of %d partitions: they have to be reassigned before it can be a controller only", c.ID, n)
+			return
+		}
+	}
+	next := Node{ID: c.ID, Epoch: int64(a.r.Index), Incarnation: c.Incarnation, Addr: c.Addr, Listeners: c.Listeners, Rack: c.Rack, DirectoryID: c.DirectoryID,
+		MinFeature: c.MinFeature, MaxFeature: c.MaxFeature, ControllerOnly: c.ControllerOnly, Fenced: true}
 	gone, blank := true, false
 	if known {
 		before := m.nodes[i]
@@ -47,6 +57,16 @@ func (a *application) register(c Register) {
 	}
 	a.r.Epoch = next.Epoch
 	a.leave(c.ID, gone, blank, true)
+}
+
+// replicasOf counts the partitions that have a node among their replicas.
+func (m *Machine) replicasOf(id NodeID) (n int) {
+	m.each(func(t *Topic, index int32) {
+		if slices.Contains(t.partitions[index].Replicas, id) {
+			n++
+		}
+	})
+	return n
 }
 
 // node changes a node.
@@ -125,6 +145,10 @@ func (a *application) unfence(c Unfence) {
 	next := a.m.nodes[i]
 	if next.ShuttingDown {
 		a.refuse(InvalidRequest, "node %d is shutting down", c.Node)
+		return
+	}
+	if next.ControllerOnly {
+		a.refuse(InvalidRequest, "node %d is a controller only", c.Node)
 		return
 	}
 	next.Fenced = false

@@ -52,7 +52,20 @@ func (m *Machine) Snapshot() []byte {
 			w.bool(p.Recovering)
 		})
 	}
+	if m.feature >= LevelRoles {
+		w.nodes(m.controllersOnly())
+	}
 	return w.b
+}
+
+// controllersOnly are the nodes that keep no replicas.
+func (m *Machine) controllersOnly() (ids []NodeID) {
+	for _, n := range m.nodes {
+		if n.ControllerOnly {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids
 }
 
 // Restore makes a Machine from a snapshot. The error is ErrMalformed, or that the snapshot is at a feature level above MaxLevel.
@@ -92,6 +105,16 @@ func Restore(src []byte) (*Machine, error) {
 		m.names[t.Name] = t
 		for _, p := range t.partitions {
 			m.count(p, 1)
+		}
+	}
+	if m.feature >= LevelRoles {
+		for _, id := range r.nodes() {
+			i, known := m.findNode(id)
+			if !known {
+				r.fail("a controller")
+				break
+			}
+			m.nodes[i].ControllerOnly = true
 		}
 	}
 	if r.err != nil {

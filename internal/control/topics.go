@@ -72,10 +72,10 @@ func (a *application) assignable(assignment [][]NodeID, factor int) bool {
 	return true
 }
 
-// validReplicas reports whether replicas are registered nodes, each of them once.
+// validReplicas reports whether replicas are registered brokers, each of them once.
 func (a *application) validReplicas(replicas []NodeID) bool {
 	for i, id := range replicas {
-		if _, ok := a.m.findNode(id); !ok || slices.Contains(replicas[:i], id) {
+		if at, ok := a.m.findNode(id); !ok || a.m.nodes[at].ControllerOnly || slices.Contains(replicas[:i], id) {
 			return false
 		}
 	}

@@ -139,7 +139,7 @@ func (w *Watch) Heartbeat(now time.Duration, hb Heartbeat) (HeartbeatAnswer, []C
 	case n.Fenced && hb.WantShutdown:
 		answer.MayShutDown, s.ended = true, true
 	case n.Fenced:
-		if !hb.WantFence && !n.ShuttingDown && answer.CaughtUp {
+		if !hb.WantFence && !n.ShuttingDown && !n.ControllerOnly && answer.CaughtUp {
 			c = Unfence{Node: n.ID, Epoch: n.Epoch}
 		}
 	case hb.WantFence:
