@@ -63,11 +63,13 @@ func compareMembers(a, b Member) int {
 // ChangeOp is what a Change does to its member.
 type ChangeOp uint8
 
-// The values of ChangeOp. A member comes as an observer and is promoted when it has caught up; it never comes as a voter.
+// The values of ChangeOp. A member comes as an observer and is promoted when it has caught up; it never comes as a voter. What comes back
+// out of the log for Demote is AddObserver, of a voter: that is what raft has of it.
 const (
 	AddObserver ChangeOp = iota + 1 // receives the log, is not counted
 	Promote                         // an observer becomes a voter
 	Remove                          // of either kind
+	Demote                          // a voter becomes an observer
 )
 
 // String returns the operation in words.
@@ -79,6 +81,8 @@ func (o ChangeOp) String() string {
 		return "promote"
 	case Remove:
 		return "remove"
+	case Demote:
+		return "demote"
 	}
 	return fmt.Sprintf("ChangeOp(%d)", uint8(o))
 }
@@ -95,7 +99,7 @@ func (c Change) String() string { return c.Op.String() + " " + c.Member.String()
 func (c Change) raft() *raftpb.ConfChange {
 	var kind raftpb.ConfChangeType
 	switch c.Op {
-	case AddObserver:
+	case AddObserver, Demote:
 		kind = raftpb.ConfChangeAddLearnerNode
 	case Promote:
 		kind = raftpb.ConfChangeAddNode

@@ -9,8 +9,8 @@ import (
 
 // ProposeChange adds a change of members to the log, and returns its place, as Propose does. It takes effect when it comes
 // out of Ready. The leader alone can, and one at a time. A new member starts by Join or Rejoin, is added as an observer, and
-// is promoted when it has caught up; the last voter cannot be removed, nor one without whom the voters that the leader
-// hears from would be no majority.
+// is promoted when it has caught up; the last voter can be neither removed nor demoted, nor one without whom the voters that the
+// leader hears from would be no majority.
 //
 // Errors: ErrNotLeader, ErrChangePending, ErrNotCaughtUp, ErrMembership, ErrBusy, and those that are ErrFailed.
 func (r *Raft) ProposeChange(c Change) (index, term uint64, err error) {
@@ -67,6 +67,14 @@ func (r *Raft) checkChange(c Change) error {
 			return fmt.Errorf("%w: %s: it has %d of %d entries", ErrNotCaughtUp, c, p.Match, status.GetCommit())
 		}
 		return r.checkMajority(c, append(slices.Clone(voters), c.Member))
+	case Demote:
+		switch {
+		case !votes:
+			return fmt.Errorf("%w: %s: it is no voter", ErrMembership, c)
+		case len(voters) == 1:
+			return fmt.Errorf("%w: %s: it is the last voter", ErrMembership, c)
+		}
+		return r.checkMajority(c, without(voters, c.Member))
 	case Remove:
 		switch {
 		case observes:
@@ -76,9 +84,14 @@ func (r *Raft) checkChange(c Change) error {
 		case len(voters) == 1:
 			return fmt.Errorf("%w: %s: it is the last voter", ErrMembership, c)
 		}
-		return r.checkMajority(c, slices.DeleteFunc(slices.Clone(voters), func(m Member) bool { return m == c.Member }))
+		return r.checkMajority(c, without(voters, c.Member))
 	}
 	return fmt.Errorf("%w: %s", ErrMembership, c)
+}
+
+// without are the members but one.
+func without(all []Member, m Member) []Member {
+	return slices.DeleteFunc(slices.Clone(all), func(o Member) bool { return o == m })
 }
 
 // checkMajority refuses voters of whom too few are alive to commit anything, the change back included.

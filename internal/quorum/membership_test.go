@@ -310,3 +310,55 @@ func flip(t testing.TB, fs vfs.FS, path string, position int64) {
 	require.NoError(t, file.Sync())
 	require.NoError(t, file.Close())
 }
+
+// A voter that an operator demotes goes on as an observer, votes no more, and may be promoted again.
+func TestADemotedVoterObservesAndMayVoteAgain(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 27)
+	c := newCluster(t, 1).bootstrap(3)
+	l := c.elect()
+	var other *peer
+	for _, p := range c.peers {
+		if p != l {
+			other = p
+		}
+	}
+	c.change(Demote, other.self)
+	require.Equal(t, Observer, other.raft.Status().Role)
+	require.Len(t, l.raft.Status().Voters, 2)
+	require.Equal(t, []Progress{{Member: other.self, ActiveTicks: -1, CaughtUpTicks: -1}}, other.raft.Status().Observers)
+	_, _, err := l.raft.ProposeChange(Change{Demote, other.self})
+	require.ErrorIs(t, err, ErrMembership)
+	c.commit("it is not asked, and told")
+	require.Equal(t, l.handed, other.handed)
+	require.NoError(t, other.raft.Campaign())
+	c.tick(30)
+	require.Equal(t, Observer, other.raft.Status().Role, "it begins no election")
+	require.Equal(t, l, c.leader())
+	c.change(Promote, other.self)
+	require.Equal(t, Follower, other.raft.Status().Role)
+	c.commit("by all three")
+}
+
+func TestALeaderThatDemotesItselfIsFollowedByAnother(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 28)
+	c := newCluster(t, 1).bootstrap(3)
+	l := c.elect()
+	_, _, err := l.raft.ProposeChange(Change{Demote, l.self})
+	require.NoError(t, err)
+	l.drain()
+	c.tick(3)
+	require.Equal(t, Observer, l.out.Role)
+	for range 100 {
+		if next := c.leader(); next != nil && next != l {
+			break
+		}
+		c.tick(1)
+	}
+	next := c.leader()
+	require.NotNil(t, next)
+	require.NotEqual(t, l.self, next.self)
+	require.Len(t, next.raft.Status().Voters, 2)
+	c.commit("it hears of it")
+	c.tick(3)
+	require.Equal(t, next.handed, l.handed)
+}

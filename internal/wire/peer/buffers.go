@@ -27,6 +27,19 @@ func takeBuffer(n int) *buffer {
 	return &buffer{make([]byte, n, 1<<(class+minBufferBits))}
 }
 
+// spareBuffer returns a buffer of n bytes if there is one that nobody uses, otherwise nil.
+func spareBuffer(n int) *buffer {
+	class := bits.Len(uint(n-1)) - minBufferBits
+	if class >= len(buffers) {
+		return nil
+	}
+	b, _ := buffers[class].Get().(*buffer)
+	if b != nil {
+		b.b = b.b[:n]
+	}
+	return b
+}
+
 func (b *buffer) give() {
 	if b == nil {
 		return
@@ -38,12 +51,18 @@ func (b *buffer) give() {
 	buffers[class].Put(b)
 }
 
-// believedBytes is what a size alone is given; beyond it memory grows with what arrives.
+// believedBytes is what a size alone is given of new memory; beyond it memory grows with what arrives.
 const believedBytes = 1 << 20
 
 // readBody reads n bytes.
 func readBody(r *bufio.Reader, n int) (*buffer, error) {
-	b := takeBuffer(min(n, believedBytes))
+	var b *buffer
+	if n > believedBytes {
+		b = spareBuffer(n)
+	}
+	if b == nil {
+		b = takeBuffer(min(n, believedBytes))
+	}
 	for have := 0; ; {
 		if _, err := io.ReadFull(r, b.b[have:]); err != nil {
 			b.give()

@@ -161,7 +161,9 @@ func (e *Endpoint) serve(conn net.Conn) {
 	e.handshakes--
 	e.mu.Unlock()
 	if err != nil {
-		e.told(h, err)
+		if !errors.Is(err, errDiscovered) {
+			e.told(h, err)
+		}
 		if l != nil {
 			l.cancel()
 		}

@@ -46,7 +46,7 @@ func (h *handshake) refuse(reason error, detail string, args ...any) *RefusedErr
 	return &RefusedError{h.node, h.address, false, fmt.Sprintf(detail, args...), reason}
 }
 
-// secure speaks TLS if that is configured. server is whom the dialer wants.
+// secure speaks TLS if that is configured. server is whom the dialer wants, "" for whoever is there.
 func (h *handshake) secure(dialed bool, server string) error {
 	c := &h.e.config
 	if c.TLS == nil {
@@ -58,6 +58,9 @@ func (h *handshake) secure(dialed bool, server string) error {
 	config, err := c.TLS.config(c.Clock, server)
 	if err != nil {
 		return h.refuse(ErrCertificate, "%v", err)
+	}
+	if dialed && server == "" {
+		ofAnyNode(config)
 	}
 	var secured *tls.Conn
 	if dialed {
@@ -224,7 +227,10 @@ func (h *handshake) accept() (*link, error) {
 	case err != nil:
 	case typ != handshakeHello:
 		err = h.refuse(ErrHandshake, "message of type %d where a hello is due", typ)
-	case them.target != h.e.config.Identity.NodeID && them.ClusterID == h.e.config.Identity.ClusterID:
+	case them.target == anybody && them.Incarnation == h.e.config.Identity.Incarnation:
+		h.decline(h.refuse(ErrDuplicateNode, "this is node %d", h.e.config.Identity.NodeID)) // it has called itself, and nobody else has to know
+		return nil, errDiscovered
+	case them.target != anybody && them.target != h.e.config.Identity.NodeID && them.ClusterID == h.e.config.Identity.ClusterID:
 		h.node = them.NodeID
 		err = h.refuse(ErrWrongNode, "node %d was wanted, this is node %d", them.target, h.e.config.Identity.NodeID)
 	default:
@@ -238,6 +244,9 @@ func (h *handshake) accept() (*link, error) {
 	me.version, _ = common(them)
 	if err := h.send(appendHello(nil, handshakeOK, me)); err != nil {
 		return nil, h.failed(err)
+	}
+	if them.target == anybody {
+		return nil, errDiscovered
 	}
 	l := h.e.newLink(h, them, false)
 	l.next, l.first = sequences(them.nonce, me.nonce)
