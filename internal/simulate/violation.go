@@ -23,6 +23,8 @@ const (
 	Incomplete         = "incomplete"          // who must hold what was committed does not
 	BadISR             = "bad-isr"             // not part of the replicas, or a leader outside
 	OffsetLost         = "offset-lost"         // a group's committed offset went back
+	TwoOwners          = "two-owners"          // two members of a group have had one partition in one generation
+	StaleCommit        = "stale-commit"        // a member of an old generation has committed
 	Stuck              = "stuck"               // liveness: what should happen once all is well did not
 	Broken             = "broken"              // a machine has said so itself: a BUG panic, an impossible error
 )

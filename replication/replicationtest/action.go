@@ -27,6 +27,9 @@ func (c *cluster) act(a simulate.Action) {
 		c.consumers[a.A].restart()
 		c.counts.Add(a.Kind, 1)
 		return
+	case "member-dies", "member-leaves", "member-pauses":
+		c.disturbMember(a)
+		return
 	case "kill-leader", "pause-leader", "cut-leader":
 		if n = c.leaderOf(a.B % len(c.parts)); n == nil {
 			return

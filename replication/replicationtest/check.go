@@ -113,6 +113,9 @@ func (c *cluster) heal() {
 			n.restart()
 		}
 	}
+	for _, m := range c.members {
+		m.comeBack()
+	}
 }
 
 // scrub reads all of every replica, so that rot is found before the others are lost.
@@ -168,6 +171,9 @@ func (c *cluster) unwell() string {
 		if why := x.unwell(); why != "" {
 			return why
 		}
+	}
+	if why := c.unwellMembers(); why != "" {
+		return why
 	}
 	for _, x := range c.consumers {
 		for _, at := range x.positions {
@@ -247,15 +253,12 @@ func (c *cluster) final() {
 				continue
 			}
 			l := c.nodes[c.leaderOf(c.partitions).id].life
-			store, code := l.replicas[c.partitions].coordinate()
-			if code != control.OK {
-				c.findings.Report(simulate.Stuck, "the offsets cannot be read at the end: %s", code)
+			s, err := l.replicas[c.partitions].coordinator()
+			if err != nil {
+				c.findings.Report(simulate.Stuck, "the offsets cannot be read at the end: %v", err)
 				continue
 			}
-			offset, known := store.stable[[2]uint32{uint32(x.index), uint32(at.part)}]
-			if !known {
-				offset = -1
-			}
+			offset, _ := s.host(x.group()).m.Committed("data", int32(at.part), "", 0)
 			c.offsets.Fetched(x.index, at.part, offset, c.offsets.Acked(x.index, at.part))
 		}
 	}

@@ -14,16 +14,17 @@ import (
 // cluster is one simulated world: nodes, clients, and what is known of both.
 type cluster struct {
 	setup
-	seed     uint64
-	sched    *simulate.Scheduler
-	net      *simulate.Network
-	counts   simulate.Counts // faults, when they took effect
-	seen     simulate.Counts // what happened of interest: elections, truncations ...
-	trace    *simulate.Trace
-	findings *simulate.Findings
-	history  *simulate.History
-	replicas *simulate.Replicas
-	offsets  *simulate.Offsets
+	seed      uint64
+	sched     *simulate.Scheduler
+	net       *simulate.Network
+	counts    simulate.Counts // faults, when they took effect
+	seen      simulate.Counts // what happened of interest: elections, truncations ...
+	trace     *simulate.Trace
+	findings  *simulate.Findings
+	history   *simulate.History
+	replicas  *simulate.Replicas
+	offsets   *simulate.Offsets
+	ownership *simulate.Ownership
 
 	nodes       []*node
 	parts       []*part
@@ -31,6 +32,7 @@ type cluster struct {
 	producers   []*producer
 	consumers   []*consumer
 	transactors []*transactor
+	members     []*member
 	nextPID     int64 // producer ids that the cluster has given out
 
 	applied map[uint64]uint64         // digests of the controller's state, by index
@@ -69,6 +71,7 @@ func newCluster(o Options) *cluster {
 	c.history = simulate.NewHistory(len(c.parts), c.findings)
 	c.replicas = simulate.NewReplicas(len(c.parts), c.findings)
 	c.offsets = simulate.NewOffsets(c.findings)
+	c.ownership = simulate.NewOwnership(c.findings)
 	c.trace.Say("setup", "%+v", c.setup)
 	for i := range c.setup.nodes {
 		c.nodes = append(c.nodes, newNode(c, i))
@@ -82,6 +85,7 @@ func newCluster(o Options) *cluster {
 	for i := range c.txnClients {
 		c.transactors = append(c.transactors, newTransactor(c, i))
 	}
+	c.newMembers()
 	c.bootstrap()
 	return c
 }
@@ -116,6 +120,9 @@ func (c *cluster) bootstrap() {
 	}
 	for _, x := range c.transactors {
 		x.process.Start()
+	}
+	for _, m := range c.members {
+		m.start()
 	}
 	c.sched.After(time.Second, c.createTopics)
 	c.every(500*time.Millisecond, c.check)
@@ -207,6 +214,9 @@ func (c *cluster) clients() (list []*client) {
 	}
 	for _, x := range c.transactors {
 		list = append(list, x.client)
+	}
+	for _, m := range c.members {
+		list = append(list, m.client)
 	}
 	return list
 }

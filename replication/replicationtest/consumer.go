@@ -1,13 +1,16 @@
 package replicationtest
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/replica"
 	"github.com/partlog/partlog/internal/simulate"
 	"github.com/partlog/partlog/log"
+	"github.com/partlog/partlog/partition"
 )
 
 // consumer reads its share of the partitions, and commits how far it has come as a group of its own.
@@ -42,6 +45,20 @@ func (x *consumer) start() {
 	}
 }
 
+// group is the one that it commits for, as whoever is alone may, and takes no part in.
+func (x *consumer) group() string { return fmt.Sprintf("reader-%d", x.index) }
+
+// commitOf is a request to commit offsets of partitions of the topic of data.
+func commitOf(m group.Membership, offsets map[int]int64) groupRequest {
+	r := group.CommitRequest{Membership: m, Offsets: map[partition.TopicPartition]group.CommittedOffset{}}
+	for part, offset := range offsets {
+		r.Offsets[partition.TopicPartition{Topic: "data", Partition: int32(part)}] = group.CommittedOffset{
+			Offset: partition.Offset(offset), LeaderEpoch: partition.LeaderEpochUnknown, TopicID: partition.TopicID(dataTopic),
+		}
+	}
+	return groupRequest{m.Group, r}
+}
+
 // restart begins anew where the group has committed, as after a crash.
 func (x *consumer) restart() {
 	x.process.Kill()
@@ -66,9 +83,9 @@ func (p *position) load() {
 		return
 	}
 	before := x.c.offsets.Acked(x.index, p.part)
-	x.call(to, laneClient, committedRequest{uint32(x.index), uint32(p.part)}, 2*time.Second, func(answer any) {
-		a, ok := answer.(offsetAnswer)
-		if !ok || a.code != control.OK {
+	x.call(to, laneClient, committedRequest{group: x.group(), part: p.part}, 2*time.Second, func(answer any) {
+		a, ok := answer.(groupAnswer)
+		if !ok || a.err != nil {
 			if ok {
 				x.heard(coordinator, a.hint)
 			}
@@ -110,7 +127,8 @@ func (p *position) poll() {
 			again(200 * time.Millisecond)
 			return
 		}
-		if p.take(a.records, a.aborted) {
+		some := false
+		if p.next, some = x.read(x.index, p.part, p.next, a); some {
 			again(20 * time.Millisecond)
 			return
 		}
@@ -118,33 +136,30 @@ func (p *position) poll() {
 	})
 }
 
-// take gives the records to the checkers.
-func (p *position) take(records []byte, aborted []log.AbortedTxn) (some bool) {
-	x := p.x
-	err := eachCommitted(records, aborted, func(r *batch.Record) {
-		if r.Offset < p.next {
+// read gives the records of an answer to the checkers, and returns where the reader is then.
+func (x *client) read(reader, part int, next int64, a consumeAnswer) (to int64, some bool) {
+	step := func(offset int64) {
+		if offset > next { // nothing is left out
+			x.c.findings.Report(simulate.Skipped, "%s: partition %d: offset %d after %d", x.name, part, offset, next)
+		}
+	}
+	err := eachCommitted(a.records, a.aborted, func(r *batch.Record) {
+		if r.Offset < next {
 			return
 		}
-		p.step(r.Offset)
-		x.c.history.Read(x.index, p.part, r.Offset, r.Value)
-		p.next = r.Offset + 1
+		step(r.Offset)
+		x.c.history.Read(reader, part, r.Offset, r.Value)
+		next = r.Offset + 1
 	}, func(b batch.Batch) {
-		if b.LastOffset() >= p.next {
-			p.step(max(b.BaseOffset(), p.next))
-			p.next = b.NextOffset()
+		if b.LastOffset() >= next {
+			step(max(b.BaseOffset(), next))
+			next = b.NextOffset()
 		}
 	})
 	if err != nil {
-		x.c.findings.Report(simulate.Phantom, "%s: partition %d: %v", x.name, p.part, err)
+		x.c.findings.Report(simulate.Phantom, "%s: partition %d: %v", x.name, part, err)
 	}
-	return len(records) > 0
-}
-
-// step checks that nothing is left out.
-func (p *position) step(offset int64) {
-	if offset > p.next {
-		p.x.c.findings.Report(simulate.Skipped, "%s: partition %d: offset %d after %d", p.x.name, p.part, offset, p.next)
-	}
+	return next, len(a.records) > 0
 }
 
 // eachCommitted calls record for each record that a reader of committed records is given, and skipped for each batch that it is not.
@@ -196,9 +211,9 @@ func (p *position) commit() {
 		again(2 * time.Second)
 		return
 	}
-	x.call(to, laneClient, commitRequest{uint32(x.index), uint32(p.part), offset}, 3*time.Second, func(answer any) {
-		a, ok := answer.(offsetAnswer)
-		if ok && a.code == control.OK {
+	x.call(to, laneClient, commitOf(group.Membership{Group: x.group(), Generation: group.NoGeneration}, map[int]int64{p.part: offset}), 3*time.Second, func(answer any) {
+		a, ok := answer.(groupAnswer)
+		if ok && a.err == nil {
 			x.c.offsets.Ack(x.index, p.part, offset)
 			p.committed = offset
 			x.c.seen.Add("offset committed", 1)

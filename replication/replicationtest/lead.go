@@ -26,9 +26,6 @@ func (r *replicaState) effects(e replica.Effects) {
 		high := r.leader.HighWatermark()
 		r.log.SetHighWatermark(log.Offset(high))
 		l.c.replicas.Mark(r.p.index, int(l.id), r.leader.Epoch(), high, int64(r.log.End()), r.batches)
-		if r.groups != nil {
-			r.groups.committed(int64(r.log.Visible()))
-		}
 		r.acknowledge(high)
 		r.touch(replica.SmallNews)
 	}

@@ -354,8 +354,8 @@ func (l *life) serve(from int, body any, reply func(any)) {
 		l.serveProduce(b, reply)
 	case consumeRequest:
 		l.serveConsume(b, reply)
-	case commitRequest:
-		l.serveCommit(b, reply)
+	case groupRequest:
+		l.serveGroup(b, reply)
 	case committedRequest:
 		l.serveCommitted(b, reply)
 	case initRequest, endRequest, addRequest:

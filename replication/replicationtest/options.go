@@ -50,6 +50,7 @@ type setup struct {
 	producers      int
 	consumers      int
 	txnClients     int
+	groups         []groupSetup
 	inFlight       int
 	weather        simulate.Weather
 	compactEvery   uint64 // entries between snapshots of the controller
@@ -93,6 +94,7 @@ func draw(o Options) setup {
 	if rng.IntN(2) == 0 {
 		s.txnClients = 1 + rng.IntN(2)
 	}
+	s.groups = drawGroups(o.Seed)
 	if o.Trouble > 0 {
 		s.trouble = o.Trouble
 	}

@@ -33,7 +33,7 @@ type replicaState struct {
 	asking   bool                    // an AlterPartition is on its way
 	sent     replica.Position        // as the fetch session knows it
 	held     bool                    // the follower waits a while
-	groups   *offsetStore
+	groups   *groupShell
 	txns     *txnShell
 }
 
@@ -171,7 +171,6 @@ func (r *replicaState) open() bool {
 			return false
 		}
 	}
-	r.groups = nil
 	if int64(opened.End()) < l.points[r.p.index] {
 		r.trouble("recovery", fmt.Errorf("%w: it ends at %d, %d was on disk", log.ErrCorrupt, opened.End(), l.points[r.p.index]))
 		return false
@@ -192,9 +191,10 @@ func (r *replicaState) open() bool {
 func (r *replicaState) stand(epoch int32) {
 	acks := r.acks
 	r.acks = nil
-	r.leader, r.groups, r.epoch = nil, nil, epoch
+	r.leader, r.epoch = nil, epoch
+	r.groups.end()
 	r.txns.end()
-	r.txns = nil
+	r.groups, r.txns = nil, nil
 	if r.log != nil {
 		r.log.Follow()
 	}

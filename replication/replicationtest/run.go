@@ -39,6 +39,7 @@ func Run(o Options) (report Report) {
 	report = Report{Seed: o.Seed, Setup: fmt.Sprintf("%+v", c.setup), Schedule: o.Schedule}
 	if !o.Replay {
 		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
+		menu = append(menu, membersMenu(len(c.members))...)
 		if o.Quiet {
 			menu = menu[:2]
 		}

@@ -1,7 +1,6 @@
 package replicationtest
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -35,16 +34,6 @@ type (
 		records []byte
 		aborted []log.AbortedTxn
 		hint    leaderHint
-	}
-	commitRequest struct {
-		group, part uint32
-		offset      int64
-	}
-	committedRequest struct{ group, part uint32 }
-	offsetAnswer     struct {
-		code   control.Code
-		offset int64
-		hint   leaderHint
 	}
 	metadataRequest struct{}
 	metadataAnswer  struct{ leaders []leaderHint }
@@ -188,116 +177,4 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 	records := slices.Clone(v.Bytes)
 	v.Release()
 	reply(consumeAnswer{records: records, aborted: aborted, hint: hint})
-}
-
-// offsetStore is what the leader of the offsets' partition knows: a coordinator of groups, as far as its log is concerned.
-type offsetStore struct {
-	stable map[[2]uint32]int64
-	coming []offsetRecord // above the high watermark, in the order of the log
-}
-
-type offsetRecord struct {
-	key    [2]uint32
-	offset int64
-	at     int64
-}
-
-// committed takes over what is below the high watermark.
-func (s *offsetStore) committed(high int64) {
-	for len(s.coming) > 0 && s.coming[0].at < high {
-		o := s.coming[0]
-		s.coming = s.coming[1:]
-		if before, known := s.stable[o.key]; !known || o.offset > before {
-			s.stable[o.key] = o.offset
-		}
-	}
-}
-
-func (s *offsetStore) add(b batch.Batch) {
-	var it batch.Iterator
-	b.Iterate(&it, 1<<20)
-	for it.Next() {
-		if v := it.Record().Value; len(v) == 16 {
-			key := [2]uint32{binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])}
-			s.coming = append(s.coming, offsetRecord{key: key, offset: int64(binary.BigEndian.Uint64(v[8:])), at: it.Record().Offset})
-		}
-	}
-}
-
-// coordinate loads the offsets when the node begins to lead their partition; it is done when everything of earlier epochs is committed.
-func (r *replicaState) coordinate() (*offsetStore, control.Code) {
-	if r.leader == nil {
-		return nil, replica.NotLeaderOrFollower
-	}
-	if r.groups == nil {
-		s := &offsetStore{stable: map[[2]uint32]int64{}}
-		for at := r.log.Start(); at < r.log.End(); {
-			v, err := r.log.ReadReplica(at, 1<<20)
-			if err != nil {
-				r.trouble("load", err)
-				return nil, loadInProgress
-			}
-			for b := v.Bytes; len(b) > 0; {
-				one, err := batch.Peek(b)
-				if err != nil {
-					break
-				}
-				s.add(one)
-				b = b[len(one):]
-			}
-			at = v.Next
-			v.Release()
-		}
-		r.groups = s
-		s.committed(int64(r.log.Visible()))
-	}
-	if !r.leader.Ready() {
-		return nil, loadInProgress
-	}
-	return r.groups, control.OK
-}
-
-func (l *life) serveCommit(b commitRequest, reply func(any)) {
-	r := l.replicas[l.c.partitions]
-	store, code := r.coordinate()
-	if code != control.OK {
-		reply(offsetAnswer{code: code, hint: l.hint(r.p)})
-		return
-	}
-	var v [16]byte
-	binary.BigEndian.PutUint32(v[:], b.group)
-	binary.BigEndian.PutUint32(v[4:], b.part)
-	binary.BigEndian.PutUint64(v[8:], uint64(b.offset))
-	var w batch.Builder
-	w.Reset(nil, batch.Options{})
-	w.Append(l.clock.Now().UnixMilli(), v[:8], v[:], nil)
-	built, err := w.Finish()
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	before := int64(r.log.End())
-	r.append(built, log.AppendOptions{Origin: log.OriginCoordinator}, !mutant.On(mutant.OffsetsBeforeCommit), func(code control.Code, base int64) {
-		reply(offsetAnswer{code: code, hint: l.hint(r.p)})
-	})
-	if r.groups == store && int64(r.log.End()) > before {
-		store.coming = append(store.coming, offsetRecord{key: [2]uint32{b.group, b.part}, offset: b.offset, at: before})
-		store.committed(int64(r.log.Visible()))
-	}
-}
-
-func (l *life) serveCommitted(b committedRequest, reply func(any)) {
-	r := l.replicas[l.c.partitions]
-	store, code := r.coordinate()
-	if code == control.OK && l.lifecycle.Isolated(l.now()) {
-		code = replica.NotLeaderOrFollower // another one may have committed more
-	}
-	if code != control.OK {
-		reply(offsetAnswer{code: code, hint: l.hint(r.p)})
-		return
-	}
-	offset, known := store.stable[[2]uint32{b.group, b.part}]
-	if !known {
-		offset = -1
-	}
-	reply(offsetAnswer{offset: offset})
 }

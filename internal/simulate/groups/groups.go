@@ -36,8 +36,6 @@ type Machine interface {
 	Fired(now time.Time, t Timer) []Effect
 	// Written is the log's answer to an Append: the offset of its first record, or why it failed.
 	Written(now time.Time, id uint64, base int64, err error) []Effect
-	// Stop ends the machine: who waits is answered with err.
-	Stop(now time.Time, err error) []Effect
 	// Committed returns a partition's committed offset, -1 if there is none. member, if not empty, is who asks, in an epoch of the new protocol.
 	Committed(topic string, partition int32, member string, epoch int32) (int64, error)
 	// Owners lists who has which partitions in a group of the new protocol, those to be given up among them, by member and partition.
