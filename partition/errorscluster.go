@@ -16,7 +16,8 @@ var (
 	ErrNotEnoughReplicas = errors.New("not enough replicas in sync")
 	// ErrNotEnoughReplicasAfterAppend says the same of a batch that was written already, and may be kept.
 	ErrNotEnoughReplicasAfterAppend = errors.New("not enough replicas in sync after the append")
-	// ErrWritten is part of ErrNotLeaderOrFollower where the batch had been written before, and may be kept: without it nothing was.
+	// ErrWritten is part of an error, such as ErrNotLeaderOrFollower, where the batch was or may have been written before, and may be kept:
+	// without it nothing was.
 	ErrWritten = errors.New("the batch is written, and may be kept")
 	// ErrOffsetNotAvailable says that a new leader does not know its high watermark yet.
 	ErrOffsetNotAvailable = errors.New("offset not available: the leader is new")

@@ -173,9 +173,9 @@ var refusals = []error{
 }
 
 // vague reports whether an append's error leaves open whether the batch is in the log: a timeout, a cancelled context,
-// a failed sync, or an error that the producer does not know.
+// a failed sync, an attempt of the backend before the one that was refused, or an error that the producer does not know.
 func vague(err error) bool {
-	if errors.Is(err, partition.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, partition.ErrStorage) {
+	if errors.Is(err, partition.ErrWritten) || errors.Is(err, partition.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, partition.ErrStorage) {
 		return true
 	}
 	for _, r := range refusals {

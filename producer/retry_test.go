@@ -159,6 +159,24 @@ func TestUnexpectedSequenceErrorGoesOnWithANewEpoch(t *testing.T) {
 	}
 }
 
+// A backend that has tried twice by itself, and whose first attempt may have written the batch, is not believed that it is not there.
+func TestARefusalAfterAnUncertainAttemptIsNotSentAgainWithANewEpoch(t *testing.T) {
+	p, s, store := start(t, 1, soon)
+	s.before = func(n int, _ partition.AppendRequest) error {
+		if n == 1 {
+			return fmt.Errorf("%w; an attempt before: %w", partition.ErrOutOfOrderSequence, partition.ErrWritten)
+		}
+		return nil
+	}
+	_, err := p.Send(t.Context(), value("a"))
+	require.ErrorIs(t, err, partition.ErrOutOfOrderSequence)
+	_, uncertain := errors.AsType[*producer.UncertainError](err)
+	require.True(t, uncertain, "%v", err)
+	_, err = p.Send(t.Context(), value("b"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"b"}, values(t, store, 0))
+}
+
 func TestBatchesInFlightBehindAFailedOneAreSentWithTheNewEpoch(t *testing.T) {
 	c := soon
 	c.BatchBytes, c.MaxInFlight = 1, 5

@@ -15,7 +15,7 @@ import (
 
 // Append writes one whole record batch at the partition's leader, wherever it is; see partition.Store.Append. It looks for a new leader
 // and tries again, until ctx ends or Config.RequestTimeout has passed, as long as that cannot write the batch twice: with an idempotent producer's it
-// never does.
+// never does. An error that Is partition.ErrWritten leaves open whether the batch is there: an attempt before the last may have written it.
 func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result partition.AppendResult, err error) {
 	if err := n.open(ctx); err != nil {
 		return result, err
@@ -24,8 +24,13 @@ func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result pa
 	if !idempotent(r.Batch) {
 		again = func(err error) bool { return moved(err) && !errors.Is(err, partition.ErrWritten) }
 	}
+	// An append writes offset, epoch and time into the header; the next attempt begins with the header as it was.
+	var header [batch.HeaderSize]byte
+	given := copy(header[:], r.Batch)
+	perhaps := false // the batch is there, of an attempt whose end is not known
 	err = n.atLeader(ctx, n.finder(ctx, r.TopicPartition, r.TopicID), func(ctx context.Context, node int32) (err error) {
 		r := r
+		copy(r.Batch, header[:given])
 		if r.TopicID.IsZero() { // the topic that has the name here, and not an older one that another node still knows
 			n.control.read(func(m *control.Machine) {
 				id, _, _ := m.TopicID(r.Topic)
@@ -37,8 +42,12 @@ func (n *Node) Append(ctx context.Context, r partition.AppendRequest) (result pa
 		} else {
 			result, err = n.appendAt(ctx, node, r)
 		}
+		perhaps = err != nil && (perhaps || errors.Is(err, partition.ErrWritten) || errors.Is(err, ErrNodeNotAvailable) && !notSent(err))
 		return err
 	}, again)
+	if err != nil && perhaps && !errors.Is(err, partition.ErrWritten) {
+		err = fmt.Errorf("%w; an attempt before: %w", err, partition.ErrWritten)
+	}
 	return result, err
 }
 
