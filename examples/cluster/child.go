@@ -50,7 +50,7 @@ func child(in io.Reader, out io.Writer) (err error) {
 			return err
 		}
 	}
-	a.say("ready %s 0 0", a.node.ClusterID())
+	a.say("ready")
 	var work sync.WaitGroup
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -78,17 +78,22 @@ func child(in io.Reader, out io.Writer) (err error) {
 // startNode starts the node in its directory: as the first of a new cluster, as one more, or as what it was before.
 func startNode(id int) (*replication.Node, error) {
 	var book []neighbour
-	if err := json.Unmarshal([]byte(os.Getenv("PARTLOG_CLUSTER_WIRES")), &book); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv("PARTLOG_CLUSTER_BOOK")), &book); err != nil {
+		return nil, err
+	}
+	clusterID := os.Getenv("PARTLOG_CLUSTER_ID")
+	certificate, err := replication.DevelopmentCA(os.Getenv("PARTLOG_CLUSTER_CA"), clusterID, int32(id))
+	if err != nil {
 		return nil, err
 	}
 	config := replication.Config{
-		Dir: os.Getenv("PARTLOG_CLUSTER_DIR"), NodeID: int32(id), ClusterID: os.Getenv("PARTLOG_CLUSTER_ID"), Listen: os.Getenv("PARTLOG_CLUSTER_LISTEN"),
+		Dir: os.Getenv("PARTLOG_CLUSTER_DIR"), NodeID: int32(id), ClusterID: clusterID, Listen: os.Getenv("PARTLOG_CLUSTER_LISTEN"),
 		Bootstrap: id == 1, Join: id != 1,
-		Plaintext: true, // on loopback; elsewhere a cluster has certificates
+		TLS: certificate,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			for _, n := range book {
 				if n.Address == address {
-					address = n.Wire
+					address = n.Dials
 				}
 			}
 			var d net.Dialer

@@ -21,7 +21,6 @@ type ledger struct {
 	born time.Time
 
 	mu       sync.Mutex // guards all below
-	cluster  string
 	changed  chan struct{}
 	acked    map[string]record
 	consumed map[string]bool // by a member of the group
@@ -62,8 +61,6 @@ func (l *ledger) take(line string) string {
 		return "" // cut short by a kill: nobody was told
 	}
 	switch word {
-	case "ready":
-		l.cluster = r.flight
 	case "acked":
 		l.acked[r.flight] = r
 		now := time.Now()
@@ -83,13 +80,6 @@ func (l *ledger) take(line string) string {
 		l.all = append([]record{}, l.reading...)
 	}
 	return word
-}
-
-// clusterID is what the first node has made; empty before.
-func (l *ledger) clusterID() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cluster
 }
 
 // await waits until something holds.

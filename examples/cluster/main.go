@@ -2,17 +2,22 @@
 // member of a group. Then it kills, pauses and cuts off one after the other at random, and at the end counts what has become of
 // every flight that was acknowledged.
 //
-//	go run ./examples/cluster [-time 25s] [-seed N] [-dir DIR]
+//	go run ./examples/cluster [-time 25s] [-seed N] [-dir DIR] [-network wires|namespaces]
+//
+// The nodes' network is wires of this program, which it can cut, or (Linux, with the commands ip and nsenter; nobody needs to be root) one network
+// namespace for each node.
 //
 // The exit status is 1 if an acknowledged flight was lost, or one is there twice.
 package main
 
 import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +36,9 @@ const (
 )
 
 func main() {
+	if status, was := helper(); was {
+		os.Exit(status)
+	}
 	if os.Getenv(nodeVariable) != "" {
 		if err := child(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "node", os.Getenv(nodeVariable)+":", err)
@@ -39,10 +47,16 @@ func main() {
 		return
 	}
 	length := flag.Duration("time", 25*time.Second, "how long nodes are killed, paused and cut off")
-	seed := flag.Uint64("seed", rand.Uint64(), "of the faults' kinds and victims")
+	seed := flag.Uint64("seed", mathrand.Uint64(), "of the faults' kinds and victims")
 	dir := flag.String("dir", "", "where the nodes' directories are made; empty: a temporary directory")
+	kind := flag.String("network", "wires", "what the nodes reach each other by: wires, namespaces")
 	flag.Parse()
-	good, err := run(*length, *seed, *dir, os.Stdout)
+	if *kind == "namespaces" {
+		if status, again := routed(os.Args[1:]); again {
+			os.Exit(status)
+		}
+	}
+	good, err := run(*length, *seed, *dir, *kind, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 	}
@@ -52,7 +66,7 @@ func main() {
 }
 
 // run is the whole program of the parent. It reports whether nothing was lost or duplicated.
-func run(length time.Duration, seed uint64, dir string, out io.Writer) (good bool, err error) {
+func run(length time.Duration, seed uint64, dir, network string, out io.Writer) (good bool, err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "partlog-cluster-"); err != nil {
 			return false, err
@@ -62,17 +76,17 @@ func run(length time.Duration, seed uint64, dir string, out io.Writer) (good boo
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return false, err
 	}
-	c, err := newCluster(dir)
+	c, err := newCluster(dir, network)
 	if err != nil {
 		return false, err
 	}
 	defer c.close()
-	fmt.Fprintf(out, "three nodes in %s; seed %d\n", dir, seed)
+	fmt.Fprintf(out, "three nodes in %s, network: %s; seed %d\n", dir, network, seed)
 	if err := c.startAll(); err != nil {
 		return false, err
 	}
 	fmt.Fprintf(out, "all take part after %v; faults for %v\n", c.ledger.age().Round(time.Millisecond), length)
-	if err := c.misfortunes(length, rand.New(rand.NewPCG(seed, 0))); err != nil {
+	if err := c.misfortunes(length, mathrand.New(mathrand.NewPCG(seed, 0))); err != nil {
 		return false, err
 	}
 	if err := c.settled(); err != nil {
@@ -89,39 +103,32 @@ func run(length time.Duration, seed uint64, dir string, out io.Writer) (good boo
 
 // cluster is the parent's side: the processes, and the wires between them.
 type cluster struct {
-	dir    string
-	ledger *ledger
-	wires  *wires
-	nodes  [size]*process
-	faults map[string]int // that took effect
+	dir     string
+	id      string // the cluster's
+	ledger  *ledger
+	network network
+	nodes   [size]*process
+	faults  map[string]int // that took effect
 }
 
 // process is a node's, or was.
 type process struct {
-	id     int
-	listen string
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	ready  chan struct{}
-	ended  chan error
+	id    int
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	ready chan struct{}
+	ended chan error
 }
 
-func newCluster(dir string) (*cluster, error) {
-	c := &cluster{dir: dir, ledger: newLedger(), faults: map[string]int{}}
-	var addresses [size]string
+func newCluster(dir, network string) (*cluster, error) {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	c := &cluster{dir: dir, id: base64.RawURLEncoding.EncodeToString(id[:]), ledger: newLedger(), faults: map[string]int{}}
 	for i := range size {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		addresses[i] = l.Addr().String()
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
-		c.nodes[i] = &process{id: i + 1, listen: addresses[i]}
+		c.nodes[i] = &process{id: i + 1}
 	}
 	var err error
-	c.wires, err = newWires(addresses)
+	c.network, err = newNetwork(network)
 	return c, err
 }
 
@@ -146,9 +153,14 @@ func (c *cluster) start(i int) error {
 	}
 	p := c.nodes[i]
 	p.ready, p.ended = make(chan struct{}), nil
-	p.cmd = exec.Command(self)
+	book, err := json.Marshal(c.network.book(i))
+	if err != nil {
+		return err
+	}
+	p.cmd = c.network.command(self, i)
 	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", nodeVariable, p.id), "PARTLOG_CLUSTER_DIR="+filepath.Join(c.dir, fmt.Sprint("node-", p.id)),
-		"PARTLOG_CLUSTER_LISTEN="+p.listen, "PARTLOG_CLUSTER_WIRES="+c.wires.book(i), "PARTLOG_CLUSTER_ID="+c.ledger.clusterID())
+		"PARTLOG_CLUSTER_LISTEN="+c.network.listen(i), "PARTLOG_CLUSTER_BOOK="+string(book), "PARTLOG_CLUSTER_ID="+c.id,
+		"PARTLOG_CLUSTER_CA="+filepath.Join(c.dir, "ca"))
 	log, err := os.OpenFile(filepath.Join(c.dir, fmt.Sprintf("node-%d.log", p.id)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -199,11 +211,14 @@ func (c *cluster) tell(word string) error {
 	return nil
 }
 
-// misfortunes are one at a time: what a cluster of three lives through.
-func (c *cluster) misfortunes(length time.Duration, rng *rand.Rand) error {
-	for began := time.Now(); time.Since(began) < length; {
-		i := rng.IntN(size)
-		kind := kinds[rng.IntN(len(kinds))]
+// misfortunes are one at a time: what a cluster of three lives through. Each kind comes before one comes again, and at least once.
+func (c *cluster) misfortunes(length time.Duration, rng *mathrand.Rand) error {
+	order := rng.Perm(len(kinds))
+	for began, n := time.Now(), 0; n < len(kinds) || time.Since(began) < length; n++ {
+		if n%len(kinds) == 0 {
+			order = rng.Perm(len(kinds))
+		}
+		i, kind := rng.IntN(size), kinds[order[n%len(kinds)]]
 		for_ := quiet + time.Duration(rng.Int64N(int64(active-quiet)))
 		if err := kind.do(c, i, for_); err != nil {
 			return fmt.Errorf("%s node %d: %w", kind.name, i+1, err)
@@ -237,19 +252,19 @@ var kinds = slices.Concat([]kind{
 		_, err := fmt.Fprintln(p.in, "begin")
 		return err
 	}},
-	{"cut off", func(c *cluster, i int, length time.Duration) error {
-		c.wires.cut(i, true, true)
-		time.Sleep(length)
-		c.wires.cut(i, false, false)
-		return nil
-	}},
-	{"deaf", func(c *cluster, i int, length time.Duration) error {
-		c.wires.cut(i, true, false)
-		time.Sleep(length)
-		c.wires.cut(i, false, false)
-		return nil
-	}},
+	{"cut off", func(c *cluster, i int, length time.Duration) error { return c.cutFor(i, true, true, length) }},
+	{"deaf", func(c *cluster, i int, length time.Duration) error { return c.cutFor(i, true, false, length) }},
+	{"mute", func(c *cluster, i int, length time.Duration) error { return c.cutFor(i, false, true, length) }},
 }, pauses)
+
+// cutFor cuts a node off for some time.
+func (c *cluster) cutFor(i int, in, out bool, length time.Duration) error {
+	if err := c.network.cut(i, in, out); err != nil {
+		return err
+	}
+	time.Sleep(length)
+	return c.network.cut(i, false, false)
+}
 
 // settled has all nodes stop sending, and waits until they have.
 func (c *cluster) settled() error {
@@ -286,5 +301,5 @@ func (c *cluster) close() {
 			<-p.ended
 		}
 	}
-	c.wires.close()
+	c.network.close()
 }

@@ -1,15 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"net"
+	"os/exec"
 	"sync"
 )
 
 // wires carry what nodes say to each other: for each pair, and who dials, a listener that passes bytes on, or keeps them, as a network
 // does that has lost its way.
 type wires struct {
-	each [size][size]*wire // from, to; nil for a node and itself
+	addresses [size]string
+	each      [size][size]*wire // from, to; nil for a node and itself
 }
 
 // wire is what one node dials to reach another.
@@ -50,8 +51,18 @@ func (g *gate) pass() {
 	}
 }
 
-func newWires(addresses [size]string) (*wires, error) {
+func newWires() (network, error) {
 	w := &wires{}
+	for i := range size {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // a free port
+		if err != nil {
+			return nil, err
+		}
+		w.addresses[i] = l.Addr().String()
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+	}
 	for from := range size {
 		for to := range size {
 			if from == to {
@@ -61,7 +72,7 @@ func newWires(addresses [size]string) (*wires, error) {
 			if err != nil {
 				return nil, err
 			}
-			one := &wire{listener: l, to: addresses[to], conns: map[net.Conn]bool{}}
+			one := &wire{listener: l, to: w.addresses[to], conns: map[net.Conn]bool{}}
 			w.each[from][to] = one
 			go one.serve()
 		}
@@ -69,27 +80,21 @@ func newWires(addresses [size]string) (*wires, error) {
 	return w, nil
 }
 
-// neighbour is another node as a node is told of it: where it listens, and the wire to it.
-type neighbour struct {
-	ID            int32
-	Address, Wire string
-}
+func (w *wires) listen(i int) string { return w.addresses[i] }
 
-// book is a node's neighbours.
-func (w *wires) book(from int) string {
-	var all []neighbour
+func (w *wires) book(from int) (all []neighbour) {
 	for to, one := range w.each[from] {
 		if to != from {
-			all = append(all, neighbour{int32(to + 1), one.to, one.listener.Addr().String()})
+			all = append(all, neighbour{ID: int32(to + 1), Address: one.to, Dials: one.listener.Addr().String()})
 		}
 	}
-	text, _ := json.Marshal(all) // of strings and numbers: always works
-	return string(text)
+	return all
 }
 
-// cut stops, or lets go on, what others say to a node, and what it says to them. Connections stay, and what is on its way arrives when the wire is
-// whole again.
-func (w *wires) cut(i int, in, out bool) {
+func (w *wires) command(self string, _ int) *exec.Cmd { return exec.Command(self) }
+
+// cut leaves connections as they are: what is on its way arrives when the wire is whole again.
+func (w *wires) cut(i int, in, out bool) error {
 	for j := range size {
 		if j != i {
 			w.each[j][i].forth.set(in)
@@ -98,6 +103,7 @@ func (w *wires) cut(i int, in, out bool) {
 			w.each[i][j].back.set(in)
 		}
 	}
+	return nil
 }
 
 func (w *wire) serve() {
