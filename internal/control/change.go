@@ -86,7 +86,7 @@ func (a *application) finish(c change) bool {
 	if next.Leader != c.before.Leader && !mutant.On(mutant.ElectionSameEpoch) || len(without(c.before.Replicas, next.Replicas...)) > 0 {
 		next.LeaderEpoch++
 	}
-	a.put(c.t, c.index, next, c.unclean)
+	a.put(c.t, c.index, next, c.unclean && !mutant.On(mutant.SilentUnclean))
 	return true
 }
 

@@ -44,6 +44,9 @@ const (
 	SnapshotWithoutEpochs     // a snapshot of the controller forgets leader epochs
 	OffsetsBeforeCommit       // a group's commit is answered before the high watermark
 	EndTxnOfNext              // KAFKA-17754: a delayed EndTxn ends the producer's next transaction
+	StaleCatalogue            // a node answers about topics by what it knows, without asking whether there is more
+	DeletedReplicaStays       // the files of a deleted topic's replica are not removed
+	SilentUnclean             // an unclean election is not told to be one
 
 	end
 )

@@ -268,8 +268,20 @@ func TestReplicasFindWhatIsInjected(t *testing.T) {
 		}},
 		{"what was cut is not asked for", "", func(r *simulate.Replicas) {
 			r.Mark(0, 1, 1, 6, 6, log(one, two))
-			r.Cut(0, 5)
+			r.Cut(0, 2, 5)
 			r.Holds(0, 2, 0, 6, simulate.Ever, true, "a test", log(one, other))
+		}},
+		{"what a leader of before the cut commits does not count", "", func(r *simulate.Replicas) {
+			r.Mark(0, 1, 1, 5, 5, log(one))
+			r.Cut(0, 2, 5)
+			r.Mark(0, 1, 1, 6, 6, log(one, two))
+			r.Holds(0, 2, 0, 6, simulate.Ever, true, "a test", log(one, other))
+		}},
+		{"what is committed after the cut counts", simulate.Diverged, func(r *simulate.Replicas) {
+			r.Mark(0, 1, 1, 6, 6, log(one, two))
+			r.Cut(0, 2, 5)
+			r.Mark(0, 2, 2, 6, 6, log(one, other))
+			r.Holds(0, 1, 0, 6, simulate.Ever, true, "a test", log(one, two))
 		}},
 		{"the ISR has a stranger", simulate.BadISR, func(r *simulate.Replicas) { r.ISR(0, 1, []int{1, 2}, []int{1, 3}, nil) }},
 		{"the ISR has a node twice", simulate.BadISR, func(r *simulate.Replicas) { r.ISR(0, 1, []int{1, 2}, []int{1, 1}, nil) }},
@@ -295,6 +307,46 @@ func TestOffsetsFindThatACommitWasLost(t *testing.T) {
 	requireFound(t, f, "")
 	o.Fetched(1, 0, 5, o.Acked(1, 0))
 	requireFound(t, f, simulate.OffsetLost)
+}
+
+// Common is where a log ceases to have what was committed.
+func TestCommonIsUpToTheFirstDifference(t *testing.T) {
+	one, two := simulate.Batch{Base: 0, Last: 4, Epoch: 1, CRC: 1}, simulate.Batch{Base: 5, Last: 5, Epoch: 1, CRC: 2}
+	other := simulate.Batch{Base: 5, Last: 5, Epoch: 2, CRC: 3}
+	log := func(list ...simulate.Batch) simulate.Batches {
+		return func(int64, int64) ([]simulate.Batch, bool) { return list, true }
+	}
+	r := simulate.NewReplicas(1, simulate.NewFindings(simulate.NewScheduler(1)))
+	require.Zero(t, r.Common(0, 0, 6, log(one, two)))
+	r.Mark(0, 1, 1, 6, 6, log(one, two))
+	require.EqualValues(t, 6, r.Common(0, 0, 6, log(one, two)))
+	require.EqualValues(t, 5, r.Common(0, 0, 6, log(one, other)))
+	require.EqualValues(t, 5, r.Common(0, 0, 5, log(one)))
+	require.EqualValues(t, 0, r.Common(0, 0, 0, log()))
+	require.EqualValues(t, 6, r.Common(0, 5, 6, log(two)), "the beginning was deleted")
+}
+
+// Where an unclean election is allowed, what was acknowledged may be lost, once it has been, and is counted; what nobody wrote, or what is there twice, is found all the same.
+func TestLossIsAllowedWhereUncleanElectionsAre(t *testing.T) {
+	f := simulate.NewFindings(simulate.NewScheduler(1))
+	h := simulate.NewHistory(1, f)
+	var p [3]simulate.Payload
+	for i := range p {
+		p[i] = simulate.Payload{Producer: 1, Sequence: uint64(i)}
+		h.Send(p[i], false)
+	}
+	h.Ack(p[0], 0)
+	h.Ack(p[1], 1)
+	h.Allow(0)
+	require.Equal(t, 1, h.Lose(0, 1))
+	h.Ack(p[2], 1) // where the lost one was
+	h.Final(0, 0, []simulate.Found{{Offset: 0, Value: p[0].Append(nil)}, {Offset: 1, Value: p[2].Append(nil)}})
+	requireFound(t, f, "")
+	told, untold := h.Lost()
+	require.Equal(t, 1, told)
+	require.Zero(t, untold)
+	h.Final(0, 0, []simulate.Found{{Offset: 0, Value: p[0].Append(nil)}, {Offset: 1, Value: p[0].Append(nil)}})
+	requireFound(t, f, simulate.Duplicate)
 }
 
 func TestPayloadIsReadAsItWasWritten(t *testing.T) {

@@ -26,6 +26,9 @@ type partitionHistory struct {
 	byPayload map[recordKey]*recordHistory
 	byOffset  map[int64]*recordHistory
 	readers   map[int]int64 // the last offset that each was given
+	lossy     bool          // records may be lost: Allow
+	lost      int
+	untold    int
 }
 
 type recordKey struct {
@@ -131,6 +134,35 @@ func (h *History) Ack(p Payload, offset int64) {
 	}
 }
 
+// Allow notes that from now on records of a partition may be lost, by an unclean election that its topic allows. Which, Lose says: what else
+// is missing at the end must have been acknowledged, or read, at a leader of before, which did not know.
+func (h *History) Allow(partition int) { h.partitions[partition].lossy = true }
+
+// Lose notes that the records from an offset on are lost, and returns how many acknowledged ones there were.
+func (h *History) Lose(partition int, from int64) (lost int) {
+	part := h.partitions[partition]
+	for offset, r := range part.byOffset {
+		if offset >= from {
+			if r.acked {
+				lost++
+			}
+			delete(part.byOffset, offset)
+			r.offset, r.acked, r.read = -1, false, false
+		}
+	}
+	part.lost += lost
+	return lost
+}
+
+// Lost returns how many records have been lost where that was allowed, and how many of them nobody has told when it happened.
+func (h *History) Lost() (told, untold int) {
+	for _, p := range h.partitions {
+		told += p.lost
+		untold += p.untold
+	}
+	return told, untold
+}
+
 // Refuse notes that a record was refused for good, by an answer that says that it was not written.
 func (h *History) Refuse(p Payload) {
 	r := h.partitions[p.Partition].byPayload[recordKey{p.Producer, p.Sequence}]
@@ -193,6 +225,16 @@ func (h *History) identify(partition int, offset int64, value []byte) *recordHis
 
 // place notes where a record is.
 func (h *History) place(part *partitionHistory, r *recordHistory, offset int64) {
+	if part.lossy {
+		if other := part.byOffset[r.offset]; r.offset >= 0 && other == r {
+			delete(part.byOffset, r.offset)
+		}
+		if other := part.byOffset[offset]; other != nil && other != r {
+			other.offset = -1 // lost, unless it is read in the end
+		}
+		r.offset, part.byOffset[offset] = offset, r
+		return
+	}
 	if r.offset >= 0 && r.offset != offset {
 		h.findings.Report(Duplicate, "%+v is at offset %d and at %d", r.payload, r.offset, offset)
 		return
@@ -263,6 +305,10 @@ func (h *History) Final(partition int, start int64, records []Found) {
 			continue
 		}
 		switch {
+		case part.lossy:
+			if r.acked {
+				part.untold++
+			}
 		case r.acked:
 			h.findings.Report(LostWrite, "%+v was acknowledged at offset %d and is not there at the end", r.payload, r.offset)
 		case r.read:

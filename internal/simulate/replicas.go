@@ -30,6 +30,7 @@ type partitionReplicas struct {
 	under     []int32 // of each of committed, the epoch of the leader that committed it
 	marks     map[reign]int64
 	lossy     bool
+	cut       int32 // epoch of the last unclean election
 }
 
 // Batches returns a log's whole batches of [from, to); false if they cannot be read now, which is trouble of its own.
@@ -85,6 +86,9 @@ func (r *Replicas) Mark(partition int, node int, epoch int32, mark, end int64, b
 		r.findings.Report(HighWatermark, "partition %d: of leader %d in epoch %d it went from %d back to %d", partition, node, epoch, before, mark)
 	}
 	p.marks[key] = mark
+	if epoch < p.cut {
+		return
+	}
 	if mark > end {
 		r.findings.Report(HighWatermark, "partition %d: of leader %d in epoch %d it is %d, its log ends at %d", partition, node, epoch, mark, end)
 		return
@@ -148,10 +152,26 @@ func (r *Replicas) Holds(partition, node int, start, end int64, before int32, fu
 	return true
 }
 
-// Cut notes that what is behind to was given up on purpose: an unclean election.
-func (r *Replicas) Cut(partition int, to int64) {
+// Common returns up to where a log has what was committed: where that ends, or the first batch that the log does not have.
+func (r *Replicas) Common(partition int, start, end int64, batches Batches) int64 {
 	p := r.partitions[partition]
-	p.lossy = true
+	have, _ := batches(start, end)
+	for _, b := range p.committed {
+		if b.Base < start {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(have, b.Base, func(h Batch, base int64) int { return cmp.Compare(h.Base, base) })
+		if !found || have[i] != b {
+			return b.Base
+		}
+	}
+	return r.Committed(partition)
+}
+
+// Cut notes that what is behind to was given up on purpose: an unclean election, in an epoch. What leaders of earlier epochs commit from then on does not count.
+func (r *Replicas) Cut(partition int, epoch int32, to int64) {
+	p := r.partitions[partition]
+	p.lossy, p.cut = true, epoch
 	for len(p.committed) > 0 && p.committed[len(p.committed)-1].Last >= to {
 		p.committed, p.under = p.committed[:len(p.committed)-1], p.under[:len(p.under)-1]
 	}

@@ -25,6 +25,10 @@ const (
 	OffsetLost         = "offset-lost"         // a group's committed offset went back
 	TwoOwners          = "two-owners"          // two members of a group have had one partition in one generation
 	StaleCommit        = "stale-commit"        // a member of an old generation has committed
+	NotLinearizable    = "not-linearizable"    // commands on topics have no order that explains their answers
+	MetadataBack       = "metadata-back"       // a node has told of an earlier state than before
+	DeletedBack        = "deleted-back"        // something of a deleted topic is there
+	UncleanElection    = "unclean-election"    // from outside ISR and ELR, where nobody allowed it or nobody is told
 	Stuck              = "stuck"               // liveness: what should happen once all is well did not
 	Broken             = "broken"              // a machine has said so itself: a BUG panic, an impossible error
 )

@@ -30,8 +30,16 @@ func (c *cluster) act(a simulate.Action) {
 	case "member-dies", "member-leaves", "member-pauses":
 		c.disturbMember(a)
 		return
+	case "create-topic", "delete-topic", "grow-topic", "alter-topic", "describe-topic":
+		c.operator.command(a)
+		return
+	case "write-topic":
+		if c.sched.Now() >= c.hush {
+			c.tenant.write(a.Draw)
+		}
+		return
 	case "kill-leader", "pause-leader", "cut-leader":
-		if n = c.leaderOf(a.B % len(c.parts)); n == nil {
+		if n = c.leaderOf(c.somePart(a.B)); n == nil {
 			return
 		}
 	}
@@ -130,7 +138,9 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 	case "reassign":
 		return c.reassign(a, rng)
 	case "elect":
-		return c.propose(control.Elect{Partitions: []control.PartitionID{c.parts[a.B%len(c.parts)].id}})
+		return c.propose(control.Elect{Partitions: []control.PartitionID{c.parts[c.somePart(a.B)].id}})
+	case "elect-uncleanly":
+		return c.electUncleanly(a.B)
 	case "min-isr":
 		if c.troubled(nil) {
 			return false

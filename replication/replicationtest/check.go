@@ -13,10 +13,14 @@ import (
 // partitionChanged checks each decision of the controller, as soon as any node has applied it.
 func (c *cluster) partitionChanged(command control.Command, change *control.PartitionChange) {
 	p := c.partOf(change.Partition)
-	if p == nil || !change.After.Exists() {
+	if !change.After.Exists() {
+		p.deleted = true
+		c.seen.Add("partition deleted", 1)
+		c.tenant.deleted(p)
 		return
 	}
 	s := change.After
+	c.elected(p, command, change)
 	c.replicas.ISR(p.index, int(s.Leader), ints(s.Replicas), ints(s.ISR), ints(s.ELR))
 	if s.Leader != change.Before.Leader && s.LeaderEpoch <= change.Before.LeaderEpoch && change.Before.Exists() {
 		c.findings.Report(simulate.TwoLeaders, "%s: leader %d follows leader %d in epoch %d, after %d", p.name, s.Leader, change.Before.Leader, s.LeaderEpoch, change.Before.LeaderEpoch)
@@ -45,13 +49,42 @@ func (c *cluster) partitionChanged(command control.Command, change *control.Part
 	case control.Fence, control.Unfence, control.BeginShutdown, control.Elect:
 		c.holders(p, change)
 	}
-	if change.Unclean { // it must have everything all the same, which is looked at when it begins to lead
+}
+
+// elected checks who has been elected: somebody of the ISR or the ELR; else it is told, and the topic, or an operator, allows it, or it is the last known leader,
+// which must have everything all the same: that is looked at when it begins to lead.
+func (c *cluster) elected(p *part, command control.Command, change *control.PartitionChange) {
+	before, leader := change.Before, change.After.Leader
+	if change.Unclean {
 		c.seen.Add("unclean election", 1)
+		switch {
+		case c.newest.Unclean(p.id.Topic):
+			c.seen.Add("unclean election of a topic that allows it", 1)
+			p.lossy, p.gives = true, true
+			c.history.Allow(p.index)
+		case !slices.Contains(before.LastKnownELR, leader):
+			c.findings.Report(simulate.UncleanElection, "%s: %d is elected, nobody allowed it: %s, before %s", p.name, leader, change.After, before)
+		}
+		return
+	}
+	known := slices.Concat(before.ISR, before.ELR)
+	if alter, ok := command.(control.AlterPartitions); ok { // it may complete a reassignment, and so move the leadership to who has just joined
+		for _, a := range alter.Partitions {
+			for _, m := range a.ISR {
+				known = append(known, m.Node)
+			}
+		}
+	}
+	if before.Exists() && leader != before.Leader && leader != control.NoNode && !slices.Contains(known, leader) {
+		c.findings.Report(simulate.UncleanElection, "%s: %d is elected, which is neither in the ISR nor in the ELR, and nobody is told: %s, before %s", p.name, leader, change.After, before)
 	}
 }
 
 // holders checks that as many as min.insync.replicas stay in the ISR or the ELR, if there were as many: those who have all that is committed.
 func (c *cluster) holders(p *part, change *control.PartitionChange) {
+	if change.Unclean && p.lossy {
+		return
+	}
 	before, after := len(change.Before.ISR)+len(change.Before.ELR), len(change.After.ISR)+len(change.After.ELR)
 	if least := int(change.MinISR); before >= least && after < least {
 		c.findings.Report(simulate.BadISR, "%s: %d of at least %d are left who have what was committed: %s, before %s", p.name, after, least, change.After, change.Before)
@@ -72,6 +105,9 @@ func (c *cluster) check() {
 		return
 	}
 	for _, p := range c.parts {
+		if p.deleted {
+			continue
+		}
 		if state, ok := c.newest.Partition(p.id.Topic, p.id.Index); ok {
 			c.checkPart(p, state)
 		}
@@ -79,6 +115,9 @@ func (c *cluster) check() {
 }
 
 func (c *cluster) checkPart(p *part, state control.PartitionState) {
+	if p.gives {
+		return // until the leader that was elected uncleanly says what it has
+	}
 	for i, holders := range [][]control.NodeID{state.ISR, state.ELR} {
 		for _, id := range holders {
 			l := c.nodes[id].life
@@ -158,11 +197,14 @@ func (c *cluster) unwell() string {
 		return fmt.Sprintf("the quorum has the voters %v", names(status.Voters))
 	}
 	for _, p := range c.parts {
+		if p.deleted {
+			continue
+		}
 		if why := c.unwellPart(p); why != "" {
 			return p.name + ": " + why
 		}
 	}
-	for _, p := range c.producers {
+	for _, p := range append([]*producer{c.tenant.producer}, c.producers...) {
 		if why := p.unwell(); why != "" {
 			return why
 		}
@@ -233,9 +275,17 @@ func (c *cluster) leaderLog(part int) *log.Log {
 // final reads everything, and compares all replicas.
 func (c *cluster) final() {
 	for _, p := range c.parts {
+		if p.deleted {
+			c.finallyGone(p)
+			continue
+		}
 		state, _ := c.newest.Partition(p.id.Topic, p.id.Index)
+		lead, _ := c.nodes[state.Leader].life.replicas[p.index].batches(0, int64(c.leaderLog(p.index).End()))
 		for _, id := range state.Replicas {
 			r := c.nodes[id].life.replicas[p.index]
+			if list, readable := r.batches(0, int64(r.log.End())); readable && r.log.Start() == c.leaderLog(p.index).Start() && !slices.Equal(list, lead) {
+				c.findings.Report(simulate.Diverged, "%s: node %d and leader %d are not the same at the end", p.name, id, state.Leader)
+			}
 			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, true, "all is well", r.batches)
 		}
 		if !p.offsets && !p.txns {
@@ -247,6 +297,7 @@ func (c *cluster) final() {
 		}
 	}
 	c.history.FinalTransactions()
+	c.operator.history.check(c)
 	for _, x := range c.consumers {
 		for _, at := range x.positions {
 			if !slices.ContainsFunc(c.parts, func(p *part) bool { return p.index == at.part }) {
@@ -260,6 +311,17 @@ func (c *cluster) final() {
 			}
 			offset, _ := s.host(x.group()).m.Committed("data", int32(at.part), "", 0)
 			c.offsets.Fetched(x.index, at.part, offset, c.offsets.Acked(x.index, at.part))
+		}
+	}
+}
+
+// finallyGone checks that nothing is left of a partition whose topic was deleted.
+func (c *cluster) finallyGone(p *part) {
+	for _, n := range c.nodes {
+		if n.alive() {
+			if r := n.life.replicas[p.index]; r.log != nil || r.exists() && r.isMine() {
+				c.findings.Report(simulate.DeletedBack, "%s has files of partition %d, %s, whose topic was deleted", n.name, p.index, p.name)
+			}
 		}
 	}
 }

@@ -33,6 +33,8 @@ type cluster struct {
 	consumers   []*consumer
 	transactors []*transactor
 	members     []*member
+	operator    *operator
+	tenant      *tenant
 	nextPID     int64 // producer ids that the cluster has given out
 
 	applied map[uint64]uint64         // digests of the controller's state, by index
@@ -86,6 +88,7 @@ func newCluster(o Options) *cluster {
 		c.transactors = append(c.transactors, newTransactor(c, i))
 	}
 	c.newMembers()
+	c.operator, c.tenant = newOperator(c), newTenant(c)
 	c.bootstrap()
 	return c
 }
@@ -124,6 +127,8 @@ func (c *cluster) bootstrap() {
 	for _, m := range c.members {
 		m.start()
 	}
+	c.operator.process.Start()
+	c.tenant.process.Start()
 	c.sched.After(time.Second, c.createTopics)
 	c.every(500*time.Millisecond, c.check)
 	c.every(c.flush, func() {
@@ -153,7 +158,7 @@ func (c *cluster) createTopics() {
 			id         control.TopicID
 			name       string
 			partitions int
-		}{{dataTopic, "data", c.partitions}, {offsetsTopic, "offsets", 1}, {txnTopic, "txns", len(c.parts) - c.partitions - 1}} {
+		}{{dataTopic, "data", c.partitions}, {offsetsTopic, "offsets", 1}, {txnTopic, "txns", min(c.txnClients, 1)}} {
 			if _, ok := c.newest.Topic(topic.id); ok || topic.partitions == 0 {
 				continue
 			}
@@ -217,6 +222,9 @@ func (c *cluster) clients() (list []*client) {
 	}
 	for _, m := range c.members {
 		list = append(list, m.client)
+	}
+	if c.tenant != nil {
+		list = append(list, c.operator.client, c.tenant.client)
 	}
 	return list
 }

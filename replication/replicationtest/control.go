@@ -18,6 +18,7 @@ type (
 		result control.Result
 		code   control.Code
 		leads  int32 // another one, if that is known
+		maybe  bool  // it was proposed, and nobody knows what became of it
 	}
 	registerRequest struct {
 		register control.Register
@@ -89,6 +90,11 @@ func (l *life) apply(e quorum.Entry) {
 		}
 	}
 	r = l.ctl.Apply(e.Index, c)
+	for i := range r.Changed {
+		if l.c.partOf(r.Changed[i].Partition) == nil {
+			l.c.addPart(r.Changed[i].Partition, r.Changed[i].Name)
+		}
+	}
 	if e.Change != nil {
 		l.say("quorum: %s", e.Change)
 	}
@@ -96,9 +102,7 @@ func (l *life) apply(e quorum.Entry) {
 	l.watch.Applied(l.now(), r)
 	l.lifecycle.Applied(l.now(), e.Index)
 	for i := range r.Changed {
-		if p := l.c.partOf(r.Changed[i].Partition); p != nil {
-			l.dirty[p.index] = true
-		}
+		l.dirty[l.c.partOf(r.Changed[i].Partition).index] = true
 	}
 	if slices.Contains(r.Nodes, l.id) {
 		for i := range l.dirty {
@@ -141,7 +145,7 @@ func (l *life) serveProposal(b proposeRequest, reply func(any)) {
 	}
 	l.proposeBytes(b.command, func(r control.Result, known bool) {
 		if !known {
-			reply(proposeAnswer{code: control.NotController, leads: l.leads})
+			reply(proposeAnswer{code: control.NotController, leads: l.leads, maybe: true})
 			return
 		}
 		reply(proposeAnswer{result: r, code: r.Code})

@@ -150,6 +150,9 @@ func (l *life) serveReplicaFetch(req *replica.FetchRequest, reply func(any)) {
 	}
 	l.lastFetch[req.Node] = l.now()
 	for _, r := range l.replicas { // those who were named, or are in the session
+		if r.over {
+			continue
+		}
 		if sp := s.Partition(r.p.id); sp != nil && !slices.Contains(r.watchers, sp) && s.ID() != 0 {
 			r.watchers, r.sessions = append(r.watchers, sp), append(r.sessions, s)
 		}
@@ -227,6 +230,9 @@ func (l *life) answer(s *replica.FetchSession) {
 		p.stop()
 	}
 	for _, r := range l.replicas { // what the follower does not know, and is not worth an answer of its own
+		if r.over {
+			continue
+		}
 		if sp := s.Partition(r.p.id); sp != nil && (r.leader == nil || s.ID() == 0) {
 			s.Touch(sp, replica.BigNews)
 		}

@@ -12,9 +12,13 @@ func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.M
 	fault := func(kind string, every time.Duration, most time.Duration) simulate.Menu {
 		return simulate.Menu{Kind: kind, Every: every, Chance: 0.35, A: nodes, B: nodes, Least: 50 * time.Millisecond, Most: most}
 	}
+	command := func(kind string, every time.Duration, chance float64) simulate.Menu {
+		return simulate.Menu{Kind: kind, Every: every, Chance: chance, A: topicNames}
+	}
 	menu := []simulate.Menu{
 		// Clients.
 		{Kind: "produce", Every: 250 * time.Millisecond, Chance: 1, A: producers, B: partitions},
+		{Kind: "write-topic", Every: 500 * time.Millisecond, Chance: 1},
 		{Kind: "restart-consumer", Every: 30 * time.Second, Chance: 0.5, A: consumers},
 		// Processes.
 		fault("kill", 25*time.Second, 40*time.Second),
@@ -57,6 +61,12 @@ func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.M
 		fault("add-node", 40*time.Second, 0),
 		fault("roll", 60*time.Second, 3*time.Second),
 		fault("transfer", 30*time.Second, 0),
+		fault("elect-uncleanly", 30*time.Second, 0),
+		command("create-topic", 6*time.Second, 0.6),
+		command("grow-topic", 20*time.Second, 0.7),
+		command("alter-topic", 20*time.Second, 0.7),
+		command("delete-topic", 12*time.Second, 0.8),
+		command("describe-topic", 5*time.Second, 0.9),
 	}
 	if transactors > 0 {
 		menu = append(menu, simulate.Menu{Kind: "transact", Every: 1500 * time.Millisecond, Chance: 1, A: transactors})

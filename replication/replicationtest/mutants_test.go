@@ -48,6 +48,9 @@ var mutants = []struct {
 	{"epoch-cache-not-truncated", mutant.EpochCacheNotTruncated, "", nil},
 	{"session-forgets-partition", mutant.SessionForgetsPartition, "KIP-227", nil},
 	{"snapshot-without-epochs", mutant.SnapshotWithoutEpochs, "", nil},
+	{"stale-catalogue", mutant.StaleCatalogue, "", nil},
+	{"deleted-replica-stays", mutant.DeletedReplicaStays, "", nil},
+	{"silent-unclean", mutant.SilentUnclean, "", nil},
 	{"offsets-before-commit", mutant.OffsetsBeforeCommit, "", nil},
 }
 

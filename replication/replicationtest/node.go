@@ -33,6 +33,7 @@ type node struct {
 	life    *life   // nil: the process is down
 	failed  string  // why the process ended by itself
 	retries int
+	going   bool // an operator is removing it
 }
 
 func newNode(c *cluster, i int) *node {
@@ -90,6 +91,7 @@ type life struct {
 	fetchers  []*fetcher
 	leaving   bool
 	joined    map[int32]quorum.Member // who asked to become a member, at the active controller
+	awaiting  []awaited
 	over      bool
 }
 
@@ -362,6 +364,8 @@ func (l *life) serve(from int, body any, reply func(any)) {
 		l.serveTxn(b, reply)
 	case markerRequest:
 		l.serveMarker(b, reply)
+	case topicOp:
+		l.serveTopic(b, reply)
 	case metadataRequest:
 		l.serveMetadata(reply)
 	default:

@@ -19,7 +19,7 @@ func (c *cluster) reassign(a simulate.Action, rng *rand.Rand) bool {
 			able = append(able, n.ID)
 		}
 	}
-	r := control.Reassignment{Partition: c.parts[a.B%len(c.parts)].id}
+	r := control.Reassignment{Partition: c.parts[c.somePart(a.B)].id}
 	if rng.IntN(5) > 0 {
 		if len(able) < c.factor {
 			return false

@@ -19,7 +19,7 @@ func (c *cluster) mayLose(n *node) bool {
 	}
 	for _, p := range c.parts {
 		state, ok := c.newest.Partition(p.id.Topic, p.id.Index)
-		if !ok {
+		if !ok || c.newest.Unclean(p.id.Topic) {
 			continue
 		}
 		if c.newest.MinISR(p.id.Topic, p.id.Index) < 2 {

@@ -17,6 +17,8 @@ type part struct {
 	txns    bool // it has the states of transactions
 	guest   bool // of a topic that was created during the run
 	deleted bool
+	lossy   bool // an unclean election has been, which its topic allows
+	gives   bool // ... and whoever was elected has not said yet what it has
 }
 
 // newPart adds a partition to those that are known before any node lives.
@@ -45,4 +47,25 @@ func (c *cluster) addPart(id control.PartitionID, topic string) *part {
 		x.leaders = append(x.leaders, leaderHint{-1, -1})
 	}
 	return p
+}
+
+// somePart chooses one of the partitions that there are by a number.
+func (c *cluster) somePart(number int) int {
+	live := 0
+	for _, p := range c.parts {
+		if !p.deleted {
+			live++
+		}
+	}
+	number %= live
+	for _, p := range c.parts {
+		if p.deleted {
+			continue
+		}
+		if number == 0 {
+			return p.index
+		}
+		number--
+	}
+	panic("BUG: there are fewer")
 }

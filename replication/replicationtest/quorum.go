@@ -45,6 +45,7 @@ func (l *life) pump() {
 			return
 		}
 		l.changeRoles()
+		l.wake()
 	}
 	l.pumping = false
 }

@@ -1,6 +1,7 @@
 package replicationtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,6 +36,7 @@ type replicaState struct {
 	held     bool                    // the follower waits a while
 	groups   *groupShell
 	txns     *txnShell
+	over     bool // its topic has been deleted
 }
 
 // ack is an append that waits for the high watermark.
@@ -106,6 +108,7 @@ func (r *replicaState) changeRole() {
 	}
 	state, ok := l.ctl.Partition(r.p.id.Topic, r.p.id.Index)
 	if !ok {
+		r.removeTopic()
 		return
 	}
 	if !slices.Contains(state.Replicas, l.id) {
@@ -158,6 +161,11 @@ func (r *replicaState) open() bool {
 		Replicated: true, HighWatermark: log.Offset(l.marks[r.p.index]), RecoveryPoint: log.Offset(l.points[r.p.index]),
 	}
 	opened, report, err := log.Open(c)
+	if errors.Is(err, log.ErrForeign) && !r.p.deleted { // of a topic of the same name that has been deleted
+		l.c.seen.Add("stray replica removed", 1)
+		r.remove()
+		opened, report, err = log.Open(c)
+	}
 	if err != nil {
 		r.trouble("open", err)
 		return false
@@ -228,6 +236,9 @@ func (r *replicaState) lead(m replica.Metadata) {
 	l.say("%s: leads in epoch %d from %d, ISR %v", r.p.name, m.LeaderEpoch, r.log.End(), m.ISR)
 	l.c.seen.Add("leader elected", 1)
 	r.l.c.replicas.Leads(r.p.index, int(l.id), m.LeaderEpoch)
+	if r.p.gives {
+		r.giveUp(m.LeaderEpoch)
+	}
 	l.c.replicas.Holds(r.p.index, int(l.id), int64(r.log.Start()), int64(r.log.End()), m.LeaderEpoch, false,
 		fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
 	c := replica.LeaderConfig{Node: l.id, BrokerEpoch: l.lifecycle.Epoch(), LagTime: l.c.lag, Brokers: l}
@@ -273,7 +284,7 @@ func (r *replicaState) lower(to int64) { r.l.points[r.p.index] = min(r.l.points[
 
 // drop removes the replica: it is no longer assigned.
 func (r *replicaState) drop() {
-	if r.log == nil && !r.exists() {
+	if r.log == nil && (!r.exists() || !r.isMine()) {
 		return
 	}
 	r.stand(-1)

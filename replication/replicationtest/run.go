@@ -41,7 +41,7 @@ func Run(o Options) (report Report) {
 		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
 		menu = append(menu, membersMenu(len(c.members))...)
 		if o.Quiet {
-			menu = menu[:2]
+			menu = menu[:1]
 		}
 		if o.Only != nil {
 			menu = focus(menu, o.Only)
@@ -123,6 +123,8 @@ func (c *cluster) report(r *Report) {
 	}
 	r.Simulated = max(min(c.sched.Now(), begin+c.trouble)-begin, 0)
 	r.Events, r.Hash = c.sched.Events(), c.sched.Hash()
+	_, untold := c.history.Lost()
+	c.seen.Add("records lost by an unclean election, found out at the end", int64(untold))
 	r.Faults, r.Seen = c.counts, c.seen
 	r.Acked, r.Read = c.history.Acked(), c.history.Reads()
 	r.Violation = c.findings.First()

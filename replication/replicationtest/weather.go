@@ -42,7 +42,7 @@ func (c *cluster) swizzle(a simulate.Action, rng *rand.Rand) {
 // lateFetch holds up what a follower has sent to a leader, and has the follower lose power, while nobody writes: when it arrives, it is of an earlier life,
 // and says that the follower has everything.
 func (c *cluster) lateFetch(a simulate.Action, n *node) bool {
-	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
+	leads, controls := c.leaderOf(c.somePart(a.B)), c.controller()
 	if leads == nil || controls == nil || leads == n || n == controls || leads == controls || !n.alive() || !(c.survivesPower() || c.mayLose(n)) {
 		return false
 	}
@@ -59,7 +59,7 @@ func (c *cluster) lateFetch(a simulate.Action, n *node) bool {
 
 // lateChange holds up what a leader has sent to the active controller, and takes a follower away for a while.
 func (c *cluster) lateChange(a simulate.Action) bool {
-	leads, controls := c.leaderOf(a.B%len(c.parts)), c.controller()
+	leads, controls := c.leaderOf(c.somePart(a.B)), c.controller()
 	if leads == nil || controls == nil || leads == controls {
 		return false
 	}

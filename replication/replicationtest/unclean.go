@@ -1,0 +1,33 @@
+package replicationtest
+
+import (
+	"github.com/partlog/partlog/internal/control"
+)
+
+// giveUp notes, at a leader that was elected uncleanly, what of the committed records it does not have: these are lost, as its topic allows.
+func (r *replicaState) giveUp(epoch int32) {
+	c := r.l.c
+	state, ok := c.newest.Partition(r.p.id.Topic, r.p.id.Index)
+	if !ok || state.LeaderEpoch != epoch {
+		return // it has been elected in the past, and leads no more
+	}
+	r.p.gives = false
+	to := c.replicas.Common(r.p.index, int64(r.log.Start()), int64(r.log.End()), r.batches)
+	c.replicas.Cut(r.p.index, epoch, to)
+	if lost := c.history.Lose(r.p.index, to); lost > 0 {
+		c.seen.Add("records lost by an unclean election, and told", int64(lost))
+		r.l.say("%s: unclean election in epoch %d: %d records from %d on are lost", r.p.name, epoch, lost, to)
+	}
+}
+
+// electUncleanly asks for a leader whatever it costs, of a topic that allows it.
+func (c *cluster) electUncleanly(number int) bool {
+	if c.newest == nil {
+		return false
+	}
+	p := c.parts[c.somePart(number)]
+	if !c.newest.Unclean(p.id.Topic) {
+		return false
+	}
+	return c.propose(control.Elect{Unclean: true, Partitions: []control.PartitionID{p.id}})
+}
