@@ -15,6 +15,7 @@ var ErrCleaningAborted = errors.New("cleaning was aborted")
 type cleaner struct {
 	mu      sync.Mutex // one step at a time; taken before admin
 	current *Cleaning  // begun and not over
+	mending bool       // a damaged segment is being mended
 	cleaned atomic.Int64
 	swap    atomic.Pointer[swap] // committed but not finished, see swap.finish
 }

@@ -135,6 +135,8 @@ func (l *Log) BeginClean(o CleanOptions) (*Cleaning, error) {
 		return nil, ErrReadOnly
 	case l.cleaner.current != nil:
 		return nil, fmt.Errorf("%w: another one is going on", ErrCleaningAborted)
+	case l.cleaner.mending:
+		return nil, fmt.Errorf("%w: a damaged segment is being mended", ErrCleaningAborted)
 	}
 	if o.Now.IsZero() {
 		o.Now = l.clock.Now()
