@@ -51,18 +51,18 @@ func child(in io.Reader, out io.Writer) (err error) {
 		}
 	}
 	a.say("ready")
-	var work sync.WaitGroup
-	working, stop := context.WithCancel(ctx)
-	defer stop()
+	var sending, handling sync.WaitGroup
+	season, end := context.WithCancel(ctx)
+	defer end()
 	words := bufio.NewScanner(in)
 	for words.Scan() {
 		switch words.Text() {
 		case "begin":
-			work.Go(func() { a.produce(working) })
-			work.Go(func() { a.consume(working) })
+			sending.Go(func() { a.produce(season) })
+			handling.Go(func() { a.consume(ctx) })
 		case "end":
-			stop()
-			work.Wait()
+			end()
+			sending.Wait()
 			a.say("done")
 		case "read":
 			if err := a.readBack(ctx); err != nil {
@@ -70,8 +70,9 @@ func child(in io.Reader, out io.Writer) (err error) {
 			}
 		}
 	}
-	stop()
-	work.Wait()
+	cancel()
+	sending.Wait()
+	handling.Wait()
 	return nil
 }
 

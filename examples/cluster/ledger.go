@@ -24,6 +24,7 @@ type ledger struct {
 	changed  chan struct{}
 	acked    map[string]record
 	consumed map[string]bool // by a member of the group
+	open     int             // acknowledged, and not consumed
 	lastAck  [partitions]time.Time
 	longest  [partitions]time.Duration // without an acknowledgement
 	done     int                       // nodes that have stopped
@@ -63,12 +64,18 @@ func (l *ledger) take(line string) string {
 	switch word {
 	case "acked":
 		l.acked[r.flight] = r
+		if !l.consumed[r.flight] {
+			l.open++
+		}
 		now := time.Now()
 		if last := l.lastAck[r.partition]; !last.IsZero() {
 			l.longest[r.partition] = max(l.longest[r.partition], now.Sub(last))
 		}
 		l.lastAck[r.partition] = now
 	case "consumed":
+		if _, acked := l.acked[r.flight]; acked && !l.consumed[r.flight] {
+			l.open--
+		}
 		l.consumed[r.flight] = true
 	case "unknown":
 		l.failures++

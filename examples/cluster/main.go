@@ -31,7 +31,7 @@ const (
 	size          = 3
 	flights       = "flights"
 	partitions    = 6
-	settle        = 60 * time.Second // the longest that anything is waited for
+	settle        = 2 * time.Minute // the longest that anything is waited for
 	quiet, active = 500 * time.Millisecond, 2500 * time.Millisecond
 )
 
@@ -266,12 +266,15 @@ func (c *cluster) cutFor(i int, in, out bool, length time.Duration) error {
 	return c.network.cut(i, false, false)
 }
 
-// settled has all nodes stop sending, and waits until they have.
+// settled has all nodes stop sending, and waits until they have, and the group has handled all that was acknowledged.
 func (c *cluster) settled() error {
 	if err := c.tell("end"); err != nil {
 		return err
 	}
-	return c.ledger.await(func(l *ledger) bool { return l.done == size }, "the nodes stop")
+	if err := c.ledger.await(func(l *ledger) bool { return l.done == size }, "the nodes stop"); err != nil {
+		return err
+	}
+	return c.ledger.await(func(l *ledger) bool { return l.open == 0 }, "the group handles every flight")
 }
 
 // readBack has the first node read everything, from the beginning.
