@@ -103,3 +103,18 @@ func TestClassesOfMemoryHoldWhatIsAskedFor(t *testing.T) {
 		require.GreaterOrEqual(t, len(take(odd).b), odd)
 	}
 }
+
+// Requests of many lengths take turns on a connection without a block for each length. What is in the pools is nobody's to rely
+// on, hence the tries.
+func TestALargerBlockThatIsFreeServesInsteadOfNewMemory(t *testing.T) {
+	const large, small = 5 << 20, 3 << 20
+	require.Greater(t, classFor(large), classFor(small))
+	for range 100 {
+		b := take(large)
+		give(b)
+		if take(small) == b {
+			return
+		}
+	}
+	t.Fatal("never")
+}

@@ -29,14 +29,28 @@ func classFor(n int) int {
 // classSize is how many bytes blocks of a class have.
 func classSize(class int) int { return (4 + class&3) << (class>>2 + minClassBits - 2) }
 
+// Where no block of a size is free, one of the next classes will do, up to twice the size, from spareClass on: new memory of
+// that size has to be cleared, page by page, which takes longer than reading a request to it, and clients whose requests
+// differ in length would have a block of each class made.
+const (
+	spareClass = (16 - minClassBits) * 4 // 64 KiB
+	spares     = 4
+)
+
 // take returns a block of at least n bytes, full length, of undefined content.
 func take(n int) *block {
 	class := classFor(n)
 	if class >= classes {
 		return &block{make([]byte, n)}
 	}
-	if b, _ := pools[class].Get().(*block); b != nil {
-		return b
+	last := class
+	if class >= spareClass {
+		last = min(class+spares, classes-1)
+	}
+	for from := class; from <= last; from++ {
+		if b, _ := pools[from].Get().(*block); b != nil {
+			return b
+		}
 	}
 	return &block{make([]byte, classSize(class))}
 }

@@ -104,6 +104,9 @@ func (c *Conn) grow(size, have int) error {
 		return err
 	}
 	c.frame = take(want)
+	if more := len(c.frame.b) - blockBytes(want); more > 0 {
+		c.server.config.Budget.charge(&c.hold, int64(more))
+	}
 	if old != nil {
 		copy(c.frame.b, old.b[:have])
 		give(old)
