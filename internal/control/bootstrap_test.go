@@ -70,3 +70,14 @@ func TestTopicsAreOfTheMoment(t *testing.T) {
 	require.Equal(t, []NodeID{2, 1, 3}, p.Original())
 	require.Equal(t, []NodeID{4, 2, 1}, p.Target())
 }
+
+// A cluster can begin at an earlier level, and does what that level does; levels that this build does not know are not to be had.
+func TestStateBeginsAtAnEarlierLevel(t *testing.T) {
+	require.Equal(t, MaxLevel, New().Feature())
+	require.Equal(t, MinLevel, NewAt(0).Feature())
+	require.Equal(t, MaxLevel, NewAt(MaxLevel+1).Feature())
+	m := NewAt(LevelBase)
+	require.Equal(t, LevelBase, m.Feature())
+	require.Equal(t, OK, m.Apply(1, Register{ID: 1, MinFeature: LevelBase, MaxFeature: LevelBase, PreviousEpoch: NoEpoch, Replaces: NoEpoch}).Code)
+	require.Equal(t, InvalidUpdateVersion, m.Apply(2, SetFeature{LevelELR}).Code)
+}

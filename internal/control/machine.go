@@ -27,6 +27,13 @@ func New() *Machine {
 	return &Machine{feature: MaxLevel, config: ClusterConfig{MinISR: 1}, names: map[string]*Topic{}, leads: map[NodeID]int{}}
 }
 
+// NewAt is New at an earlier level, for a cluster of which some nodes are of an earlier version.
+func NewAt(level int16) *Machine {
+	m := New()
+	m.feature = min(max(level, MinLevel), MaxLevel)
+	return m
+}
+
 // Apply applies the command at an index of the quorum's log. An index that has been applied does nothing.
 func (m *Machine) Apply(index uint64, c Command) Result {
 	if index <= m.applied {

@@ -46,6 +46,7 @@ const (
 	EndTxnOfNext              // KAFKA-17754: a delayed EndTxn ends the producer's next transaction
 	StaleCatalogue            // a node answers about topics by what it knows, without asking whether there is more
 	DeletedReplicaStays       // the files of a deleted topic's replica are not removed
+	FeatureWithoutNodes       // the feature level is raised above what a node can live with
 	SilentUnclean             // an unclean election is not told to be one
 
 	end

@@ -57,6 +57,10 @@ func (c *cluster) act(a simulate.Action) {
 		done = c.pause(n, a.For)
 	case "restart":
 		done = c.shutDown(n, a.For)
+	case "upgrade":
+		done = c.upgrade(n, control.MaxLevel, a.For)
+	case "downgrade":
+		done = c.upgrade(n, control.MinLevel+int16(a.Draw%uint64(control.MaxLevel-control.MinLevel)), a.For)
 	case "roll":
 		done = c.roll(0, a.For)
 	case "replace":
@@ -139,6 +143,11 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 		return c.reassign(a, rng)
 	case "elect":
 		return c.propose(control.Elect{Partitions: []control.PartitionID{c.parts[c.somePart(a.B)].id}})
+	case "feature":
+		if c.newest == nil || c.newest.Feature() == control.MaxLevel {
+			return false
+		}
+		return c.propose(control.SetFeature{Level: c.newest.Feature() + 1})
 	case "elect-uncleanly":
 		return c.electUncleanly(a.B)
 	case "min-isr":

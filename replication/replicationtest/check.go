@@ -26,6 +26,9 @@ func (c *cluster) partitionChanged(command control.Command, change *control.Part
 		c.findings.Report(simulate.TwoLeaders, "%s: leader %d follows leader %d in epoch %d, after %d", p.name, s.Leader, change.Before.Leader, s.LeaderEpoch, change.Before.LeaderEpoch)
 	}
 	for _, id := range s.ISR {
+		if len(s.ISR) == 1 && s.Leader == control.NoNode && c.newest.Feature() < control.LevelELR {
+			continue // without ELR the last one stays
+		}
 		if !c.newest.Active(id) || slices.Contains(s.Offline, id) {
 			c.findings.Report(simulate.BadISR, "%s: node %d is in the ISR, and fenced, shutting down or failed: %s", p.name, id, s)
 		}
@@ -82,7 +85,7 @@ func (c *cluster) elected(p *part, command control.Command, change *control.Part
 
 // holders checks that as many as min.insync.replicas stay in the ISR or the ELR, if there were as many: those who have all that is committed.
 func (c *cluster) holders(p *part, change *control.PartitionChange) {
-	if change.Unclean && p.lossy {
+	if change.Unclean && p.lossy || c.newest.Feature() < control.LevelELR {
 		return
 	}
 	before, after := len(change.Before.ISR)+len(change.Before.ELR), len(change.After.ISR)+len(change.After.ELR)
@@ -142,6 +145,7 @@ func (c *cluster) heal() {
 	c.healed = true
 	c.trace.Say("heal", "everything is mended")
 	c.net.Heal(c.weather)
+	c.levels()
 	for _, n := range c.nodes {
 		n.disk.Heal()
 		n.clock.Drift(1)

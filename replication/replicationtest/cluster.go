@@ -41,6 +41,7 @@ type cluster struct {
 	terms   map[uint64]control.NodeID // active controllers
 	newest  *control.Machine          // of the node that has applied most
 	hush    time.Duration             // until when nobody writes
+	raised  int16                     // the highest feature level that has been
 	healed  bool
 	ended   bool
 }
@@ -99,7 +100,7 @@ func (c *cluster) bootstrap() {
 	for i := range c.voters {
 		voters = append(voters, quorum.Member{Node: int32(i)})
 	}
-	state := control.New()
+	state := control.NewAt(c.level)
 	for i, n := range c.nodes[:c.started] {
 		self := quorum.Member{Node: int32(i)}
 		var err error

@@ -90,6 +90,9 @@ func (l *life) apply(e quorum.Entry) {
 		}
 	}
 	r = l.ctl.Apply(e.Index, c)
+	if !l.knowsLevel() {
+		return
+	}
 	for i := range r.Changed {
 		if l.c.partOf(r.Changed[i].Partition) == nil {
 			l.c.addPart(r.Changed[i].Partition, r.Changed[i].Name)
@@ -128,6 +131,17 @@ func (c *cluster) appliedEntry(l *life, command control.Command, r control.Resul
 		c.sched.Mix(digest)
 	} else if other != digest {
 		c.findings.Report(simulate.Diverged, "the controller's state after entry %d is another one on %s", r.Index, l.name)
+	}
+	if len(r.Nodes) > 0 || r.Feature != 0 {
+		for _, n := range l.ctl.Nodes() {
+			if level := l.ctl.Feature(); level < n.MinFeature || level > n.MaxFeature {
+				c.findings.Report(simulate.WrongLevel, "the cluster is at feature level %d, node %d knows %d to %d", level, n.ID, n.MinFeature, n.MaxFeature)
+			}
+		}
+		if r.Feature != 0 && c.raised < r.Feature {
+			c.raised = r.Feature
+			c.seen.Add("feature level raised", 1)
+		}
 	}
 	if c.newest == nil || l.ctl.Applied() > c.newest.Applied() || l.ctl == c.newest {
 		c.newest = l.ctl

@@ -50,6 +50,7 @@ var mutants = []struct {
 	{"snapshot-without-epochs", mutant.SnapshotWithoutEpochs, "", nil},
 	{"stale-catalogue", mutant.StaleCatalogue, "", nil},
 	{"deleted-replica-stays", mutant.DeletedReplicaStays, "", nil},
+	{"feature-without-nodes", mutant.FeatureWithoutNodes, "", nil},
 	{"silent-unclean", mutant.SilentUnclean, "", nil},
 	{"offsets-before-commit", mutant.OffsetsBeforeCommit, "", nil},
 }

@@ -33,11 +33,12 @@ type node struct {
 	life    *life   // nil: the process is down
 	failed  string  // why the process ended by itself
 	retries int
-	going   bool // an operator is removing it
+	level   int16 // the highest feature level that the program on it knows
+	going   bool  // an operator is removing it
 }
 
 func newNode(c *cluster, i int) *node {
-	n := &node{c: c, id: control.NodeID(i), name: fmt.Sprintf("node-%d", i), boots: 1}
+	n := &node{c: c, id: control.NodeID(i), name: fmt.Sprintf("node-%d", i), boots: 1, level: c.level}
 	n.rng = simulate.Stream(c.seed, n.name)
 	n.process = simulate.NewProcess(c.sched)
 	n.clock = simulate.NewClock(n.process, birth.Add(time.Duration(n.rng.IntN(2000)-1000)*time.Millisecond))
@@ -92,6 +93,7 @@ type life struct {
 	leaving   bool
 	joined    map[int32]quorum.Member // who asked to become a member, at the active controller
 	awaiting  []awaited
+	level     int16 // the highest feature level that this program knows
 	over      bool
 }
 
@@ -118,7 +120,7 @@ func (n *node) start() {
 		lifecycle: control.NewLifecycle(control.LifecycleConfig{Session: n.c.session, Interval: n.c.heartbeat}, n.id),
 		proposals: map[uint64]proposal{}, dirty: make([]bool, len(n.c.parts)), replicas: make([]*replicaState, len(n.c.parts)),
 		parked: map[*replica.FetchSession]*parkedFetch{}, lastFetch: map[control.NodeID]time.Duration{},
-		joined: map[int32]quorum.Member{}, previous: control.NoEpoch,
+		joined: map[int32]quorum.Member{}, previous: control.NoEpoch, level: n.level,
 	}
 	n.life = l
 	l.sessions = replica.NewSessionCache(replica.SessionCacheConfig{Seed: n.rng.Uint64()})
@@ -261,6 +263,9 @@ func (l *life) fail(format string, args ...any) {
 // restart starts the process again, if it is down and nobody else is going to.
 func (n *node) restart() {
 	if !n.process.Up() && !n.stopped && !n.c.ended {
+		if n.c.healed {
+			n.c.levels()
+		}
 		n.start()
 	}
 }

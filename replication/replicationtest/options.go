@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/simulate"
 	"github.com/partlog/partlog/log"
 )
@@ -52,6 +53,7 @@ type setup struct {
 	txnClients     int
 	groups         []groupSetup
 	inFlight       int
+	level          int16 // feature level in the beginning: of the cluster, and of what its nodes run
 	weather        simulate.Weather
 	compactEvery   uint64 // entries between snapshots of the controller
 	trouble        time.Duration
@@ -95,6 +97,13 @@ func draw(o Options) setup {
 		s.txnClients = 1 + rng.IntN(2)
 	}
 	s.groups = drawGroups(o.Seed)
+	s.level = control.MaxLevel
+	switch rng.IntN(8) {
+	case 0, 1:
+		s.level = control.LevelBase
+	case 2:
+		s.level = control.LevelELR
+	}
 	if o.Trouble > 0 {
 		s.trouble = o.Trouble
 	}

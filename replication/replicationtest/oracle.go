@@ -14,7 +14,7 @@ func (c *cluster) survivesPower() bool { return c.sync == log.SyncAlways }
 // one here, until it is whole again. All who are in the ISR or eligible to lead (ELR) have what was committed, which is what the checkers
 // find out; with min.insync.replicas of 2 there are two of them.
 func (c *cluster) mayLose(n *node) bool {
-	if c.newest == nil || c.troubled(n) {
+	if c.newest == nil || c.troubled(n) || c.newest.Feature() < control.LevelELR { // the last of an ISR stays in it, whatever it has
 		return false
 	}
 	for _, p := range c.parts {

@@ -60,6 +60,9 @@ func (l *life) take(out quorum.Output) {
 		l.say("takes the snapshot of entry %d", out.Snapshot.Index)
 		l.c.seen.Add("snapshot taken", 1)
 		l.ctl, l.compacted = m, out.Snapshot.Index
+		if !l.knowsLevel() {
+			return
+		}
 		if l.role == quorum.Leader {
 			l.watch.Reset(l.now(), l.ctl)
 		}

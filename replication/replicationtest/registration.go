@@ -47,7 +47,7 @@ func (l *life) beat() {
 	case control.ActRegister:
 		register := control.Register{
 			ID: l.id, Incarnation: l.incarnation, Addr: l.name, PreviousEpoch: l.previous,
-			MinFeature: control.MinLevel, MaxFeature: control.MaxLevel,
+			MinFeature: control.MinLevel, MaxFeature: l.level,
 		}
 		l.ask(registerRequest{register: register, member: l.member}, l.registered)
 	case control.ActHeartbeat:

@@ -235,7 +235,10 @@ func (r *replicaState) lead(m replica.Metadata) {
 	}
 	l.say("%s: leads in epoch %d from %d, ISR %v", r.p.name, m.LeaderEpoch, r.log.End(), m.ISR)
 	l.c.seen.Add("leader elected", 1)
-	r.l.c.replicas.Leads(r.p.index, int(l.id), m.LeaderEpoch)
+	l.c.replicas.Leads(r.p.index, int(l.id), m.LeaderEpoch)
+	if level := l.ctl.Feature(); level > l.level {
+		l.c.findings.Report(simulate.WrongLevel, "%s leads %s at feature level %d, and knows up to %d", l.name, r.p.name, level, l.level)
+	}
 	if r.p.gives {
 		r.giveUp(m.LeaderEpoch)
 	}

@@ -25,9 +25,11 @@ func (c *cluster) electUncleanly(number int) bool {
 	if c.newest == nil {
 		return false
 	}
-	p := c.parts[c.somePart(number)]
-	if !c.newest.Unclean(p.id.Topic) {
-		return false
+	var ids []control.PartitionID
+	for _, p := range c.parts {
+		if c.newest.Unclean(p.id.Topic) {
+			ids = append(ids, p.id)
+		}
 	}
-	return c.propose(control.Elect{Unclean: true, Partitions: []control.PartitionID{p.id}})
+	return len(ids) > 0 && c.propose(control.Elect{Unclean: true, Partitions: ids[number%len(ids):][:1]})
 }
