@@ -16,7 +16,7 @@ type Node struct {
 	ID         int32             // node.id, or broker.id; −1: not set
 	Rack       string            // broker.rack
 	Dir        string            // log.dirs, or log.dir; empty: not set
-	Listeners  []NodeListener    // those for clients; a controller's is in Quorum, and not opened without one
+	Listeners  []NodeListener    // those for clients, of which a controller only has none; a controller's is in Quorum, and not opened without one
 	Properties map[string]string // for Config.Properties or BrokerConfig.Properties
 	Warnings   []Warning         // what its owner should know
 	Quorum     *Quorum           // of the cluster that it is a node of; nil: it is alone
@@ -37,6 +37,10 @@ type NodeListener struct {
 // *PropertyError for a value that Kafka refuses, and for a property whose promise a broker over a store cannot keep. Files
 // that the ssl.* properties name are read now.
 func ParseNode(props map[string]string) (*Node, error) {
+	props, join, err := takeAutoJoin(props)
+	if err != nil {
+		return nil, err
+	}
 	s, warnings, err := parseProperties(props)
 	if err != nil {
 		return nil, err
@@ -49,6 +53,9 @@ func ParseNode(props map[string]string) (*Node, error) {
 	}
 	if err := n.readListeners(); err != nil {
 		return nil, err
+	}
+	if n.Quorum != nil {
+		n.Quorum.Observer = n.Quorum.Observer || !join
 	}
 	return n, nil
 }
@@ -135,7 +142,11 @@ func (n *Node) readListeners() error {
 		}
 		n.Listeners = append(n.Listeners, out)
 	}
-	if len(n.Listeners) == 0 {
+	only := n.Quorum != nil && n.Quorum.ControllerOnly
+	switch {
+	case only && len(n.Listeners) > 0:
+		return &PropertyError{"listeners", text, "with process.roles=controller it must only have listeners of controller.listener.names: clients connect to brokers"}
+	case !only && len(n.Listeners) == 0:
 		return &PropertyError{"listeners", text, "there is none for clients"}
 	}
 	for _, a := range advertised {

@@ -78,10 +78,7 @@ func checkPromises(set map[string]string) ([]Warning, error) {
 				return nil, bad("a store has one directory; put several disks into one volume")
 			}
 		case "process.roles":
-			if v != "" && !slices.Contains(splitList(v), "broker") {
-				if quorum {
-					return nil, bad("every node keeps partitions and serves clients; let it be broker,controller")
-				}
+			if v != "" && !slices.Contains(splitList(v), "broker") && !quorum {
 				return nil, bad("a node without the role broker serves no client")
 			}
 		case "controller.quorum.voters":

@@ -16,8 +16,10 @@ import (
 
 // Quorum is what the properties of a node of a cluster say of its peers, where they name a controller quorum of several nodes.
 type Quorum struct {
-	// Voters are controller.quorum.voters, in their order; the first makes a new cluster, the others join it.
+	// Voters are controller.quorum.voters, in their order; the first makes a new cluster, the others join it. There may be none with Servers.
 	Voters []replication.Peer
+	// Servers are controller.quorum.bootstrap.servers: where some of the controllers are, whose ids are learned there (KIP-853).
+	Servers []string
 	// Bind is where other nodes reach this one (host:port for net.Listen): the listener that controller.listener.names names first. All that
 	// goes between nodes goes there, replication too, whatever inter.broker.listener.name says.
 	Bind string
@@ -25,8 +27,11 @@ type Quorum struct {
 	Advertised string
 	// TLS is what peers know each other by; nil: plaintext, between loopback addresses.
 	TLS *replication.TLS
-	// Observer: process.roles has no controller.
+	// Observer: process.roles has no controller, or controller.quorum.auto.join.enable is false: the node does not become a voter by itself. That
+	// property is Kafka's from 4.2 on, where it is false by default; here it is true.
 	Observer bool
+	// ControllerOnly: process.roles has no broker.
+	ControllerOnly bool
 }
 
 // namesQuorum reports whether properties are those of a node of a cluster, and not of a node that is its own quorum.
@@ -36,19 +41,65 @@ func namesQuorum(set map[string]string) bool {
 		return false
 	}
 	servers := splitList(set["controller.quorum.bootstrap.servers"])
-	return len(voters) > 1 || len(servers) > 1 || !slices.Contains(roles, "controller") && len(voters)+len(servers) > 0
+	switch {
+	case len(voters) > 1 || len(servers) > 1:
+		return true
+	case !slices.Contains(roles, "controller"), !slices.Contains(roles, "broker"):
+		return len(voters)+len(servers) > 0
+	}
+	return len(servers) == 1 && len(voters) == 0 && !isOwn(set, servers[0])
+}
+
+// isOwn reports whether an address is that of the node's own listener for controllers, as properties have it.
+func isOwn(set map[string]string, server string) bool {
+	controllers := splitList(strings.ToUpper(set["controller.listener.names"]))
+	for _, property := range []string{"listeners", "advertised.listeners"} {
+		all, err := parseListeners(property, set[property])
+		if err != nil || len(controllers) == 0 {
+			return true // an error of another property
+		}
+		host, port, _ := net.SplitHostPort(server)
+		for _, l := range all {
+			own, at, _ := net.SplitHostPort(l.address)
+			ip, err := netip.ParseAddr(own)
+			everywhere := own == "" || err == nil && ip.IsUnspecified()
+			if l.name == controllers[0] && at == port && (own == host || loopback(server) && (everywhere || loopback(l.address))) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// takeAutoJoin takes controller.quorum.auto.join.enable out of properties: Apache Kafka 4.1, whose properties are known here, has it not.
+func takeAutoJoin(props map[string]string) (rest map[string]string, join bool, err error) {
+	const name = "controller.quorum.auto.join.enable"
+	v, ok := props[name]
+	if !ok {
+		return props, true, nil
+	}
+	if !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
+		return nil, false, &PropertyError{Name: name, Value: v, Reason: "want true or false"}
+	}
+	rest = maps.Clone(props)
+	delete(rest, name)
+	return rest, strings.EqualFold(v, "true"), nil
 }
 
 // readQuorum fills in Quorum, with l, the listener of the controller, and its protocol.
 func (n *Node) readQuorum(l *namedAddress, protocol SecurityProtocol, advertised []namedAddress) error {
 	set := n.settings.properties
-	q := &Quorum{Observer: !slices.Contains(splitList(set["process.roles"]), "controller")}
+	roles := splitList(set["process.roles"])
+	q := &Quorum{Observer: !slices.Contains(roles, "controller"), ControllerOnly: !slices.Contains(roles, "broker")}
 	bad := func(name, why string) error { return &PropertyError{Name: name, Value: set[name], Reason: why} }
 	if n.ID < 0 {
 		return bad("node.id", "a node of a cluster needs one")
 	}
-	if set["controller.quorum.voters"] == "" {
-		return bad("controller.quorum.bootstrap.servers", "it has addresses without ids, and a node knows its peers by id; name the controllers by controller.quorum.voters=ID@HOST:PORT,...")
+	for _, address := range splitList(set["controller.quorum.bootstrap.servers"]) {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return bad("controller.quorum.bootstrap.servers", "want HOST:PORT,...")
+		}
+		q.Servers = append(q.Servers, address)
 	}
 	for _, item := range splitList(set["controller.quorum.voters"]) {
 		id, address, ok := strings.Cut(item, "@")
@@ -65,7 +116,7 @@ func (n *Node) readQuorum(l *namedAddress, protocol SecurityProtocol, advertised
 	}
 	i := slices.IndexFunc(q.Voters, func(v replication.Peer) bool { return v.NodeID == n.ID })
 	switch {
-	case i < 0 && !q.Observer:
+	case i < 0 && !q.Observer && len(q.Voters) > 0:
 		return bad("controller.quorum.voters", "process.roles has controller, so node.id="+strconv.Itoa(int(n.ID))+" must be among the voters; a node that joins later has process.roles=broker, or is added to the list")
 	case i >= 0 && q.Observer:
 		return bad("controller.quorum.voters", "process.roles has no controller, so node.id="+strconv.Itoa(int(n.ID))+" must not be among the voters")
@@ -86,9 +137,13 @@ func (n *Node) readQuorum(l *namedAddress, protocol SecurityProtocol, advertised
 	case TLS:
 		return n.readPeerTLS("listener.name." + strings.ToLower(l.name) + ".")
 	case Plaintext:
-		for _, at := range append([]replication.Peer{{Address: q.Bind}}, q.Voters...) {
-			if !loopback(at.Address) {
-				return bad("listener.security.protocol.map", "between nodes of "+at.Address+" whoever reaches the listener "+l.name+
+		all := append([]string{q.Bind}, q.Servers...)
+		for _, v := range q.Voters {
+			all = append(all, v.Address)
+		}
+		for _, at := range all {
+			if !loopback(at) {
+				return bad("listener.security.protocol.map", "between nodes of "+at+" whoever reaches the listener "+l.name+
 					" could change everything, so plaintext is for loopback addresses; say "+l.name+":SSL, and ssl.keystore.* and ssl.truststore.* of type PEM")
 			}
 		}
@@ -131,7 +186,7 @@ func (n *Node) readPeerTLS(prefix string) error {
 func (n *Node) ReplicationConfig(sync partition.SyncMode) replication.Config {
 	r, q := propertyReader(n.settings.properties), n.Quorum
 	c := replication.Config{
-		Dir: n.Dir, NodeID: n.ID, Listen: q.Bind, Advertise: q.Advertised, Observer: q.Observer, Rack: n.Rack, TLS: q.TLS, Plaintext: q.TLS == nil,
+		Dir: n.Dir, NodeID: n.ID, Listen: q.Bind, Advertise: q.Advertised, Servers: q.Servers, Observer: q.Observer, ControllerOnly: q.ControllerOnly, Rack: n.Rack, TLS: q.TLS, Plaintext: q.TLS == nil,
 		Store: n.StoreConfig(sync), Groups: n.settings.coordinator(),
 	}
 	for _, v := range q.Voters {

@@ -79,11 +79,52 @@ func TestABrokerWithoutTheRoleControllerIsAnObserver(t *testing.T) {
 	require.Equal(t, "127.0.0.1:9103", n.Quorum.Advertised)
 }
 
+func TestAControllerOnlyHasNoListenerForClients(t *testing.T) {
+	for _, voters := range []string{"2@127.0.0.1:9103", "1@127.0.0.1:9093,2@127.0.0.1:9103"} {
+		n, err := ParseNode(quorumProperties(t, map[string]string{
+			"process.roles": "controller", "listeners": "CONTROLLER://127.0.0.1:9103", "advertised.listeners": "-", "inter.broker.listener.name": "-",
+			"controller.quorum.voters": voters,
+		}))
+		require.NoError(t, err)
+		require.True(t, n.Quorum.ControllerOnly)
+		require.False(t, n.Quorum.Observer)
+		require.Empty(t, n.Listeners)
+		c := n.ReplicationConfig(partition.SyncAlways)
+		require.True(t, c.ControllerOnly)
+	}
+}
+
+func TestBootstrapServersArePeersWhoseIDsAreLearned(t *testing.T) {
+	servers := map[string]string{"controller.quorum.voters": "-", "controller.quorum.bootstrap.servers": "127.0.0.1:9093,127.0.0.1:9103"}
+	n, err := ParseNode(quorumProperties(t, servers))
+	require.NoError(t, err)
+	require.Equal(t, &Quorum{Servers: []string{"127.0.0.1:9093", "127.0.0.1:9103"}, Bind: "127.0.0.1:9103", Advertised: "127.0.0.1:9103"}, n.Quorum)
+	c := n.ReplicationConfig(partition.SyncAlways)
+	require.Empty(t, c.Peers)
+	require.Equal(t, n.Quorum.Servers, c.Servers)
+
+	// One that is not the node's own is another's.
+	servers["controller.quorum.bootstrap.servers"] = "localhost:9093"
+	n, err = ParseNode(quorumProperties(t, servers))
+	require.NoError(t, err)
+	require.Equal(t, []string{"localhost:9093"}, n.Quorum.Servers)
+}
+
+func TestAVoterByTheOperatorsWordAloneDoesNotJoinByItself(t *testing.T) {
+	for value, observer := range map[string]bool{"false": true, "true": false} {
+		n, err := ParseNode(quorumProperties(t, map[string]string{"controller.quorum.auto.join.enable": value}))
+		require.NoError(t, err)
+		require.Empty(t, n.Warnings)
+		require.Equal(t, observer, n.Quorum.Observer)
+		require.Equal(t, observer, n.ReplicationConfig(partition.SyncAlways).Observer)
+	}
+}
+
 func TestAQuorumOfOneNodeIsNoCluster(t *testing.T) {
 	for _, more := range []map[string]string{
 		{"controller.quorum.voters": "2@127.0.0.1:9103"},
 		{"controller.quorum.voters": "-"},
-		{"controller.quorum.voters": "-", "controller.quorum.bootstrap.servers": "127.0.0.1:9103"},
+		{"controller.quorum.voters": "-", "controller.quorum.bootstrap.servers": "localhost:9103"},
 	} {
 		n, err := ParseNode(quorumProperties(t, more))
 		require.NoError(t, err)
@@ -96,8 +137,11 @@ func TestWhatANodeOfAClusterCannotKeepIsAnErrorThatSaysWhy(t *testing.T) {
 		"a node of a cluster needs one":           {"node.id": "-"},
 		"must be among the voters":                {"node.id": "9"},
 		"must not be among the voters":            {"process.roles": "broker"},
-		"every node keeps partitions":             {"process.roles": "controller"},
-		"name the controllers by":                 {"controller.quorum.voters": "-", "controller.quorum.bootstrap.servers": "a:1,b:2"},
+		"clients connect to brokers":              {"process.roles": "controller"},
+		"serves no client":                        {"process.roles": "controller", "controller.quorum.voters": "-"},
+		"want HOST:PORT,...":                      {"controller.quorum.bootstrap.servers": "127.0.0.1"},
+		"of a:1 whoever reaches":                  {"controller.quorum.bootstrap.servers": "a:1"},
+		"want true or false":                      {"controller.quorum.auto.join.enable": "perhaps"},
 		"want ID@HOST:PORT":                       {"controller.quorum.voters": "1@a:1,2"},
 		"each voter must have a different id":     {"controller.quorum.voters": "2@a:1,2@b:1"},
 		"other nodes need a listener":             {"listeners": "PLAINTEXT://127.0.0.1:1"},

@@ -23,7 +23,7 @@ func (n *Node) CreateTopic(ctx context.Context, name string, c partition.TopicCo
 			factor = len(c.Assignment[0])
 		}
 		if factor <= 0 {
-			n.control.read(func(m *control.Machine) { factor = n.defaultFactor(len(m.Nodes())) })
+			n.control.read(func(m *control.Machine) { factor = n.defaultFactor(len(m.Brokers())) })
 		}
 		c.MinInsyncReplicas = n.defaultMinISR(factor)
 	}
@@ -106,6 +106,10 @@ func (n *Node) DescribeTopic(ctx context.Context, name string) (d partition.Topi
 	err = n.informed(ctx, func() error { d, err = n.store.DescribeTopic(ctx, name); return err })
 	return d, err
 }
+
+// MetadataChanged returns a channel that is closed when this node has applied the next change of topics, nodes, leaders or settings (see MetadataVersion,
+// partition.Store.SettingsVersion), and when the node is closed. Whoever waits takes the channel first, and looks then.
+func (n *Node) MetadataChanged() <-chan struct{} { return n.metadataChanged() }
 
 // Elect has leaders elected (ElectLeaders, KIP-460): the preferred ones, or, with unclean, of partitions without a leader any live replica, which may
 // miss records that were acknowledged. Without partitions all that need it are meant. The errors are those partitions' that have one.

@@ -88,7 +88,7 @@ func (n *Node) place(m *control.Machine, wanted [][]int32, count, factor int32) 
 		}
 		return assignment, nil
 	}
-	nodes := m.Nodes()
+	nodes := m.Brokers()
 	if len(nodes) == 0 {
 		return nil, ErrNoQuorum // nobody is registered yet
 	}
@@ -107,7 +107,7 @@ func (n *Node) factor(m *control.Machine, topic control.TopicID) int {
 	if p, ok := m.Partition(topic, 0); ok {
 		return len(p.Target())
 	}
-	return n.defaultFactor(len(m.Nodes()))
+	return n.defaultFactor(len(m.Brokers()))
 }
 
 // The keys of topics' settings that the controller knows.

@@ -53,8 +53,15 @@ type Config struct {
 	Bootstrap bool
 	// Join makes this node one more of the cluster that Peers are of, unless the directory belongs to one already.
 	Join bool
-	// Observer keeps the node out of the controller quorum's votes. Without, it becomes a voter when it has caught up.
+	// Servers are addresses of nodes whose ids are not known (controller.quorum.bootstrap.servers): beside Peers, or instead.
+	Servers []string
+	// Observer keeps the node from becoming a voter of the controller quorum by itself: it observes until AddVoter. Without, it becomes a
+	// voter when it has caught up.
 	Observer bool
+	// ControllerOnly makes a node that takes part in the quorum and keeps no replicas (process.roles=controller): partitions are not placed on
+	// it, and there is nothing for clients to connect to. Its operations do what they do on any node whose peers lead the partitions. A broker
+	// becomes one only when it has no replicas left.
+	ControllerOnly bool
 	// Rack spreads replicas, and lets consumers read from a near one (broker.rack).
 	Rack string
 	// Listeners are told to clients.
@@ -65,6 +72,8 @@ type Config struct {
 	Plaintext bool
 	// Store holds the settings of the node's store, its clock and file system among them.
 	Store partition.Config
+	// Clock is that of sessions, elections and fetches between nodes; default: Store.Clock. Tests let it run while time stands still in the stores.
+	Clock partition.Clock
 
 	// Groups holds the settings of the groups' coordinator.
 	Groups group.CoordinatorConfig
@@ -101,6 +110,7 @@ func (c Config) withDefaults() Config {
 	if c.Store.Clock == nil {
 		c.Store.Clock = clock.System
 	}
+	or(&c.Clock, c.Store.Clock)
 	if c.Groups.Clock == nil {
 		c.Groups.Clock = c.Store.Clock
 	}
@@ -127,8 +137,10 @@ func (c Config) validate() error {
 		return wrong("Listen", "", "host:port, or a Listener")
 	case c.Bootstrap && c.Join:
 		return wrong("Join", true, "false with Bootstrap: a cluster is made, or joined")
-	case c.Join && len(c.Peers) == 0:
-		return wrong("Peers", "none", "at least one node of the cluster that is joined")
+	case c.Join && len(c.Peers)+len(c.Servers) == 0:
+		return wrong("Peers", "none", "at least one node of the cluster that is joined, here or in Servers")
+	case c.ControllerOnly && len(c.Listeners) > 0:
+		return wrong("Listeners", c.Listeners, "none with ControllerOnly: clients connect to brokers")
 	case c.Join && c.ClusterID == "":
 		return wrong("ClusterID", "", "the id of the cluster that is joined (another node's ClusterID)")
 	case c.TLS == nil && !c.Plaintext:
@@ -155,6 +167,11 @@ func (c Config) validate() error {
 	}
 	if c.FetchBytes < 1 {
 		return wrong("FetchBytes", c.FetchBytes, "at least 1")
+	}
+	for _, s := range c.Servers {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return wrong("Servers", s, "host:port")
+		}
 	}
 	for _, p := range c.Peers {
 		if p.NodeID < 0 || p.Address == "" {

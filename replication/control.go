@@ -40,6 +40,7 @@ type controller struct {
 
 	nonce uint64 // of this process, in the entries that it proposes
 	seq   atomic.Uint64
+	found sync.Map // of Config.Servers: by address, who is there
 
 	inbox  inbox
 	ctx    context.Context // ends with run
@@ -73,7 +74,8 @@ type controller struct {
 	joining   joining
 	// confirming are heartbeats whose answers wait for it to be certain that this node leads.
 	confirming map[uint64]chan bool
-	isolation  bool // as told by events
+	isolation  bool   // as told by events
+	refusal    string // why the registration was refused
 }
 
 // identity is what a node registers with.
@@ -101,6 +103,8 @@ type network interface {
 	remove(node int32)
 	send(node int32, kind uint8, body []byte)
 	call(ctx context.Context, node int32, kind uint8, body []byte, reply func([]byte) error) error
+	// discover asks who listens at an address.
+	discover(ctx context.Context, address string) (node int32, err error)
 }
 
 // endpoint makes a network of a peer.Endpoint.
@@ -117,6 +121,11 @@ func (e endpoint) send(node int32, kind uint8, body []byte) {
 
 func (e endpoint) call(ctx context.Context, node int32, kind uint8, body []byte, reply func([]byte) error) error {
 	return e.n.call(ctx, node, kind, body, reply)
+}
+
+func (e endpoint) discover(ctx context.Context, address string) (int32, error) {
+	id, err := e.n.peers.Discover(ctx, address)
+	return id.NodeID, err
 }
 
 // leadership is who leads, as far as this node knows. changed is closed when that is over.
@@ -148,7 +157,12 @@ func (c *controller) start() {
 		}
 		now := c.now()
 		c.lifecycle.Start(now)
-		c.lifecycle.Ready(now)
+		if !c.config.ControllerOnly { // else it stays fenced
+			c.lifecycle.Ready(now)
+		}
+		if len(c.config.Servers) > 0 {
+			c.joining.silence = helloEvery // who they are is not known
+		}
 	})
 	c.nextTick()
 	c.work.Go(c.run)
@@ -372,23 +386,32 @@ func (c *controller) close(controlled bool) error {
 	if controlled {
 		ctx, stop := c.bounded(c.config.CloseTimeout)
 		defer stop()
-		c.inbox.put(func() {
-			c.lifecycle.Shutdown(c.now())
-			_ = c.raft.TransferLeader(-1) // another voter has time to take over; if there is none, this one goes on
-		})
-		for heard := c.now(); control.Stage(c.stage.Load()) != control.StageDone; {
-			// Without a controller nobody can take over; it may be about to be elected.
-			if leader, _ := c.leader(); leader != -1 {
-				heard = c.now()
-			}
-			if c.now()-heard > 3*c.config.ElectionTimeout || !c.pause(ctx, 2*time.Millisecond) {
-				break
-			}
-		}
+		_ = c.handOver(ctx) // who has to end, ends
 	}
 	c.cancel()
 	<-c.done
 	return c.failure()
+}
+
+// handOver does the controlled shutdown: when it returns nil, others lead what this node led, and all active nodes know it.
+func (c *controller) handOver(ctx context.Context) error {
+	c.inbox.put(func() {
+		c.lifecycle.Shutdown(c.now())
+		_ = c.raft.TransferLeader(-1) // another voter has time to take over; if there is none, this one goes on
+	})
+	for heard := c.now(); control.Stage(c.stage.Load()) != control.StageDone; {
+		// Without a controller nobody can take over; it may be about to be elected.
+		if leader, _ := c.leader(); leader != -1 {
+			heard = c.now()
+		}
+		if c.now()-heard > 3*c.config.ElectionTimeout {
+			return ErrNoQuorum
+		}
+		if !c.pause(ctx, 2*time.Millisecond) {
+			return errors.Join(ctx.Err(), c.failure())
+		}
+	}
+	return nil
 }
 
 // pause waits, and reports whether ctx and the controller go on.

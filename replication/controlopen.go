@@ -78,7 +78,10 @@ func (c *controller) open(n *Node) error {
 func (n *Node) firstState() (*control.Machine, error) {
 	node := control.Node{
 		ID: control.NodeID(n.id), Addr: n.config.Advertise, Rack: n.config.Rack, DirectoryID: n.directory,
-		MinFeature: control.MinLevel, MaxFeature: control.MaxLevel,
+		MinFeature: control.MinLevel, MaxFeature: control.MaxLevel, ControllerOnly: n.config.ControllerOnly,
+	}
+	if names := n.store.TopicNames(); node.ControllerOnly && len(names) > 0 {
+		return nil, fmt.Errorf("%w: the store has %d topics, and a node that is a controller only keeps none: make it the cluster's first broker", partition.ErrUnsupported, len(names))
 	}
 	var topics []control.BootstrapTopic
 	for _, name := range n.store.TopicNames() {
@@ -129,7 +132,7 @@ func (c *controller) openRaft(format func() ([]byte, error)) error {
 		if err == nil {
 			r, _, err = quorum.Open(config)
 		}
-	case errors.Is(err, quorum.ErrMustRejoin) && len(c.config.Peers) > 0:
+	case errors.Is(err, quorum.ErrMustRejoin) && len(c.config.Peers)+len(c.config.Servers) > 0:
 		// The others have what is missing here. What is damaged is kept beside.
 		reason := err
 		var aside string
@@ -139,7 +142,7 @@ func (c *controller) openRaft(format func() ([]byte, error)) error {
 		}
 	}
 	if errors.Is(err, quorum.ErrMustRejoin) {
-		err = fmt.Errorf("%w: with Config.Peers, of whom one is up, the node comes back as a new member; if it was the only voter, restore %s from a copy", err, c.dir)
+		err = fmt.Errorf("%w: with Config.Peers or Servers, of whom one is up, the node comes back as a new member; if it was the only voter, restore %s from a copy", err, c.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("controller quorum: %w", err)

@@ -43,6 +43,12 @@ var (
 	ErrEligibleLeadersNotAvailable = errors.New("no eligible leader is available")
 	// ErrElectionNotNeeded: the leader that is asked for leads.
 	ErrElectionNotNeeded = errors.New("no election is needed")
+	// ErrDuplicateVoter: the node votes already (AddVoter).
+	ErrDuplicateVoter = errors.New("the node is a voter of the quorum already")
+	// ErrVoterNotFound: the node does not vote (RemoveVoter).
+	ErrVoterNotFound = errors.New("the node is no voter of the quorum")
+	// ErrVoterChange: the quorum cannot have the voters that were asked for.
+	ErrVoterChange = errors.New("the quorum cannot have these voters")
 	// ErrUnknownNode: no node is registered with this id.
 	ErrUnknownNode = errors.New("no node is registered with this id")
 )

@@ -46,7 +46,7 @@ type place struct {
 	node    *Node // nil while it does not run
 }
 
-// StartLocal starts a cluster and returns when all nodes take part and vote.
+// StartLocal starts a cluster and returns when all nodes take part and, but for observers, vote.
 func StartLocal(ctx context.Context, c LocalConfig) (*Local, error) {
 	or(&c.Nodes, 3)
 	l := &Local{config: c, faults: faultnet.New(clock.System), places: map[int32]*place{}}
@@ -79,6 +79,9 @@ func (l *Local) Add(ctx context.Context) (*Node, error) {
 	}
 	if err := n.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("node %d: %w", id, err)
+	}
+	if n.config.Observer {
+		return n, nil
 	}
 	return n, l.voting(ctx, n)
 }

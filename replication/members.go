@@ -5,30 +5,35 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/quorum"
+	"github.com/partlog/partlog/internal/wire/peer"
 )
 
 // A call of kindMembers.
 type membersRequest struct {
-	// Op is "hello" (here I am; who leads?), "join" (make me a member), "remove" (remove a node), "transfer" (leadership) or "describe".
+	// Op is "hello" (here I am; who leads?), "join" (make me a member), "remove" (remove a node), "promote" and "demote" (make a node a voter, or an
+	// observer), "transfer" (leadership) or "describe".
 	Op      string        `json:"op"`
 	Address string        `json:"address,omitempty"` // of who asks
 	Member  quorum.Member `json:"member"`            // of join
 	Voter   bool          `json:"voter,omitempty"`   // of join
-	Node    int32         `json:"node"`              // of remove and transfer
+	Node    int32         `json:"node"`              // of remove, promote, demote and transfer
 }
 
 type membersAnswer struct {
 	Leader int32  `json:"leader"` // -1: not known
 	Nodes  []Peer `json:"nodes,omitempty"`
-	// Done: of join and remove, it is as it was asked for. Else Reason says what is missing, and asking again helps.
-	Done   bool           `json:"done,omitempty"`
-	Reason string         `json:"reason,omitempty"`
-	Status *quorum.Status `json:"status,omitempty"`
-	TickMS float64        `json:"tickMs,omitempty"`
+	// Done: of join and remove, it is as it was asked for. Else Reason says what is missing, and asking again helps, unless it is Refused.
+	Done    bool           `json:"done,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+	Refused bool           `json:"refused,omitempty"`
+	Status  *quorum.Status `json:"status,omitempty"`
+	TickMS  float64        `json:"tickMs,omitempty"`
 }
 
 // joining is a node's way into the quorum.
@@ -97,14 +102,50 @@ func (c *controller) bounded(d time.Duration) (context.Context, func()) {
 func (c *controller) hello() {
 	request := membersRequest{Op: "hello", Address: c.identity.address}
 	known := c.known()
+	var asked []string
+	for _, address := range c.config.Servers {
+		if _, found := c.found.Load(address); !found && address != c.identity.address {
+			asked = append(asked, address)
+		}
+	}
 	c.work.Go(func() {
 		ctx, stop := c.bounded(c.config.ElectionTimeout)
 		defer stop()
+		found := c.discoverAll(ctx, asked)
+		for address, node := range found {
+			c.found.Store(address, node)
+			if node != c.id && !slices.Contains(known, node) {
+				c.net.set(node, address)
+				known = append(known, node)
+			}
+		}
 		for _, node := range known {
 			_, _ = c.members(ctx, node, request) // who does not answer is asked again
 		}
 		c.inbox.put(func() { c.joining.greeting = false })
 	})
+}
+
+// discoverAll asks at addresses who is there, all at a time.
+func (c *controller) discoverAll(ctx context.Context, addresses []string) map[string]int32 {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	found := map[string]int32{}
+	for _, address := range addresses {
+		all.Go(func() {
+			node, err := c.net.discover(ctx, address)
+			if errors.Is(err, peer.ErrDuplicateNode) {
+				node, err = c.id, nil // it is this one
+			}
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				found[address] = node
+			}
+		})
+	}
+	all.Wait()
+	return found
 }
 
 // known are the other nodes that the node has heard of.
@@ -118,6 +159,11 @@ func (c *controller) known() (nodes []int32) {
 	}
 	for _, p := range c.config.Peers {
 		add(p.NodeID)
+	}
+	for _, address := range c.config.Servers {
+		if node, found := c.found.Load(address); found {
+			add(node.(int32))
+		}
 	}
 	c.read(func(m *control.Machine) {
 		for _, n := range m.Nodes() {
@@ -214,6 +260,12 @@ func (c *controller) answerMembers(from int32, request membersRequest) membersAn
 		answer.Done, err = c.stepJoin(status, request)
 	case "remove":
 		answer.Done, err = c.stepRemove(status, request.Node)
+	case "promote":
+		answer.Done, err = c.stepPromote(status, request.Node)
+		answer.Refused = errors.Is(err, quorum.ErrMembership)
+	case "demote":
+		answer.Done, err = c.stepDemote(status, request.Node)
+		answer.Refused = errors.Is(err, quorum.ErrMembership)
 	case "transfer":
 		if request.Node != c.id {
 			err = c.raft.TransferLeader(request.Node)
@@ -294,6 +346,8 @@ func (c *controller) untilDone(ctx context.Context, request membersRequest) erro
 			last = err
 		case answer.Done:
 			return nil
+		case answer.Refused:
+			return fmt.Errorf("%s %d: %w: %s", request.Op, request.Node, ErrVoterChange, answer.Reason)
 		case answer.Reason != "":
 			last = errors.New(answer.Reason)
 		}

@@ -63,7 +63,10 @@ type NodeInfo struct {
 	Fenced       bool  // it neither leads nor is in sync: it has just started, or has not been heard
 	ShuttingDown bool
 	Controller   bool // it is the active controller
-	Leads        int  // partitions
+	// ControllerOnly: it keeps no replicas, and clients do not connect to it.
+	ControllerOnly bool
+	DirectoryID    [16]byte // of its data directory (KIP-858)
+	Leads          int      // partitions
 }
 
 // DescribeCluster describes the nodes of the cluster as this node knows them.
@@ -78,6 +81,7 @@ func (n *Node) DescribeCluster(ctx context.Context) ([]NodeInfo, error) {
 			info := NodeInfo{
 				NodeID: int32(node.ID), Address: node.Addr, Rack: node.Rack, Epoch: node.Epoch, Fenced: node.Fenced, ShuttingDown: node.ShuttingDown,
 				Controller: int32(node.ID) == controller, Leads: m.Leads(node.ID),
+				ControllerOnly: node.ControllerOnly, DirectoryID: node.DirectoryID,
 			}
 			for _, l := range node.Listeners {
 				info.Listeners = append(info.Listeners, Listener(l))

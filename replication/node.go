@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/clock"
@@ -65,7 +66,7 @@ func Start(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		config: c, id: c.NodeID, clock: c.Store.Clock, events: c.Events, changed: make(chan struct{}), done: make(chan struct{}),
+		config: c, id: c.NodeID, clock: c.Clock, events: c.Events, changed: make(chan struct{}), done: make(chan struct{}),
 		figures: map[partition.TopicPartition]figures{},
 	}
 	n.fs, n.dir = c.Store.FS, c.Dir
@@ -113,7 +114,7 @@ func (n *Node) start() (err error) {
 	if _, err := partition.ParseTopicID(n.config.ClusterID); err == nil && n.config.Bootstrap { // else identify says what is wrong
 		config.ClusterID = n.config.ClusterID
 	}
-	config.Events.PartitionFailed = n.partitionFailed
+	config.Events.PartitionFailed, config.Events.ReplicaCorrupt, config.Events.Uncleanable = n.partitionFailed, n.replicaCorrupt, n.uncleanable
 	n.replicas, n.control = newReplicaManager(n), newController(n)
 	if n.store, err = partition.Open(n.dir, config); err != nil {
 		return err
@@ -135,6 +136,8 @@ func (n *Node) start() (err error) {
 		},
 		Epoch: n.epoch, FeatureLevel: n.feature, Listener: listener, Dial: n.config.Dial, TLS: n.config.TLS, Plaintext: n.config.Plaintext,
 		Handler: handler{n}, Clock: n.clock, Seed: n.config.Seed, Events: n.peerEvents(),
+		// Who is silent for a session is fenced, and what was asked of it is asked of others.
+		Limits: peer.Limits{Silence: min(3*time.Second, max(time.Second, n.config.SessionTimeout))},
 	})
 	if err != nil {
 		return err
@@ -201,6 +204,7 @@ func (n *Node) peerEvents() peer.Events {
 			n.events.Connected(remote.NodeID, address, accepted)
 		},
 		Disconnected: n.events.Disconnected,
+		Unreachable:  func(node int32, _ string, err error) { n.control.unreachable(node, err) },
 		Refused:      func(r *peer.RefusedError) { n.events.Refused(r.NodeID, r.Address, r) },
 	}
 }
@@ -227,7 +231,8 @@ func (n *Node) Addr() net.Addr { return n.peers.Addr() }
 // partition.ErrNotLeaderOrFollower; the Node's find the leader.
 func (n *Node) Store() *partition.Store { return n.store }
 
-// Ready waits until the node takes part in the cluster: it is registered, has caught up with the metadata, and is not fenced.
+// Ready waits until the node takes part in the cluster: it is registered, has caught up with the metadata, and, unless it is a controller only,
+// is not fenced.
 func (n *Node) Ready(ctx context.Context) error {
 	for {
 		changed := n.metadataChanged()
@@ -237,7 +242,7 @@ func (n *Node) Ready(ctx context.Context) error {
 		active := false
 		n.control.read(func(m *control.Machine) {
 			node, _ := m.Node(control.NodeID(n.id))
-			active = node.Active() && node.Incarnation == n.incarnation
+			active = (node.Active() || node.ControllerOnly) && node.Incarnation == n.incarnation
 		})
 		if active {
 			return nil
@@ -302,6 +307,17 @@ func (n *Node) fail(err error) {
 		n.events.Failed(err)
 		go n.end(false)
 	}
+}
+
+// HandOver is the controlled shutdown that Close begins with, by itself: the partitions and the quorum that this node leads get other leaders. When it
+// returns nil, every node that is not fenced knows them. Until Close the node answers as before, as a follower, and keeps its replicas up to date; it
+// leads nothing more. So whoever serves clients hands over, ends the service, and closes. Without another replica to lead, a partition has no leader.
+// Errors: ctx's; ErrNoQuorum, when no controller could be asked; ErrClosed.
+func (n *Node) HandOver(ctx context.Context) error {
+	if err := n.open(ctx); err != nil {
+		return err
+	}
+	return n.control.handOver(ctx)
 }
 
 // Close ends the node: its leaderships move to other replicas first, for Config.CloseTimeout at most; then services and connections end, and the store is closed.

@@ -114,6 +114,8 @@ func (p *part) send(to int32, kind uint8, body []byte) {
 	}
 }
 
+func (p *part) discover(context.Context, string) (int32, error) { return -1, ErrNodeNotAvailable }
+
 func (p *part) call(ctx context.Context, to int32, kind uint8, body []byte, reply func([]byte) error) error {
 	q := p.other(to)
 	if q == nil {

@@ -155,7 +155,13 @@ func (c *controller) accept(entry []byte) proposeAnswer {
 		return proposeAnswer{Code: control.InvalidRequest, Detail: err.Error()}
 	}
 	if r, ok := command.(control.Register); ok {
-		r, code := c.watch.Admit(c.now(), r)
+		own := int32(r.ID) == c.id && node == c.id && nonce == c.nonce
+		code := control.OK
+		if own {
+			r = c.watch.AdmitOwn(r)
+		} else {
+			r, code = c.watch.Admit(c.now(), r)
+		}
 		if code != control.OK {
 			return proposeAnswer{Code: code, Detail: "another process of the node has a session"}
 		}

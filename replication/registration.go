@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/partlog/partlog/internal/control"
@@ -32,7 +33,7 @@ func (c *controller) poll(now time.Duration) {
 		})
 	}
 	if c.lifecycle.Stage() == control.StageFailed {
-		err := codeError(c.lifecycle.Failure(), fmt.Sprintf("node %d", c.id))
+		err := codeError(c.lifecycle.Failure(), strings.TrimSuffix(fmt.Sprintf("node %d: %s", c.id, c.refusal), ": "))
 		if errors.Is(err, ErrUnknownNode) {
 			err = fmt.Errorf("%w: it has been removed from the cluster, and can only come back with a new directory", err)
 		}
@@ -55,6 +56,7 @@ func (c *controller) registration() control.Register {
 	r := control.Register{
 		ID: control.NodeID(c.id), Incarnation: c.identity.incarnation, DirectoryID: c.identity.directory, Addr: c.identity.address,
 		Rack: c.config.Rack, MinFeature: control.MinLevel, MaxFeature: control.MaxLevel, PreviousEpoch: c.identity.previous, Replaces: control.NoEpoch,
+		ControllerOnly: c.config.ControllerOnly,
 	}
 	for _, l := range c.config.Listeners {
 		r.Listeners = append(r.Listeners, control.Listener{Name: l.Name, Protocol: l.Protocol, Host: l.Host, Port: l.Port})
@@ -71,6 +73,7 @@ func (c *controller) registeredAs(now time.Duration, result control.Result) {
 		}
 		c.epochs.Store(result.Epoch)
 	}
+	c.refusal = result.Detail
 	c.lifecycle.Registered(now, result.Code, result.Epoch)
 }
 

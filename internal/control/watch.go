@@ -95,6 +95,18 @@ func (w *Watch) Admit(now time.Duration, r Register) (Register, Code) {
 	return r, OK
 }
 
+// AdmitOwn is Admit for a registration of the node that the Watch is of, by the process that it is of: whoever has the node's directory, and leads the quorum
+// with it, knows that the process before is gone.
+func (w *Watch) AdmitOwn(r Register) Register {
+	r.Replaces = NoEpoch
+	if w.m != nil {
+		if n, ok := w.m.Node(r.ID); ok {
+			r.Replaces = n.Epoch
+		}
+	}
+	return r
+}
+
 // session returns the session of a node's present registration, which begins when it is first looked at.
 func (w *Watch) session(now time.Duration, n Node) *session {
 	s := w.sessions[n.ID]

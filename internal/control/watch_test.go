@@ -188,6 +188,31 @@ func TestOneOfTwoProcessesAtOnceIsRegistered(t *testing.T) {
 	require.Equal(t, DuplicateBrokerRegistration, h.apply(b).Code)
 }
 
+// A controller that starts again waits for no session of the process that it was: that one is gone.
+func TestAControllersOwnProcessBeforeHasNoSession(t *testing.T) {
+	h := newHall(t, WatchConfig{})
+	first := h.join(1, 1)
+	again := Register{ID: 1, Incarnation: [16]byte{2}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: first}
+	_, code := h.w.Admit(h.now, again)
+	require.Equal(t, DuplicateBrokerRegistration, code)
+	require.Equal(t, OK, h.apply(h.w.AdmitOwn(again)).Code)
+	require.Equal(t, [16]byte{2}, h.node(1).Incarnation)
+}
+
+// A controller only is heard and known, and never let in as a broker.
+func TestAControllerOnlyStaysFencedAndKeepsItsSession(t *testing.T) {
+	h := newHall(t, WatchConfig{Session: time.Second})
+	r := h.apply(Register{ID: 1, Incarnation: [16]byte{1}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch, ControllerOnly: true})
+	require.Equal(t, OK, r.Code)
+	for range 5 {
+		h.now += 600 * time.Millisecond
+		require.Equal(t, HeartbeatAnswer{Fenced: true, CaughtUp: true}, h.beat(1, r.Epoch))
+		require.Equal(t, DuplicateBrokerRegistration, h.register(1, 2).Code)
+	}
+	require.True(t, h.beat(1, r.Epoch, leaving).MayShutDown)
+	require.Equal(t, OK, h.register(1, 2).Code)
+}
+
 func TestControlledShutdownEndsWhenTheOthersKnowTheNewLeaders(t *testing.T) {
 	h := newHall(t, WatchConfig{})
 	one, two := h.join(1, 1), h.join(2, 2)
