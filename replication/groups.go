@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/control"
@@ -72,6 +73,11 @@ func goneOrLost(err error) bool { return gone(err) || lostToo(err) }
 
 // atGroup does an operation at a group's coordinator: local where that is here.
 func atGroup[A, R any](ctx context.Context, c *coordinator, name string, o remote[A, R], a A, local func(ctx context.Context) (R, error), again func(error) bool) (result R, err error) {
+	return atGroupWithin(ctx, c, c.n.config.RequestTimeout, name, o, a, local, again)
+}
+
+// atGroupWithin is atGroup for what waits for other members.
+func atGroupWithin[A, R any](ctx context.Context, c *coordinator, d time.Duration, name string, o remote[A, R], a A, local func(ctx context.Context) (R, error), again func(error) bool) (result R, err error) {
 	n := c.n
 	if err := n.open(ctx); err != nil {
 		return result, err
@@ -80,7 +86,7 @@ func atGroup[A, R any](ctx context.Context, c *coordinator, name string, o remot
 		return result, fmt.Errorf("group %q: %w: %w", name, group.ErrCoordinatorNotAvailable, err)
 	}
 	find := n.coordinator(ctx, group.OffsetsTopic, func(count int32) int32 { return group.PartitionFor(name, count) })
-	err = n.atLeader(ctx, find, func(ctx context.Context, node int32) (err error) {
+	err = n.atLeaderWithin(ctx, d, find, func(ctx context.Context, node int32) (err error) {
 		if node == n.id {
 			result, err = local(ctx)
 		} else {
@@ -106,67 +112,6 @@ func (n *Node) ensureTopic(ctx context.Context, name string) error {
 	return n.store.EnsureInternalTopic(ctx, name)
 }
 
-// What has maps by partition, channels or functions travels in other shapes. A field here hides the one of the same name in what is embedded.
-type (
-	wireJoined struct {
-		group.JoinResult
-		Rebalance any `json:",omitempty"`
-	}
-	wireCommit struct {
-		group.CommitRequest
-		Offsets []wireOffset
-	}
-	wireOffset struct {
-		TP        partition.TopicPartition
-		Committed group.CommittedOffset
-	}
-	wireOffsets struct {
-		Offsets []wireOffset
-		Error   *wireError // beside what there is
-	}
-	wireLeave struct {
-		Group   string
-		Members []group.LeavingMember
-	}
-	wireDeleteOffsets struct {
-		Group string
-		TPs   []partition.TopicPartition
-	}
-	wireHeartbeat struct {
-		group.ConsumerHeartbeatRequest
-		Describable any `json:",omitempty"`
-	}
-	wireDescription struct {
-		group.Description
-		Offsets []wireOffset
-	}
-)
-
-func toWireOffsets(m map[partition.TopicPartition]group.CommittedOffset) []wireOffset {
-	if m == nil {
-		return nil
-	}
-	all := []wireOffset{}
-	for tp, o := range m {
-		all = append(all, wireOffset{tp, o})
-	}
-	slices.SortFunc(all, func(a, b wireOffset) int {
-		return cmp.Or(cmp.Compare(a.TP.Topic, b.TP.Topic), cmp.Compare(a.TP.Partition, b.TP.Partition))
-	})
-	return all
-}
-
-func fromWireOffsets(all []wireOffset) map[partition.TopicPartition]group.CommittedOffset {
-	if all == nil {
-		return nil
-	}
-	m := map[partition.TopicPartition]group.CommittedOffset{}
-	for _, o := range all {
-		m[o.TP] = o.Committed
-	}
-	return m
-}
-
 var (
 	opJoin              = remote[group.JoinRequest, joinedOrNot]{"group.Join"}
 	opSync              = remote[group.SyncRequest, group.SyncResult]{"group.Sync"}
@@ -181,12 +126,6 @@ var (
 	opListGroups        = remote[group.ListGroupsRequest, []group.Listing]{"group.ListGroups"}
 	opDeleteGroup       = remote[string, struct{}]{"group.DeleteGroup"}
 )
-
-// joinedOrNot is a JoinResult, which comes also with ErrMemberIDRequired.
-type joinedOrNot struct {
-	Result wireJoined
-	Error  *wireError
-}
 
 // onGroup defines an operation of this node's coordinator.
 func onGroup[A, R any](o remote[A, R], name func(A) string, f func(ctx context.Context, c group.Coordinator, a A) (R, error)) {
@@ -250,25 +189,41 @@ func init() {
 	})
 }
 
-// Join implements group.Coordinator. Members have sessions, also those of this process: so they live on when the coordinator moves.
+// Join implements group.Coordinator. Members have sessions, also those of this process: so they live on when the coordinator moves. They get their
+// ids before they join (KIP-394): an answer that is lost, or waited for no longer, leaves nobody behind whom the next rebalance waits for.
+// It waits as long as a rebalance may take, and a request more.
 func (c *coordinator) Join(ctx context.Context, r group.JoinRequest) (group.JoinResult, error) {
-	r.Local = false
-	joined, err := atGroup(ctx, c, r.Group, opJoin, r, func(ctx context.Context) (joinedOrNot, error) {
+	if r.Local {
+		r.Local, r.RequireKnownMemberID = false, true
+	}
+	again := gone
+	if r.MemberID != "" || r.InstanceID != "" {
+		again = goneOrLost
+	}
+	joined, err := atGroupWithin(ctx, c, c.n.rebalance(r.RebalanceTimeout, r.SessionTimeout), r.Group, opJoin, r, func(ctx context.Context) (joinedOrNot, error) {
 		joined, err := c.local.Join(ctx, r)
 		if errors.Is(err, group.ErrMemberIDRequired) {
 			return joinedOrNot{Result: wireJoined{JoinResult: joined}, Error: toWire(err)}, nil
 		}
 		return joinedOrNot{Result: wireJoined{JoinResult: joined}}, err
-	}, gone)
+	}, again)
 	if err == nil {
 		err = joined.Error.err()
 	}
 	return joined.Result.JoinResult, err
 }
 
-// Sync implements group.Coordinator.
+// rebalance is how long a rebalance may take to which a member with these timeouts belongs, and a request more.
+func (n *Node) rebalance(timeout, session time.Duration) time.Duration {
+	return cmp.Or(timeout, session, defaultRebalance) + n.config.RequestTimeout
+}
+
+// defaultRebalance is max.poll.interval.ms.
+const defaultRebalance = 5 * time.Minute
+
+// Sync implements group.Coordinator. It waits for the leader's assignment as long as a rebalance may take.
 func (c *coordinator) Sync(ctx context.Context, r group.SyncRequest) (group.SyncResult, error) {
-	return atGroup(ctx, c, r.Group, opSync, r, func(ctx context.Context) (group.SyncResult, error) { return c.local.Sync(ctx, r) }, goneOrLost)
+	return atGroupWithin(ctx, c, c.n.rebalance(0, 0), r.Group, opSync, r, func(ctx context.Context) (group.SyncResult, error) { return c.local.Sync(ctx, r) }, goneOrLost)
 }
 
 // Heartbeat implements group.Coordinator.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -183,6 +184,39 @@ func TestTransactionsAreWholeAcrossTheDeathOfTheirCoordinator(t *testing.T) {
 		}
 	}
 	require.Empty(t, seen, "what was aborted is not read")
+}
+
+// A rebalance waits for members who are busy, or dead, longer than any other request takes.
+func TestAJoinMayTakeLongerThanARequest(t *testing.T) {
+	l := local(t, LocalConfig{Nodes: 2, Change: func(c *Config) {
+		calm(c)
+		c.RequestTimeout, c.Groups.InitialRebalanceDelay = 800*time.Millisecond, 1500*time.Millisecond
+	}})
+	ctx := patient(t)
+	var joined sync.WaitGroup
+	for _, n := range l.Nodes() { // one of them coordinates the group
+		s, err := group.Start(n, group.CoordinatorConfig{})
+		require.NoError(t, err)
+		defer s.Close()
+		c, err := s.Find(ctx, "billing")
+		require.NoError(t, err)
+		request := group.JoinRequest{
+			Group: "billing", ClientID: "clerk", Local: true, SessionTimeout: time.Minute, RebalanceTimeout: 2 * time.Minute,
+			ProtocolType: group.ProtocolTypeConsumer, Protocols: []group.Protocol{{Name: "range", Metadata: []byte{0}}},
+		}
+		eventually(ctx, t, "a member gets an id", func() bool {
+			answer, err := c.Join(ctx, request)
+			request.MemberID = answer.MemberID
+			return errors.Is(err, group.ErrMemberIDRequired)
+		})
+		joined.Go(func() {
+			answer, err := c.Join(ctx, request)
+			if err != nil || answer.MemberID != request.MemberID {
+				t.Errorf("%+v: %v", answer, err)
+			}
+		})
+	}
+	joined.Wait()
 }
 
 var errChanged = errors.New("changed my mind")

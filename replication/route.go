@@ -12,8 +12,12 @@ import (
 
 // bounded is ctx, and ends after Config.RequestTimeout at the latest.
 func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return n.boundedBy(ctx, n.config.RequestTimeout)
+}
+
+func (n *Node) boundedBy(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := n.clock.AfterFunc(n.config.RequestTimeout, func() { cancel(errRequestTimeout) })
+	stop := n.clock.AfterFunc(d, func() { cancel(errRequestTimeout) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
@@ -53,7 +57,12 @@ const (
 // atLeader calls f with the node that find returns, again and again while again says that another attempt may help, until ctx ends or Config.RequestTimeout
 // has passed. The last error is returned.
 func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
-	bounded, cancel := n.bounded(ctx)
+	return n.atLeaderWithin(ctx, n.config.RequestTimeout, find, f, again)
+}
+
+// atLeaderWithin is atLeader for what may take longer than a request.
+func (n *Node) atLeaderWithin(ctx context.Context, d time.Duration, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
+	bounded, cancel := n.boundedBy(ctx, d)
 	defer cancel()
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		changed := n.metadataChanged()
