@@ -20,6 +20,8 @@ type Events struct {
 	Recovered func(TopicPartition, PartitionRecovery)
 	// PartitionFailed reports the first failure of background work or of a sync; Partition calls return it too.
 	PartitionFailed func(TopicPartition, error)
+	// ReplicaCorrupt reports, in a cluster only, each read that finds damaged bytes (a *log.CorruptionError) in the copy of a partition here.
+	ReplicaCorrupt func(TopicPartition, error)
 	// LowSpace reports that free space has fallen below Config.LowSpaceBytes (low is true) or has risen again.
 	LowSpace func(free, threshold int64, low bool)
 	// Retained reports what one check of retention dropped from a partition.
@@ -53,6 +55,13 @@ type Retained struct {
 func (s *Store) warn(path, text string) {
 	if f := s.config.Events.Warning; f != nil {
 		f(Warning{Path: path, Text: text})
+	}
+}
+
+// partitionCorrupt reports that bytes of a copy are bad, in a cluster: others have them.
+func (s *Store) partitionCorrupt(p *part, err error) {
+	if f := s.config.Events.ReplicaCorrupt; f != nil && s.config.Cluster != nil {
+		f(p.tp, err)
 	}
 }
 

@@ -161,6 +161,7 @@ func (p *part) readFailed(from Offset, r *FetchResult, err error) {
 	if bad, ok := errors.AsType[*log.CorruptionError](err); ok {
 		r.CorruptNext = bad.NextOffset
 		p.counters.corruptReads.Add(1)
+		p.s.partitionCorrupt(p, err)
 	}
 	p.counters.failedFetches.Add(1)
 	next := r.CorruptNext

@@ -82,12 +82,7 @@ func (s *Store) RemoveReplica(tp TopicPartition, id TopicID) error {
 	}
 	p.roles.Lock()
 	defer p.roles.Unlock()
-	r := role{ReplicaState: ReplicaState{Leader: -1, Epoch: -1}}
-	if now := p.role.Load(); now != nil {
-		r = *now
-	}
-	r.Role = RoleNone
-	p.setRole(&r)
+	p.withdraw()
 	if err := p.forget(); err != nil {
 		return fmt.Errorf("remove replica %s: %w", tp, err)
 	}
@@ -160,7 +155,7 @@ func (p *part) forget() error {
 	l := p.log.Swap(nil)
 	p.hosted, p.broken = false, nil
 	p.resetStart()
-	p.failed.Store(false)
+	p.recovered()
 	if l != nil {
 		l.Abandon()
 		p.s.counters.openPartitions.Add(-1)

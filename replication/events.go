@@ -32,6 +32,9 @@ type Events struct {
 	Rebuilding func(tp partition.TopicPartition, start partition.Offset, reason string)
 	// ReplicaFailed: a replica of this node cannot go on, and has left the ISR; and what may repair it.
 	ReplicaFailed func(tp partition.TopicPartition, err error)
+	// Repaired: a replica here that had failed has been repaired, and catches up: records is how many were put back in the place of damaged ones, after it had been
+	// proved from what the leader has that they are what was there.
+	Repaired func(tp partition.TopicPartition, records int64, failure error)
 	// FetchFailed: fetching from a leader fails; it goes on after a pause.
 	FetchFailed func(from int32, tp partition.TopicPartition, err error)
 	// Rejoined: what this node had of the controller quorum was damaged; it has come back as a new member, without a vote until it has caught up.
@@ -78,6 +81,9 @@ func (e Events) withDefaults() Events {
 	}
 	if e.ReplicaFailed == nil {
 		e.ReplicaFailed = func(partition.TopicPartition, error) {}
+	}
+	if e.Repaired == nil {
+		e.Repaired = func(partition.TopicPartition, int64, error) {}
 	}
 	if e.FetchFailed == nil {
 		e.FetchFailed = func(int32, partition.TopicPartition, error) {}

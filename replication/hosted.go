@@ -29,6 +29,8 @@ type hosted struct {
 	watchers []*watcher         // never changed in place
 	lowered  chan struct{}      // closed when the low watermark has moved or the role has ended; nil if nobody waits
 	failed   error              // why the copy cannot be used; repairer has it
+	mended   time.Duration      // when the repairer has last repaired it; 0: never
+	hurt     bool               // it has been told that the only copy is damaged
 	pause    time.Duration      // of the follower, after an error
 	held     bool               // the follower pauses
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/replica"
+	"github.com/partlog/partlog/log"
 	"github.com/partlog/partlog/partition"
 )
 
-// repairer takes replicas that cannot go on, after a failed sync or where bytes are bad, out of the ISR, and makes them anew from what the others
-// have. That needs no proof of which bytes are right: the others' are, as the controller has taken this replica out of ISR and ELR first, and it
-// only does so, and the copy is only removed, when somebody else has everything that was committed.
+// repairer takes replicas that cannot go on, after a failed sync or where bytes are bad, out of ISR and ELR, and repairs them: with what is good in them and, for
+// damaged ranges, what the leader has, where it can be proved that it is what was there (mendRanges). Otherwise it makes them anew from what the others
+// have. That needs no proof: the controller has taken this replica out first, and the copy is only removed when somebody else has everything that was committed.
 type repairer struct {
 	manager *replicaManager
 	signal  chan struct{}
@@ -48,6 +49,32 @@ func (m *replicaManager) failed(tp partition.TopicPartition, err error) {
 	}
 }
 
+// corrupt is told by the store that a read has found damaged bytes in a copy. If somebody else has what was committed, the replica fails: leadership moves, and the copy
+// is repaired. What is left of the only copy is better than nothing: it goes on.
+func (m *replicaManager) corrupt(tp partition.TopicPartition, err error) {
+	h := m.named(tp)
+	if h == nil {
+		return
+	}
+	m.after(0, func() { // the store may be called no more from here
+		state, exists := h.state()
+		if !exists {
+			return
+		}
+		if h.others(state) {
+			h.fail(err)
+			return
+		}
+		h.mu.Lock()
+		told := h.hurt
+		h.hurt = true
+		h.mu.Unlock()
+		if !told {
+			m.node.events.ReplicaFailed(tp, fmt.Errorf("%w: %w", errLastCopy, err))
+		}
+	})
+}
+
 func (r *repairer) add(h *hosted) {
 	r.mu.Lock()
 	r.broken = append(r.broken, h)
@@ -77,7 +104,7 @@ func (r *repairer) run() {
 
 var errLastCopy = errors.New("no other replica has what was committed: the copy is left as it is; mend the disk and start the node again, or elect another leader uncleanly")
 
-// mend takes one replica through: failed, removed, made anew.
+// mend takes one replica through: failed, repaired or, where that cannot be, removed and copied anew.
 func (r *repairer) mend(h *hosted) error {
 	m := r.manager
 	id := replica.NodeID(m.node.id)
@@ -91,9 +118,9 @@ func (r *repairer) mend(h *hosted) error {
 	}
 	partitions := []control.PartitionID{h.id}
 	h.mu.Lock()
-	good := h.failed == nil
+	failed, mended := h.failed, h.mended
 	h.mu.Unlock()
-	if good {
+	if failed == nil {
 		if !slices.Contains(state.Offline, id) {
 			return nil
 		}
@@ -111,23 +138,9 @@ func (r *repairer) mend(h *hosted) error {
 		m.node.events.ReplicaFailed(h.tp, errLastCopy)
 		return nil
 	}
-	// The partition's worker removes it, so that nothing else is done to it meanwhile.
-	removed := make(chan error, 1)
-	m.queue(h, func() {
-		h.stand()
-		removed <- m.node.store.RemoveReplica(h.tp, partition.TopicID(h.id.Topic))
-	})
-	select {
-	case err := <-removed:
-		if err != nil && !isGone(err) {
-			m.node.events.ReplicaFailed(h.tp, err)
-			return err
-		}
-	case <-m.ctx.Done():
-		return ErrClosed
+	if err := r.repair(h, state, failed, mended); err != nil {
+		return err
 	}
-	m.counts.rebuilds.Add(1)
-	m.node.events.Rebuilding(h.tp, 0, "this replica failed, and is copied from its leader again")
 	if err := r.propose(control.OnlineReplicas{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions}); err != nil {
 		return err
 	}
@@ -136,6 +149,58 @@ func (r *repairer) mend(h *hosted) error {
 	h.mu.Unlock()
 	m.queue(h, h.changeRole)
 	return nil
+}
+
+// repair mends the copy, or, if that cannot be or has not helped, removes it.
+func (r *repairer) repair(h *hosted, state control.PartitionState, failed error, mended time.Duration) error {
+	m := r.manager
+	reason := "it failed again soon after it had been repaired"
+	if now := m.now(); mended == 0 || now-mended >= mendAgain {
+		h.mu.Lock()
+		h.mended = max(now, 1)
+		h.mu.Unlock()
+		records, err := r.mendRanges(h, state)
+		switch {
+		case err == nil:
+			m.counts.repairs.Add(1)
+			m.counts.repaired.Add(uint64(records))
+			m.node.events.Repaired(h.tp, records, failed)
+			return nil
+		case errors.Is(err, errNoLeader) || errors.Is(err, ErrClosed):
+			h.mu.Lock()
+			h.mended = 0 // this was no attempt
+			h.mu.Unlock()
+			return err
+		}
+		reason = err.Error()
+	}
+	// The partition's worker removes it, so that nothing else is done to it meanwhile.
+	err := r.inTurn(h, func() error {
+		h.stand()
+		return m.node.store.RemoveReplica(h.tp, partition.TopicID(h.id.Topic))
+	})
+	if err != nil && !isGone(err) {
+		if m.ctx.Err() == nil {
+			m.node.events.ReplicaFailed(h.tp, err)
+		}
+		return err
+	}
+	m.counts.rebuilds.Add(1)
+	m.node.events.Rebuilding(h.tp, 0, "this replica failed, and is copied from its leader again: "+reason)
+	return nil
+}
+
+// inTurn has h's worker do something, and waits for it.
+func (r *repairer) inTurn(h *hosted, do func() error) error {
+	m := r.manager
+	done := make(chan error, 1)
+	m.queue(h, func() { done <- do() })
+	select {
+	case err := <-done:
+		return err
+	case <-m.ctx.Done():
+		return ErrClosed
+	}
 }
 
 func (h *hosted) state() (state control.PartitionState, exists bool) {
@@ -157,4 +222,22 @@ func (r *repairer) propose(c control.Command) error {
 // isAny is errors.Is for one of several.
 func isAny(err error, targets ...error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+}
+
+// replicaCorrupt is told by the store that a read has found damaged bytes.
+func (n *Node) replicaCorrupt(tp partition.TopicPartition, err error) {
+	if told := n.config.Store.Events.ReplicaCorrupt; told != nil {
+		told(tp, err)
+	}
+	n.replicas.corrupt(tp, err)
+}
+
+// uncleanable is told by the store that a partition cannot be compacted, for one because bytes of it are damaged.
+func (n *Node) uncleanable(tp partition.TopicPartition, err error) {
+	if told := n.config.Store.Events.Uncleanable; told != nil {
+		told(tp, err)
+	}
+	if errors.Is(err, log.ErrCorrupt) {
+		n.replicas.corrupt(tp, err)
+	}
 }

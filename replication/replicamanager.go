@@ -50,7 +50,7 @@ type replicaManager struct {
 
 // replicaCounts counts since the node was started.
 type replicaCounts struct {
-	shrinks, expands, unclean, truncations, rebuilds, failures, fetches, fetchErrors, bytesIn, bytesOut atomic.Uint64
+	shrinks, expands, unclean, truncations, rebuilds, repairs, repaired, failures, fetches, fetchErrors, bytesIn, bytesOut atomic.Uint64
 }
 
 func newReplicaManager(n *Node) *replicaManager {

@@ -21,6 +21,8 @@ type ReplicaStats struct {
 	UncleanElections       uint64 // of partitions that have a replica here
 	Truncations            uint64 // followers here that dropped what their leader does not have
 	Rebuilds               uint64 // replicas here that began anew
+	Repairs                uint64 // replicas here that had failed and were repaired
+	RecordsRepaired        uint64 // put back in the place of damaged ones
 	Failures               uint64 // replicas here that failed
 	Fetches                uint64 // answers to this node's
 	FetchErrors            uint64
@@ -47,7 +49,7 @@ func (m *replicaManager) stats(lags bool) ReplicaStats {
 	c := &m.counts
 	s := ReplicaStats{
 		ISRShrinks: c.shrinks.Load(), ISRExpands: c.expands.Load(), UncleanElections: c.unclean.Load(), Truncations: c.truncations.Load(),
-		Rebuilds: c.rebuilds.Load(), Failures: c.failures.Load(), Fetches: c.fetches.Load(), FetchErrors: c.fetchErrors.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Rebuilds: c.rebuilds.Load(), Repairs: c.repairs.Load(), RecordsRepaired: c.repaired.Load(), Failures: c.failures.Load(), Fetches: c.fetches.Load(), FetchErrors: c.fetchErrors.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 	}
 	m.fetches.mu.Lock()
 	s.FetchSessions = m.fetches.cache.Len()
