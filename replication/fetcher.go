@@ -71,7 +71,7 @@ func (f *fetcher) want(h *hosted) {
 		h.trouble(err)
 		return
 	}
-	at.MaxBytes = int32(min(f.m.node.config.FetchBytes, 1<<20))
+	at.MaxBytes = int32(min(f.m.node.config.FetchBytes, maxFetchBytes)) // the leader divides an answer among those that are behind
 	f.mu.Lock()
 	f.plan.Want(h.id, at)
 	nudge := f.changedLocked()

@@ -215,6 +215,24 @@ func (r *Raft) Campaign() error {
 	})
 }
 
+// Forget says that the process of a node has most likely ended. A follower of it does not wait for the election timeout then: it asks for votes, and gives its
+// own to who asks. For a new leader a majority has to have noticed, or to have waited; a leader that lives after all is followed again from its next message
+// on. If another leads it does nothing; an observer only forgets.
+func (r *Raft) Forget(node int32) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	basic := r.node.BasicStatus()
+	if basic.RaftState != raft.StateFollower || basic.Lead == raft.None || nodeOf(basic.Lead) != node {
+		return nil
+	}
+	r.dirty = true
+	if err := r.guard("forget", func() error { return r.node.ForgetLeader() }); err != nil {
+		return err
+	}
+	return r.Campaign()
+}
+
 // Confirm asks the others whether this member still leads. When a majority of the voters has said so after this call, an Output has the
 // id among Confirmed; when it does not lead any more, none ever has.
 func (r *Raft) Confirm() (id uint64, err error) {

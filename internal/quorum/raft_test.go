@@ -124,6 +124,52 @@ func TestALeaderThatHearsFromNoMajorityResigns(t *testing.T) {
 	require.Less(t, l.handed, lost)
 }
 
+func TestVotersWhoKnowThatTheLeaderIsGoneElectAnotherAtOnce(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 8)
+	c := newCluster(t, 1).bootstrap(3)
+	l := c.elect()
+	c.commit("one")
+	first, second := c.peer((l.self.Node+1)%3), c.peer((l.self.Node+2)%3)
+	for _, p := range []*peer{first, second} { // of another node it says nothing
+		require.NoError(t, p.raft.Forget(9))
+		p.drain()
+		require.Equal(t, l.self.Node, p.out.Leader)
+	}
+	l.crash()
+	require.NoError(t, first.raft.Forget(l.self.Node))
+	first.drain()
+	c.settle()
+	require.EqualValues(t, -1, first.out.Leader)
+	require.Equal(t, l.self.Node, second.out.Leader, "the other has not noticed, and votes for nobody")
+	require.NoError(t, second.raft.Forget(l.self.Node))
+	second.drain()
+	c.settle()
+	require.Equal(t, second, c.leader(), "no tick has passed")
+	c.commit("two")
+	l.restart()
+	c.tick(3)
+	require.Equal(t, second, c.leader())
+	require.NoError(t, second.raft.Forget(second.self.Node))
+	second.drain()
+	require.Equal(t, Leader, second.out.Role)
+}
+
+func TestAVoterAloneWithItsSuspicionFollowsTheLeaderAgain(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 8)
+	c := newCluster(t, 1).bootstrap(3)
+	l := c.elect()
+	c.commit("one")
+	p := c.peer((l.self.Node + 1) % 3)
+	require.NoError(t, p.raft.Forget(l.self.Node))
+	p.drain()
+	require.EqualValues(t, -1, p.out.Leader)
+	c.settle()
+	c.tick(3)
+	require.Equal(t, l, c.leader())
+	require.Equal(t, l.self.Node, p.out.Leader)
+	c.commit("two")
+}
+
 func TestLeadershipIsTransferred(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 6)
 	c := newCluster(t, 1).bootstrap(3)

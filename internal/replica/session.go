@@ -96,15 +96,19 @@ func (s *FetchSession) Touch(p *SessionPartition, n News) {
 // Knows reports whether the follower has been told of this high watermark and log start offset.
 func (p *SessionPartition) Knows(high, start int64) bool { return p.high == high && p.start == start }
 
+// fairPart is what a partition may have of an answer, in bytes, however many there are: Kafka's replica.fetch.max.bytes.
+const fairPart = 1 << 20
+
 // Fill appends to resp what the partitions with news have to say, oldest news first, until maxBytes of records are together. read
 // answers for one partition with at most max bytes of records; if first is true nothing has been found yet, and a first batch that is
-// larger than max is given whole. Partitions that had no more place keep their news. What says nothing new is left out.
+// larger than max is given whole. Each gets an equal part of what is left, but fairPart at least, so that one alone catches up with large answers and none waits
+// for others that do. Partitions that had no more place keep their news. What says nothing new is left out.
 func (s *FetchSession) Fill(resp *FetchResponse, maxBytes int, read func(p *SessionPartition, max int, first bool) Answer) {
 	resp.SessionID = s.id
 	first := true
 	for n := s.queued; n > 0 && (maxBytes > 0 || first); n-- {
 		p := s.first
-		room := min(maxBytes, int(p.MaxBytes))
+		room := min(maxBytes, int(p.MaxBytes), max(maxBytes/n, fairPart))
 		a := read(p, room, first)
 		s.unlink(p)
 		if !s.worth(p, &a) {
