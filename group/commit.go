@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/partlog/partlog/internal/mutant"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -27,6 +28,9 @@ func (m *machine) checkCommit(s Membership, transactional bool) error {
 			return nil // producers before KIP-447 do not say for whom they commit
 		}
 		return ErrUnknownMemberID // nobody moves offsets from under the members
+	}
+	if mutant.On(mutant.StaleMemberCommits) && m.byID[s.MemberID] != nil {
+		s.Generation = m.generation
 	}
 	known, err := m.checkMember(s)
 	switch {

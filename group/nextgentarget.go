@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/partlog/partlog/internal/mutant"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -126,7 +127,7 @@ func (n *nextgen) step(member *consumerMember, epoch MemberEpoch, owned []TopicI
 		if kept.has(id, p) {
 			return false
 		}
-		if _, owner := n.live.owner(id, p); owner && !member.revoking.has(id, p) {
+		if _, owner := n.live.owner(id, p); owner && !member.revoking.has(id, p) && !mutant.On(mutant.GivenBeforeRevoked) {
 			unreleased = true
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/partlog/partlog/internal/mutant"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -50,6 +51,9 @@ func (m *machine) replayTransactional(producer int64, r *groupRecord, at partiti
 
 func (m *machine) replayMetadata(g *groupMetadata) {
 	m.protocolType, m.protocol, m.leader, m.generation, m.since = g.protocolType, g.protocol, g.leader, g.generation, g.since
+	if mutant.On(mutant.GenerationForgotten) {
+		m.generation = 0
+	}
 	for _, v := range g.members {
 		restored := &member{
 			id: v.id, instanceID: v.instanceID, clientID: v.clientID, clientHost: v.clientHost,

@@ -4,6 +4,10 @@
 //	if mutant.On(mutant.AckBeforeHighWatermark) || o < l.highWatermark {
 //
 // Without the build tag mutants, On is constantly false and the compiler leaves nothing of it. With the tag, Set chooses one.
+//
+// One of them no cluster can show: AppendOtherEpoch. Only a leader of a later epoch has records of it, and that one refuses who follows an earlier
+// epoch (FENCED_LEADER_EPOCH). Were it not to, the records would be those that the follower is to have in that epoch, and if their leader loses
+// them, the follower's next fetch names their epoch and it has to cut them. The rule is a second lock on the same door, as in Kafka.
 package mutant
 
 // Name is one bug.
@@ -37,7 +41,7 @@ const (
 	RemovedTooEarly           // a reassignment drops the old replicas before the new ones are in the ISR
 	ServeAboveHighWatermark   // consumers are given what is not committed
 	NewLeaderForgetsProducers // a new leader does not know the sequences of producers (KAFKA-14034 in effect)
-	AppendOtherEpoch          // a follower takes records of an epoch above the one it follows
+	AppendOtherEpoch          // a follower takes records of an epoch above the one it follows; alone it breaks nothing, see below
 	MinISRNotChecked          // acks=all is taken and answered with fewer in the ISR than min.insync.replicas
 	EpochCacheNotTruncated    // a truncated follower answers about epochs that it has cut off
 	SessionForgetsPartition   // an incremental fetch session answers as if nothing was new (KIP-227)
@@ -48,6 +52,9 @@ const (
 	DeletedReplicaStays       // the files of a deleted topic's replica are not removed
 	FeatureWithoutNodes       // the feature level is raised above what a node can live with
 	SilentUnclean             // an unclean election is not told to be one
+	StaleMemberCommits        // a group takes the commit of a member of an old generation
+	GenerationForgotten       // a new coordinator begins a group's generations anew
+	GivenBeforeRevoked        // KIP-848: a member is given a partition that another has not given up
 
 	end
 )

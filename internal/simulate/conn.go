@@ -11,7 +11,8 @@ type Conn struct {
 	lives  [2]uint64 // of their processes; the dialled one's is known when the first message arrives
 	pinned bool
 	closed bool
-	pipes  [2]pipe // from ends[0], from ends[1]
+	held   time.Duration // before it nothing arrives of who dialled
+	pipes  [2]pipe       // from ends[0], from ends[1]
 }
 
 // pipe is one direction of a connection.
@@ -31,6 +32,9 @@ func (c *Conn) Close() {
 	c.closed = true
 	c.pipes[0].waiting, c.pipes[1].waiting = nil, nil
 }
+
+// Hold keeps what who has dialled sends from now on on its way until a time at least; what the other side sends is not concerned.
+func (c *Conn) Hold(until time.Duration) { c.held = max(c.held, until) }
 
 // Closed reports whether the connection is known to have ended.
 func (c *Conn) Closed() bool { return c.closed }
@@ -74,6 +78,9 @@ func (c *Conn) push(side int) {
 		p.waiting[0] = nil
 		p.waiting = p.waiting[1:]
 		at := max(n.transit(l), p.last+1)
+		if side == 0 {
+			at = max(at, c.held)
+		}
 		p.last = at
 		n.sched.At(at, func() { c.deliver(side, l, body) })
 	}

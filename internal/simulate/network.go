@@ -97,6 +97,9 @@ func (n *Network) Mend(from, to int) {
 	}
 }
 
+// Join takes back all Cuts between two stations, in both directions.
+func (n *Network) Join(x, y int) { n.link(x, y).cuts, n.link(y, x).cuts = 0, 0 }
+
 // Clog keeps what is sent from one station to another on its way for d at least: then all of it arrives.
 func (n *Network) Clog(from, to int, d time.Duration) {
 	l := n.link(from, to)

@@ -21,6 +21,9 @@ func (c *cluster) act(a simulate.Action) {
 		c.producers[a.A].produce(a.B, 1+int(a.Draw%4))
 		return
 	case "transact":
+		if c.sched.Now() < c.hush {
+			return
+		}
 		c.transactors[a.A].add(a.Draw)
 		return
 	case "restart-consumer":
@@ -38,10 +41,16 @@ func (c *cluster) act(a simulate.Action) {
 			c.tenant.write(a.Draw)
 		}
 		return
+	case "late-end":
+		c.transactors[a.A].late = true
+		return
 	case "kill-leader", "pause-leader", "cut-leader":
 		if n = c.leaderOf(c.somePart(a.B)); n == nil {
 			return
 		}
+	}
+	if c.plots(a) {
+		return
 	}
 	done := false
 	switch a.Kind {

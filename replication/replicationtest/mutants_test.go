@@ -15,9 +15,8 @@ import (
 	"github.com/partlog/partlog/replication/replicationtest"
 )
 
-// mutants are bugs that others have had, or nearly, and that simulated clusters find by themselves. Not in the list are those of package mutant that
-// stand behind another rule which stops them too (JoinBelowEpochStart, StaleEpochFetch, AppendOtherEpoch: internal/replica has stories for
-// them), those that take hundreds of seeds (FencedJoinsISR, VoteNotPersisted), and EndTxnOfNext, which takes a connection that is slower than the next one.
+// mutants are bugs that others have had, or nearly, and that simulated clusters find by themselves: all of package mutant, but for one that breaks
+// nothing alone, as is said there.
 var mutants = []struct {
 	name  string
 	on    mutant.Name
@@ -53,6 +52,14 @@ var mutants = []struct {
 	{"feature-without-nodes", mutant.FeatureWithoutNodes, "", nil},
 	{"silent-unclean", mutant.SilentUnclean, "", nil},
 	{"offsets-before-commit", mutant.OffsetsBeforeCommit, "", nil},
+	{"end-txn-of-next", mutant.EndTxnOfNext, "KAFKA-17754", []string{"late-end"}},
+	{"vote-not-persisted", mutant.VoteNotPersisted, "", []string{"double-vote"}},
+	{"fenced-joins-isr", mutant.FencedJoinsISR, "", []string{"fenced-join"}},
+	{"join-below-epoch-start", mutant.JoinBelowEpochStart, "", []string{"stale-join"}},
+	{"stale-member-commits", mutant.StaleMemberCommits, "", []string{"member-pauses", "member-leaves", "clog-clients"}},
+	{"generation-forgotten", mutant.GenerationForgotten, "", nil},
+	{"given-before-revoked", mutant.GivenBeforeRevoked, "", nil},
+	{"stale-epoch-fetch", mutant.StaleEpochFetch, "", []string{"stale-fetch"}},
 }
 
 // TestMutants puts each bug back and counts the seeds until a checker has found it: the median of several rows of seeds. PARTLOG_ROWS is how many rows,

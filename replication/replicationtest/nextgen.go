@@ -33,8 +33,9 @@ func (m *member) beat848() {
 	m.ask(groupRequest{m.group, r}, 3*time.Second, func(a groupAnswer, ok bool) {
 		m.busy, m.doubt = false, a.err != nil
 		switch {
-		case errors.Is(a.err, group.ErrFencedMemberEpoch), errors.Is(a.err, group.ErrUnknownMemberID):
-			m.say("is fenced in epoch %d, sent %d: %v", m.epoch, r.MemberEpoch, a.err)
+		case errors.Is(a.err, group.ErrFencedMemberEpoch), errors.Is(a.err, group.ErrUnknownMemberID), errors.Is(a.err, group.ErrGroupIDNotFound):
+			// The last: it was the last of its protocol, and the others have a group of theirs now. Apache Kafka's consumer gives up there, and begins anew.
+			m.say("is fenced in epoch %d: %v", m.epoch, a.err)
 			m.drop(nil)
 			m.epoch = 0
 			m.c.seen.Add("member has lost its place", 1)

@@ -36,6 +36,7 @@ type caller struct {
 	conns   map[dialed]*simulate.Conn
 	waiting map[uint64]*pending
 	next    uint64
+	held    map[dialed]time.Duration // until when requests are kept on their way
 }
 
 type dialed struct {
@@ -61,6 +62,7 @@ func (c *caller) call(to int, l lane, body any, timeout time.Duration, done func
 	if conn == nil || conn.Closed() {
 		conn = c.net.Dial(c.station, to)
 		c.conns[key] = conn
+		conn.Hold(c.held[key])
 	}
 	c.next++
 	id := c.next
@@ -72,6 +74,18 @@ func (c *caller) call(to int, l lane, body any, timeout time.Duration, done func
 	})
 	c.waiting[id] = p
 	conn.Send(c.station, request{id: id, body: body})
+}
+
+// hold keeps requests on one lane on their way until a time.
+func (c *caller) hold(to int, l lane, until time.Duration) {
+	key := dialed{to, l}
+	if c.held == nil {
+		c.held = map[dialed]time.Duration{}
+	}
+	c.held[key] = until
+	if conn := c.conns[key]; conn != nil {
+		conn.Hold(until)
+	}
 }
 
 // answered takes a response; one that nobody waits for any more is dropped.

@@ -40,6 +40,7 @@ func Run(o Options) (report Report) {
 	if !o.Replay {
 		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
 		menu = append(menu, membersMenu(len(c.members))...)
+		menu = append(menu, plotMenu(c.partitions, c.txnClients)...)
 		if o.Quiet {
 			menu = menu[:1]
 		}

@@ -23,6 +23,8 @@ type transactor struct {
 	payloads []uint64 // next sequence of payloads, by partition
 	sequence []int32  // of batches in this transaction, by partition
 	last     string
+	late     bool // the request that ends the next transaction is to arrive a second time, when the one behind it is going on
+	again    *endRequest
 }
 
 func newTransactor(c *cluster, i int) *transactor {
@@ -133,8 +135,20 @@ func (x *transactor) write(draw uint64, left int) {
 		for i, p := range payloads {
 			x.c.history.Ack(p, base+int64(i))
 		}
+		x.endAgain()
 		x.write(draw, left-1)
 	})
+}
+
+// endAgain has the request that ended the transaction before arrive, over a connection that was slower than the one over which it was repeated.
+func (x *transactor) endAgain() {
+	to, known := x.leader(x.c.partitions + 1)
+	if x.again == nil || !known {
+		return
+	}
+	x.c.net.Dial(x.station, to).Send(x.station, request{body: *x.again})
+	x.again = nil
+	x.c.counts.Add("late-end", 1)
 }
 
 // produce sends a batch until it is acknowledged, or refused for good.
@@ -182,7 +196,11 @@ func (x *transactor) finish(commit bool) {
 	if !commit {
 		x.c.history.End(x.number(), x.txn, simulate.Aborted)
 	}
-	x.coordinator(endRequest{id: x.id, producerID: x.pid, epoch: x.epoch, commit: commit}, func(a txnAnswer) {
+	end := endRequest{id: x.id, producerID: x.pid, epoch: x.epoch, commit: commit}
+	if x.late {
+		x.late, x.again = false, &end
+	}
+	x.coordinator(end, func(a txnAnswer) {
 		if a.code != control.OK { // its timeout has aborted it, or it was committed and another came in between: Unknown
 			x.known = false
 			x.begin()
