@@ -304,6 +304,9 @@ func (l *Log) openActive() error {
 	if err != nil {
 		return storageError(nil, "open", path, err)
 	}
-	w.file = file
+	w.file, w.reserved = file, 0
+	if l.settings.Load().Sync != SyncAlways {
+		w.reserved = 1 // by a process that was killed, perhaps
+	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package log
 
-import "github.com/partlog/partlog/internal/vfs"
+import (
+	"math"
+
+	"github.com/partlog/partlog/internal/vfs"
+)
 
 // zeros is what preallocation writes; never written to, so it takes no memory but the page of zeros.
 var zeros [256 << 10]byte
@@ -33,6 +37,26 @@ func (l *Log) preallocate(need int64, s *Settings) {
 	w.zeroed = target
 }
 
+const (
+	leastReserve = 256 << 10
+	maxReserve   = 4 << 20
+)
+
+// reserve has the file system find space ahead of what is written, as much as the file has, where writes are not synced one by
+// one: it takes a quarter off their processor time (measured on ext4), as a block that is found then is found for each page.
+// The file's length stays what it is. Small segments, such as those of partitions that are mostly idle, have nothing reserved.
+func (l *Log) reserve(need int64, s *Settings) {
+	w := &l.writer
+	if need <= w.reserved || need < leastReserve {
+		return
+	}
+	from := max(w.reserved, w.tail)
+	w.reserved = min(need+min(need, maxReserve), max(s.SegmentBytes, need))
+	if w.file.Reserve(from, w.reserved-from) != nil {
+		w.reserved = math.MaxInt64 // it cannot, or has no space, of which the write will tell
+	}
+}
+
 // repairGarbage removes what a failed write has left above the end. Its checksums may be right, so it must be gone for certain before
 // anything else is written, or a crash could bring a mix of both back: it is zeroed from the end backwards, so that at every moment
 // what is left continues the log or is not reached, and synced.
@@ -59,11 +83,13 @@ func (l *Log) repairGarbage() error {
 	return nil
 }
 
-// trim cuts zeros and garbage off behind the last batch. No reader looks there, so it cannot take mapped bytes from under one.
+// trim cuts zeros and garbage off the active segment's file, behind the last batch, and gives back what was reserved there. No
+// reader looks there, so it cannot take mapped bytes from under one.
 func (l *Log) trim(f vfs.File, end int64) error {
 	size, err := f.Size()
-	if err == nil && size > end {
+	if err == nil && (size > end || l.writer.reserved > 0) {
 		err = f.Truncate(end)
+		l.writer.reserved = 0
 	}
 	if err != nil {
 		return storageError(nil, "trim", f.Name(), err)

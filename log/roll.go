@@ -156,7 +156,7 @@ func (l *Log) createSegment(base Offset) (*logSegment, error) {
 	w := &l.writer
 	w.noTxnIndex = false
 	w.segment, w.file, w.tail, w.next = seg, file, 0, base
-	w.zeroed, w.step, w.garbage, w.first, w.closing = 0, 0, 0, -1, false
+	w.zeroed, w.reserved, w.step, w.garbage, w.first, w.closing = 0, 0, 0, 0, -1, false
 	w.created, w.jitter, w.imprint = l.clock.Now(), jitter(s), Imprint{}
 	return seg, nil
 }

@@ -19,6 +19,7 @@ type writer struct {
 	tail       int64       // position of the next batch
 	next       Offset      // and its offset
 	zeroed     int64       // the file is zero-filled up to here, at least up to tail
+	reserved   int64       // the file system has been asked for space up to here; not 0: there may be some behind the end
 	step       int64       // how much was zero-filled last
 	garbage    int64       // a failed write may have left bytes in [tail, garbage); 0: none
 	first      int64       // largest timestamp of the segment's first batch, milliseconds
@@ -222,6 +223,8 @@ func (l *Log) write(r *waiter, s *Settings) (end *waiter, size int64, err error)
 	}
 	if s.Sync == SyncAlways && !s.NoPreallocation {
 		l.preallocate(w.tail+int64(len(buf)), s)
+	} else if s.Sync != SyncAlways {
+		l.reserve(w.tail+int64(len(buf)), s)
 	}
 	if _, err := w.file.WriteAt(buf, w.tail); err != nil {
 		w.garbage = w.tail + int64(len(buf))

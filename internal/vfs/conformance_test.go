@@ -125,6 +125,22 @@ func TestTruncateCutsAndExtendsByZeros(t *testing.T) {
 	})
 }
 
+func TestReservedSpaceIsNotSeen(t *testing.T) {
+	conform(t, func(t *testing.T, fsys vfs.FS, dir string) {
+		name := filepath.Join(dir, "f")
+		f := create(t, fsys, name, "hello")
+		if err := f.Reserve(5, 1<<20); err != nil {
+			t.Log("not here:", err) // which changes nothing either
+		}
+		require.Equal(t, "hello", read(t, fsys, name))
+		_, err := f.WriteAt([]byte(" world"), 5)
+		require.NoError(t, err)
+		require.Equal(t, "hello world", read(t, fsys, name))
+		require.NoError(t, f.Truncate(11))
+		require.Equal(t, "hello world", read(t, fsys, name))
+	})
+}
+
 func TestOpenFlagsAreHonoured(t *testing.T) {
 	conform(t, func(t *testing.T, fsys vfs.FS, dir string) {
 		name := filepath.Join(dir, "f")
@@ -178,6 +194,7 @@ func TestClosedFileReturnsErrClosed(t *testing.T) {
 		requirePathError(t, err, fs.ErrClosed)
 		requirePathError(t, f.Sync(), fs.ErrClosed)
 		requirePathError(t, f.Truncate(0), fs.ErrClosed)
+		requirePathError(t, f.Reserve(0, 1), fs.ErrClosed)
 		requirePathError(t, f.DropCache(0, 0), fs.ErrClosed)
 		requirePathError(t, f.Close(), fs.ErrClosed)
 	})

@@ -114,6 +114,9 @@ func (f *memFile) Truncate(size int64) error {
 	return nil
 }
 
+// Reserve does nothing: memory that is not written to is not taken.
+func (f *memFile) Reserve(off, _ int64) error { return f.check("reserve", f.writes, off) }
+
 func (f *memFile) Sync() error {
 	if err := f.check("sync", true, 0); err != nil {
 		return err

@@ -38,6 +38,8 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (osFile) Reserve(int64, int64) error { return nil }
+
 func (osFile) DropCache(int64, int64) error { return nil }
 
 func (f osFile) Map(n int64) (mmap.Region, error) {

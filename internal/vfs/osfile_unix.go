@@ -149,6 +149,17 @@ func (f *osFile) Truncate(size int64) error {
 	return nil
 }
 
+func (f *osFile) Reserve(off, n int64) error {
+	if err := f.enter("reserve"); err != nil {
+		return err
+	}
+	defer f.leave()
+	if err := retry(func() error { return reserve(f.fd, off, n) }); err != nil {
+		return pathError("reserve", f.name, err)
+	}
+	return nil
+}
+
 func (f *osFile) Sync() error {
 	if err := f.enter("sync"); err != nil {
 		return err

@@ -12,6 +12,10 @@ func syncData(fd int) error {
 
 func syncNames(fd int) error { return retry(func() error { return unix.Fsync(fd) }) }
 
+func reserve(fd int, off, n int64) error {
+	return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
 func dropCache(fd int, off, n int64) error {
 	return retry(func() error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
 }

@@ -59,6 +59,10 @@ type File interface {
 	// Truncate cuts or extends (by zeros that take no space) the file to size bytes. Cutting below the end of a mapping
 	// makes touching the rest of it fault.
 	Truncate(size int64) error
+	// Reserve asks the system to find space for [off, off+n) now, without changing the file's length: writes to there then take
+	// less processor time. Truncate, to the length that the file has too, gives back what is behind it; Close does
+	// not. Where the system has no such call it is nil and nothing is done, and errors say no more than that it was not done.
+	Reserve(off, n int64) error
 	// Sync makes the data and the size durable: fdatasync, on macOS F_FULLFSYNC. After an error nothing is known about
 	// what has been written since the last Sync that returned nil, and a later nil says nothing about it either: the
 	// system may have marked the pages clean and dropped them.
