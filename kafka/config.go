@@ -27,10 +27,20 @@ type Config struct {
 	// and writes everything, and sees passwords of SASL PLAIN. Default false.
 	AllowPlaintext bool
 
-	Versions    map[int16]Range // narrows what is advertised and served, by API key; an empty range (Max < Min) takes an API away; default everything
-	Intercept   Interceptor     // called around every request; default none
-	LoginLimits LoginLimits     // how many logins by SASL may fail; default as its fields say
-	Events      Events          // functions called when something happens that no call returns; default none
+	Versions map[int16]Range // narrows what is advertised and served, by API key; an empty range (Max < Min) takes an API away; default everything
+
+	// OldVersions serves, and advertises, also the versions of APIs that Apache Kafka 4.0 has removed (KIP-896), as Kafka 3.9 and
+	// before did: for clients older than those of Kafka 2.1. Not those that carry records of the message formats v0 and v1
+	// (Produce 0 to 2, Fetch 0 to 3). Default false: what Kafka 4.1 serves.
+	OldVersions bool
+
+	// Features are the finalized levels of features (KIP-584) that nobody has changed, by name; a level that is not supported becomes
+	// the nearest one. Default: those of a new cluster of Kafka 4.1.
+	Features map[string]int16
+
+	Intercept   Interceptor // called around every request; default none
+	LoginLimits LoginLimits // how many logins by SASL may fail; default as its fields say
+	Events      Events      // functions called when something happens that no call returns; default none
 
 	// GroupEvents are told what happens in the coordinators of groups, unless somebody has started those of the store before
 	// (group.Start); default none.

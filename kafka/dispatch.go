@@ -60,7 +60,7 @@ func (s *session) mute(c *call) *wire.Reply {
 func (s *session) look(c *call) (*api, error) {
 	a := apis[c.key]
 	r, ok := s.server.versions[c.key]
-	if !ok || c.key != keyApiVersions && (c.version < max(r.Min, a.floor) || c.version > r.Max) {
+	if !ok || c.key != keyApiVersions && (c.version < max(r.Min, a.oldest) || c.version > r.Max) {
 		return nil, ErrUnsupportedVersion
 	}
 	return a, nil

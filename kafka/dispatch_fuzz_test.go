@@ -19,7 +19,7 @@ import (
 func FuzzDispatch(f *testing.F) {
 	prepareAPIs()
 	for key, a := range apis {
-		for v := a.floor; v <= a.Max; v++ {
+		for v := a.oldest; v <= a.Max; v++ {
 			req := kmsg.RequestForKey(key)
 			req.SetVersion(v)
 			f.Add(key, v, req.AppendTo(nil))
@@ -34,7 +34,7 @@ func FuzzDispatch(f *testing.F) {
 	store, err := partition.OpenMemory(partition.Config{})
 	require.NoError(f, err)
 	defer store.Close()
-	server, err := New(store, Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
+	server, err := New(store, Config{OldVersions: true, Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
 	require.NoError(f, err)
 	defer server.Close()
 	b, err := server.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: listen(f)}}})

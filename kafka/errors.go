@@ -196,6 +196,10 @@ func codeFor(code, key, version int16) int16 {
 		if from, ok := abortableFrom[key]; ok && version < from {
 			return codeInvalidTxnState
 		}
+	case codeOffsetNotAvailable:
+		if key == keyListOffsets && version < 5 { // KIP-207
+			return codeLeaderNotAvailable
+		}
 	case codeKafkaStorageError:
 		// The client would not look for another leader.
 		if key == 0 && version <= 3 || key == 1 && version <= 5 {

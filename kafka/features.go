@@ -37,6 +37,9 @@ func (s *Server) startFeatures() error {
 	levels := map[string]int16{}
 	for _, f := range features {
 		levels[f.name] = f.from
+		if level, ok := s.config.Features[f.name]; ok {
+			levels[f.name] = min(max(level, f.min), f.max)
+		}
 	}
 	for _, kept := range s.store.Settings(featurePrefix) {
 		name := strings.TrimPrefix(kept.Key, featurePrefix)

@@ -21,6 +21,9 @@ var timestampsFrom = map[int64]int16{
 // handleListOffsets looks offsets up by time (KIP-79), below what the isolation level lets the client read.
 func handleListOffsets(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.ListOffsetsRequest)
+	if c.version == 0 {
+		return s.listOffsetsBefore(c, req)
+	}
 	resp := kmsg.NewPtrListOffsetsResponse()
 	named := map[partition.TopicPartition]int{}
 	for i := range req.Topics {

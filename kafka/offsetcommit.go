@@ -120,6 +120,8 @@ func handleOffsetCommit(s *session, c *call) (kmsg.Response, error) {
 		}
 	} else if err := o.allow(s, c.ctx, topics); err != nil {
 		return nil, err
+	} else if c.version == 0 {
+		s.commitOld(c, &o)
 	} else if len(o.order) > 0 {
 		g, err := s.groupOf(c.ctx, req.Group)
 		if err == nil {

@@ -54,7 +54,11 @@ func handleOffsetFetch(s *session, c *call) (kmsg.Response, error) {
 	for _, t := range req.Topics {
 		f.want(t.Topic, t.Partitions)
 	}
-	s.fetchOffsets(c, f)
+	if c.version == 0 {
+		s.fetchOld(f)
+	} else {
+		s.fetchOffsets(c, f)
+	}
 	if f.code != codeNone && c.version < 2 { // which has no place for it but here
 		for _, t := range f.topics {
 			for i := range t.partitions {

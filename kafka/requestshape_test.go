@@ -18,7 +18,7 @@ func TestRequestsHaveTheShapeOfTheirAPI(t *testing.T) {
 	prepareAPIs()
 	for key, a := range apis {
 		require.Contains(t, shapes(), key, a.name)
-		for v := a.floor; v <= a.Max; v++ {
+		for v := a.oldest; v <= a.Max; v++ {
 			t.Run(fmt.Sprintf("%s %d", a.name, v), func(t *testing.T) {
 				rapid.Check(t, func(t *rapid.T) {
 					req := kmsg.RequestForKey(key)
@@ -44,6 +44,8 @@ func drawFields(t *rapid.T, v reflect.Value, depth int) {
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		v.SetInt(rapid.Int64().Draw(t, "int"))
+	case reflect.Uint16:
+		v.SetUint(uint64(rapid.Uint16().Draw(t, "uint")))
 	case reflect.Float64:
 		v.SetFloat(rapid.Float64().Draw(t, "float"))
 	case reflect.String:

@@ -78,7 +78,7 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 		return nil, err
 	}
 	prepareAPIs()
-	s.versions = servedVersions(c.Versions, c.ClientMetrics != nil)
+	s.versions = servedVersions(c.Versions, c.OldVersions, c.ClientMetrics != nil)
 	if _, narrowed := c.Versions[keyUnregisterBroker]; node != nil && !narrowed {
 		s.versions = maps.Clone(s.versions)
 		s.versions[keyUnregisterBroker] = apis[keyUnregisterBroker].Range

@@ -31,7 +31,11 @@ type api struct {
 	Range
 	// floor is the smallest version that is served, where it is not Min: Produce 0 to 2 are advertised for the sake of old
 	// librdkafka, which takes their absence for one of compression (librdkafka #4956), and refused.
-	floor  int16
+	floor int16
+	// oldest is what floor is with Config.OldVersions. It is 0 but for Produce and Fetch, whose older versions carry the message
+	// formats v0 and v1; filled in.
+	oldest int16
+
 	handle handler
 	// unsafe says that strings of the request point into the frame: the handler copies what it keeps.
 	unsafe bool
@@ -45,7 +49,7 @@ var apis = map[int16]*api{}
 func init() { // not an initializer, which the handlers would be part of
 	for key, a := range map[int16]api{
 		keyProduce:              {name: "Produce", Range: Range{0, 13}, floor: 3, handle: handleProduce, unsafe: true},
-		keyFetch:                {name: "Fetch", Range: Range{4, 18}, handle: handleFetch, unsafe: true},
+		keyFetch:                {name: "Fetch", Range: Range{4, 18}, floor: 4, handle: handleFetch, unsafe: true},
 		keyListOffsets:          {name: "ListOffsets", Range: Range{1, 10}, handle: handleListOffsets},
 		keyMetadata:             {name: "Metadata", Range: Range{0, 13}, handle: handleMetadata},
 		keyApiVersions:          {name: "ApiVersions", Range: Range{0, 4}, handle: handleApiVersions},
@@ -60,7 +64,7 @@ func init() { // not an initializer, which the handlers would be part of
 // prepareAPIs completes the table, once all files have put their lines into it.
 var prepareAPIs = sync.OnceFunc(func() {
 	for key, a := range apis {
-		a.flexible, a.floor = firstFlexible(key), max(a.floor, a.Min)
+		a.flexible, a.oldest, a.floor = firstFlexible(key), a.floor, max(a.floor, a.Min)
 	}
 })
 
@@ -81,18 +85,19 @@ func flexible(key, version int16) bool {
 	return a != nil && version >= a.flexible
 }
 
-// servedVersions are the ranges of all APIs, narrowed; the map is not to be changed.
-func servedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
-	if len(narrow) == 0 && !telemetry {
+// servedVersions are the ranges of all APIs, with those that Kafka 4 has dropped if old says so, narrowed; the map is not to be
+// changed.
+func servedVersions(narrow map[int16]Range, old, telemetry bool) map[int16]Range {
+	if len(narrow) == 0 && !old && !telemetry {
 		return usualVersions()
 	}
-	return narrowedVersions(narrow, telemetry)
+	return narrowedVersions(narrow, old, telemetry)
 }
 
 // usualVersions are the same for all servers that do not say otherwise.
-var usualVersions = sync.OnceValue(func() map[int16]Range { return narrowedVersions(nil, false) })
+var usualVersions = sync.OnceValue(func() map[int16]Range { return narrowedVersions(nil, false, false) })
 
-func narrowedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
+func narrowedVersions(narrow map[int16]Range, old, telemetry bool) map[int16]Range {
 	out := make(map[int16]Range, len(apis))
 	for key, a := range apis {
 		if !telemetry && (key == keyGetTelemetrySubscriptions || key == keyPushTelemetry) {
@@ -102,6 +107,9 @@ func narrowedVersions(narrow map[int16]Range, telemetry bool) map[int16]Range {
 			continue
 		}
 		r := a.Range
+		if old {
+			r.Min = min(r.Min, a.oldest)
+		}
 		if n, ok := narrow[key]; ok {
 			r = Range{max(r.Min, n.Min), min(r.Max, n.Max)}
 		}

@@ -104,6 +104,10 @@ func (c *Cluster) start() (err error) {
 	c.settings.Properties = cfg.allProperties()
 	if cfg.persona != nil {
 		c.settings.Versions = narrow(c.settings.Versions, cfg.persona.Ranges())
+		c.settings.OldVersions = c.settings.OldVersions || cfg.persona.release != "" // which narrows them
+		if c.settings.Features == nil {
+			c.settings.Features = cfg.persona.levels()
+		}
 	}
 	c.history.now = c.clock.Now
 	c.settings.GroupEvents = c.history.listen(cfg.server.GroupEvents)
