@@ -34,6 +34,60 @@ func (s *Server) startAdmin() error {
 	return s.refreshTopicDefaults(context.Background(), s.settings.Load())
 }
 
+// followConfigs brings the dynamic configurations of brokers and groups into force on a node, whichever node's server was asked for them, each time that this
+// node has applied a change of them. It is a goroutine of its own, which ends with ctx.
+func (s *Server) followConfigs(ctx context.Context) {
+	var brokers, groups map[string]map[string]string // as they are in force
+	for {
+		changed := s.node.node.MetadataChanged() // before the look: what changes behind it is seen by the next
+		t, err := s.admin.dynamic.get(s.store)
+		if err != nil {
+			s.warn([]Warning{{Property: "dynamic configurations", Text: err.Error()}})
+		}
+		if !sameConfigs(brokers, t[kindBroker]) {
+			brokers = t[kindBroker]
+			s.admin.alter.Lock()
+			err := s.refresh(ctx)
+			s.admin.alter.Unlock()
+			if err != nil && ctx.Err() == nil {
+				s.warn([]Warning{{Property: "dynamic configurations", Text: err.Error()}})
+			}
+		}
+		if !sameConfigs(groups, t[kindGroup]) {
+			s.configureGroups(groups, t[kindGroup])
+			groups = t[kindGroup]
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func sameConfigs(a, b map[string]map[string]string) bool {
+	return maps.EqualFunc(a, b, func(a, b map[string]string) bool { return maps.Equal(a, b) })
+}
+
+// configureGroups tells the coordinator what groups set that did not set it before, or do not any more.
+func (s *Server) configureGroups(before, now map[string]map[string]string) {
+	names := slices.Collect(maps.Keys(now))
+	for name := range before {
+		if now[name] == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if maps.Equal(before[name], now[name]) {
+			continue
+		}
+		if err := s.configureGroup(name, now[name]); err != nil {
+			s.warn([]Warning{{Property: "group " + name, Text: err.Error()}})
+		}
+	}
+}
+
 // forgetTopics drops what is kept of topics that were deleted past the listener.
 func (s *Server) forgetTopics(byID map[string]map[string]string) error {
 	for text := range byID {

@@ -48,7 +48,7 @@ func ServeNode(l net.Listener, node *replication.Node, c Config) (*Server, error
 // NewOfNode makes a server of a node's store, without a broker; AddBroker opens the node's, with its id, and no other. Partitions and coordinators
 // that other nodes lead are theirs: clients are sent there. The coordinator's settings are those of replication.Config.Groups, whatever Config.Properties
 // say of groups; Node.ReplicationConfig makes them of properties. Dynamic configurations of brokers (AlterConfigs) that another node's server was asked to
-// change are in force here from the next start on. The node stays the caller's, who closes it after the server.
+// change are in force here once this node has applied the change. The node stays the caller's, who closes it after the server.
 func NewOfNode(node *replication.Node, c Config) (*Server, error) {
 	if node == nil {
 		return nil, &partition.ConfigError{Key: "node", Value: "nil", Range: "a node"}
@@ -247,6 +247,15 @@ func (s *Server) addNode(c BrokerConfig) (*Broker, error) {
 	s.members.Store(&[]*Broker{b})
 	s.node.own.Store(b)
 	s.node.forget()
+	s.admin.alter.Lock()
+	err = s.refresh(s.life) // the broker has configurations of its own
+	s.admin.alter.Unlock()
+	if err != nil {
+		s.drop(b)
+		s.node.own.Store(nil)
+		return nil, err
+	}
+	s.work.Go(func() { s.followConfigs(s.life) })
 	b.serve()
 	return b, nil
 }

@@ -37,6 +37,10 @@ type Server struct {
 
 	members atomic.Pointer[[]*Broker] // by id; replaced under mu
 
+	life context.Context // ends with Close
+	stop context.CancelFunc
+	work sync.WaitGroup // followConfigs
+
 	mu     sync.Mutex // guards changes of brokers; held while one starts or stops
 	closed bool
 }
@@ -63,6 +67,7 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 		return nil, err
 	}
 	s := &Server{store: store, config: c, clock: c.Clock, logins: newLogins(c.LoginLimits)}
+	s.life, s.stop = context.WithCancel(context.Background())
 	if node != nil {
 		s.node = &nodeView{node: node}
 	}
@@ -78,7 +83,7 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 		return nil, err
 	}
 	prepareAPIs()
-	s.versions = servedVersions(c.Versions, c.OldVersions, c.ClientMetrics != nil)
+	s.versions = servedVersions(c.Versions, c.ClientMetrics != nil)
 	if _, narrowed := c.Versions[keyUnregisterBroker]; node != nil && !narrowed {
 		s.versions = maps.Clone(s.versions)
 		s.versions[keyUnregisterBroker] = apis[keyUnregisterBroker].Range
@@ -299,6 +304,8 @@ func (s *Server) end(before func(*wire.Server) error) error {
 		return nil
 	}
 	s.closed = true
+	s.stop()
+	s.work.Wait()
 	var wg sync.WaitGroup
 	own := s.ownBrokers()
 	errs := make([]error, len(own))
