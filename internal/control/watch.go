@@ -1,6 +1,10 @@
 package control
 
-import "time"
+import (
+	"time"
+
+	"github.com/partlog/partlog/internal/mutant"
+)
 
 // Times, here and in Lifecycle, are durations since any moment that one node has for itself; a clock that is set has no part in them.
 
@@ -88,7 +92,7 @@ func (w *Watch) Admit(now time.Duration, r Register) (Register, Code) {
 		return r, OK
 	}
 	// Nobody is the process of the registration that a cluster is bootstrapped with.
-	if s := w.session(now, n); n.Incarnation != [16]byte{} && !s.ended && !n.ShuttingDown && now-s.heard < w.cfg.Session {
+	if s := w.session(now, n); n.Incarnation != [16]byte{} && !s.ended && !n.ShuttingDown && now-s.heard < w.cfg.Session && !mutant.On(mutant.SecondProcessAdmitted) {
 		return r, DuplicateBrokerRegistration
 	}
 	r.Replaces = n.Epoch

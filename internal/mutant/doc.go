@@ -51,6 +51,8 @@ const (
 	StaleCatalogue            // a node answers about topics by what it knows, without asking whether there is more
 	DeletedReplicaStays       // the files of a deleted topic's replica are not removed
 	FeatureWithoutNodes       // the feature level is raised above what a node can live with
+	SecondProcessAdmitted     // a process is registered in the place of another that lives
+	DirectoryNotCompared      // a node is registered with a copy of another's directory (KIP-858)
 	SilentUnclean             // an unclean election is not told to be one
 	StaleMemberCommits        // a group takes the commit of a member of an old generation
 	GenerationForgotten       // a new coordinator begins a group's generations anew

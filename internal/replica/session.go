@@ -26,6 +26,7 @@ type FetchSession struct {
 	id    int32 // 0: for one request
 	epoch int32 // that the next request must have
 	node  NodeID
+	under int64 // the epoch of the node's registration
 	parts map[TopicPartition]*SessionPartition
 
 	first, last *SessionPartition // those with news, in the order in which they are answered

@@ -52,6 +52,24 @@ func TestASessionIsOfOneFollowerAndCountsItsRequests(t *testing.T) {
 	require.Equal(t, int32(1), s.epoch, "epochs go on with 1")
 }
 
+// A process that has to register again, as another took its place for a while, goes on fetching under another epoch. Its idle partitions are named by a full
+// request only: going on with the session, it would be known by its old epoch for ever, which no ISR takes (KIP-903).
+func TestASessionEndsWithTheRegistrationItWasMadeUnder(t *testing.T) {
+	c := NewSessionCache(SessionCacheConfig{})
+	request := full(2, 0, 3)
+	request.BrokerEpoch = 7
+	s, _ := c.Request(request, 0, nothing, nothing)
+	_, code := c.Request(&FetchRequest{Node: 2, BrokerEpoch: 7, SessionID: s.ID(), SessionEpoch: 1}, 0, nothing, nothing)
+	require.Equal(t, None, code)
+	_, code = c.Request(&FetchRequest{Node: 2, BrokerEpoch: 9, SessionID: s.ID(), SessionEpoch: 2}, 0, nothing, nothing)
+	require.Equal(t, FetchSessionIDNotFound, code)
+	request.BrokerEpoch = 9
+	named := 0
+	_, code = c.Request(request, 0, func(*SessionPartition) { named++ }, nothing)
+	require.Equal(t, None, code)
+	require.Equal(t, 3, named)
+}
+
 func TestAFullRequestReplacesTheSession(t *testing.T) {
 	c := NewSessionCache(SessionCacheConfig{})
 	s, _ := c.Request(full(2, 0, 3), 0, nothing, nothing)

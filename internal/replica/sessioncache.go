@@ -48,7 +48,7 @@ func (c *SessionCache) Request(req *FetchRequest, now time.Duration, changed, go
 		// All of its sessions go, not only the one it names: a full request that was long on its way, over a connection given up, tells of
 		// positions of the past. What the follower does next is refused then, and it tells of the present.
 		c.Drop(req.Node, gone)
-		s := &FetchSession{node: req.Node, parts: make(map[TopicPartition]*SessionPartition, len(req.Partitions)), used: now, made: now}
+		s := &FetchSession{node: req.Node, under: req.BrokerEpoch, parts: make(map[TopicPartition]*SessionPartition, len(req.Partitions)), used: now, made: now}
 		if req.SessionEpoch == FirstEpoch && len(req.Partitions) > 0 && c.room(now, len(req.Partitions), gone) {
 			s.id, s.epoch = c.draw(), 1
 			c.sessions[s.id] = s
@@ -58,7 +58,7 @@ func (c *SessionCache) Request(req *FetchRequest, now time.Duration, changed, go
 	}
 	s := c.sessions[req.SessionID]
 	switch {
-	case s == nil || s.node != req.Node:
+	case s == nil || s.node != req.Node || s.under != req.BrokerEpoch: // a node that has registered anew says everything again: else nobody would hear of its epoch for an idle partition
 		return nil, FetchSessionIDNotFound
 	case s.epoch != req.SessionEpoch:
 		return nil, InvalidFetchSessionEpoch

@@ -29,6 +29,7 @@ const (
 	MetadataBack       = "metadata-back"       // a node has told of an earlier state than before
 	DeletedBack        = "deleted-back"        // something of a deleted topic is there
 	UncleanElection    = "unclean-election"    // from outside ISR and ELR, where nobody allowed it or nobody is told
+	TwoProcesses       = "two-processes"       // two processes are one node, or have one directory
 	WrongLevel         = "wrong-level"         // a node takes part at a feature level that it does not know
 	Stuck              = "stuck"               // liveness: what should happen once all is well did not
 	Broken             = "broken"              // a machine has said so itself: a BUG panic, an impossible error

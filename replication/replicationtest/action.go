@@ -66,6 +66,10 @@ func (c *cluster) act(a simulate.Action) {
 		done = c.pause(n, a.For)
 	case "restart":
 		done = c.shutDown(n, a.For)
+	case "remove-node":
+		done = c.remove(n, a)
+	case "second-process", "copied-directory":
+		c.impostor(n, a)
 	case "upgrade":
 		done = c.upgrade(n, control.MaxLevel, a.For)
 	case "downgrade":

@@ -63,6 +63,9 @@ func (c *cluster) elected(p *part, command control.Command, change *control.Part
 		switch {
 		case c.newest.Unclean(p.id.Topic):
 			c.seen.Add("unclean election of a topic that allows it", 1)
+			if p.last = change.After.LeaderEpoch; !p.gives {
+				p.since = p.last
+			}
 			p.lossy, p.gives = true, true
 			c.history.Allow(p.index)
 		case !slices.Contains(before.LastKnownELR, leader):
@@ -151,7 +154,7 @@ func (c *cluster) heal() {
 		n.clock.Drift(1)
 		n.process.Unstall()
 		n.process.Resume()
-		if n.process.Life() > 0 && !n.alive() {
+		if n.process.Life() > 0 && !n.alive() && !n.retired {
 			n.stopped = false
 			n.restart()
 		}
@@ -181,8 +184,11 @@ func (c *cluster) unwell() string {
 	}
 	applied := c.newest.Applied()
 	for _, n := range c.nodes {
-		if n.process.Life() == 0 {
+		if n.process.Life() == 0 || n.removed {
 			continue
+		}
+		if n.going {
+			return n.name + " is being removed"
 		}
 		if !n.alive() {
 			return n.name + " is down: " + n.failed

@@ -42,6 +42,7 @@ type cluster struct {
 	newest  *control.Machine          // of the node that has applied most
 	hush    time.Duration             // until when nobody writes
 	raised  int16                     // the highest feature level that has been
+	voting  []bool                    // which nodes are to be voters
 	healed  bool
 	ended   bool
 }
@@ -77,7 +78,7 @@ func newCluster(o Options) *cluster {
 	c.ownership = simulate.NewOwnership(c.findings)
 	c.trace.Say("setup", "%+v", c.setup)
 	for i := range c.setup.nodes {
-		c.nodes = append(c.nodes, newNode(c, i))
+		c.nodes, c.voting = append(c.nodes, newNode(c, i)), append(c.voting, i < c.voters)
 	}
 	for i := range c.setup.producers {
 		c.producers = append(c.producers, newProducer(c, i))
@@ -165,7 +166,7 @@ func (c *cluster) createTopics() {
 			}
 			missing = true
 			nodes := c.newest.Nodes()
-			active := slices.DeleteFunc(nodes, func(n control.Node) bool { return !n.Active() })
+			active := slices.DeleteFunc(nodes, func(n control.Node) bool { return !n.Active() || c.nodes[n.ID].going })
 			assignment, code := control.Place(active, int32(topic.partitions), int32(c.factor), c.seed)
 			if code != control.OK {
 				continue

@@ -101,6 +101,9 @@ func (l *life) apply(e quorum.Entry) {
 	if e.Change != nil {
 		l.say("quorum: %s", e.Change)
 	}
+	if register, ok := c.(control.Register); ok && r.Code == control.OK && r.Epoch == int64(r.Index) {
+		l.c.oneProcess(l, register, r.Epoch)
+	}
 	l.c.appliedEntry(l, c, r)
 	l.watch.Applied(l.now(), r)
 	l.lifecycle.Applied(l.now(), e.Index)

@@ -50,6 +50,8 @@ var mutants = []struct {
 	{"stale-catalogue", mutant.StaleCatalogue, "", nil},
 	{"deleted-replica-stays", mutant.DeletedReplicaStays, "", nil},
 	{"feature-without-nodes", mutant.FeatureWithoutNodes, "", nil},
+	{"second-process-admitted", mutant.SecondProcessAdmitted, "", nil},
+	{"directory-not-compared", mutant.DirectoryNotCompared, "KIP-858", nil},
 	{"silent-unclean", mutant.SilentUnclean, "", nil},
 	{"offsets-before-commit", mutant.OffsetsBeforeCommit, "", nil},
 	{"end-txn-of-next", mutant.EndTxnOfNext, "KAFKA-17754", []string{"late-end"}},

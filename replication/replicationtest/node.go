@@ -34,7 +34,9 @@ type node struct {
 	failed  string  // why the process ended by itself
 	retries int
 	level   int16 // the highest feature level that the program on it knows
-	going   bool  // an operator is removing it
+	going   bool  // an operator is removing it, or has
+	retired bool  // it is not to be started
+	removed bool  // the cluster does not know it any more
 }
 
 func newNode(c *cluster, i int) *node {
@@ -70,6 +72,7 @@ type life struct {
 	*node
 	number      uint64
 	incarnation [16]byte
+	directory   [16]byte
 	*caller
 	raft      *quorum.Raft
 	member    quorum.Member
@@ -133,6 +136,9 @@ func (n *node) start() {
 	n.say("starts, life %d", l.number)
 	if err := l.openRaft(); err != nil {
 		l.fail("raft: %v", err)
+		return
+	}
+	if l.readDirectory(); l.over {
 		return
 	}
 	l.readEpoch()
@@ -262,7 +268,7 @@ func (l *life) fail(format string, args ...any) {
 
 // restart starts the process again, if it is down and nobody else is going to.
 func (n *node) restart() {
-	if !n.process.Up() && !n.stopped && !n.c.ended {
+	if !n.process.Up() && !n.stopped && !n.retired && !n.c.ended {
 		if n.c.healed {
 			n.c.levels()
 		}

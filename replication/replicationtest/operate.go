@@ -15,7 +15,7 @@ func (c *cluster) reassign(a simulate.Action, rng *rand.Rand) bool {
 	}
 	var able []control.NodeID
 	for _, n := range c.newest.Nodes() {
-		if n.Active() {
+		if n.Active() && !c.nodes[n.ID].going {
 			able = append(able, n.ID)
 		}
 	}

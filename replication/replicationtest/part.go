@@ -17,8 +17,10 @@ type part struct {
 	txns    bool // it has the states of transactions
 	guest   bool // of a topic that was created during the run
 	deleted bool
-	lossy   bool // an unclean election has been, which its topic allows
-	gives   bool // ... and whoever was elected has not said yet what it has
+	lossy   bool  // an unclean election has been, which its topic allows
+	gives   bool  // ... and whoever was elected has not said yet what it has
+	since   int32 // the epoch of the first election of which that is so
+	last    int32 // the epoch of the last unclean election
 }
 
 // newPart adds a partition to those that are known before any node lives.

@@ -130,6 +130,9 @@ func (l *life) tendMembers() {
 	has := func(list []quorum.Progress, m quorum.Member) bool {
 		return slices.ContainsFunc(list, func(p quorum.Progress) bool { return p.Member == m })
 	}
+	if l.removeMember(status) {
+		return
+	}
 	for _, id := range sortedKeys(l.joined) {
 		m := l.joined[id]
 		var change quorum.Change
@@ -145,7 +148,7 @@ func (l *life) tendMembers() {
 			change = quorum.Change{Op: quorum.AddObserver, Member: m}
 		case old >= 0:
 			change = quorum.Change{Op: quorum.Remove, Member: status.Voters[old].Member}
-		case int(id) < l.c.voters:
+		case l.c.voting[id]:
 			change = quorum.Change{Op: quorum.Promote, Member: m}
 		default:
 			delete(l.joined, id)
@@ -174,6 +177,9 @@ func (l *life) compact() {
 
 // wanted notes that a member wants to be one.
 func (l *life) wanted(m quorum.Member) {
+	if l.c.nodes[m.Node].retired {
+		return
+	}
 	status := l.raft.Status()
 	for _, p := range status.Voters {
 		if p.Member == m {
@@ -181,7 +187,7 @@ func (l *life) wanted(m quorum.Member) {
 		}
 	}
 	for _, p := range status.Observers {
-		if p.Member == m && int(m.Node) >= l.c.voters {
+		if p.Member == m && !l.c.voting[m.Node] {
 			return
 		}
 	}

@@ -46,7 +46,7 @@ func (l *life) beat() {
 	switch l.lifecycle.Poll(l.now()) {
 	case control.ActRegister:
 		register := control.Register{
-			ID: l.id, Incarnation: l.incarnation, Addr: l.name, PreviousEpoch: l.previous,
+			ID: l.id, Incarnation: l.incarnation, DirectoryID: l.directory, Addr: l.name, PreviousEpoch: l.previous,
 			MinFeature: control.MinLevel, MaxFeature: l.level,
 		}
 		l.ask(registerRequest{register: register, member: l.member}, l.registered)

@@ -36,7 +36,7 @@ type replicaState struct {
 	held     bool                    // the follower waits a while
 	groups   *groupShell
 	txns     *txnShell
-	over     bool // its topic has been deleted
+	over     bool // the node does not know its topic
 }
 
 // ack is an append that waits for the high watermark.
@@ -111,6 +111,7 @@ func (r *replicaState) changeRole() {
 		r.removeTopic()
 		return
 	}
+	r.over = false // else the node had not heard of it yet
 	if !slices.Contains(state.Replicas, l.id) {
 		r.drop()
 		return

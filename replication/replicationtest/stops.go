@@ -23,7 +23,7 @@ func (c *cluster) stop(n *node, d time.Duration, how func()) bool {
 func (c *cluster) startAgain(n *node, d time.Duration) {
 	number := n.process.Life()
 	c.sched.After(d, func() {
-		if n.process.Life() == number && !n.process.Up() {
+		if n.process.Life() == number && !n.process.Up() && !n.retired {
 			n.stopped = false
 			n.restart()
 		}

@@ -7,11 +7,10 @@ import (
 // giveUp notes, at a leader that was elected uncleanly, what of the committed records it does not have: these are lost, as its topic allows.
 func (r *replicaState) giveUp(epoch int32) {
 	c := r.l.c
-	state, ok := c.newest.Partition(r.p.id.Topic, r.p.id.Index)
-	if !ok || state.LeaderEpoch != epoch {
-		return // it has been elected in the past, and leads no more
+	if epoch < r.p.since {
+		return // it led before, and does not know yet that it does not any more
 	}
-	r.p.gives = false
+	r.p.gives, r.p.since = epoch < r.p.last, r.p.last
 	to := c.replicas.Common(r.p.index, int64(r.log.Start()), int64(r.log.End()), r.batches)
 	c.replicas.Cut(r.p.index, epoch, to)
 	if lost := c.history.Lose(r.p.index, to); lost > 0 {
