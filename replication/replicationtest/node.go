@@ -74,30 +74,31 @@ type life struct {
 	incarnation [16]byte
 	directory   [16]byte
 	*caller
-	raft      *quorum.Raft
-	member    quorum.Member
-	role      quorum.Role
-	term      uint64
-	leads     int32 // who is the active controller, as far as raft knows; -1: unknown
-	ctl       *control.Machine
-	watch     *control.Watch
-	lifecycle *control.Lifecycle
-	previous  int64 // epoch of the registration before, if nothing is missing of what was written under it
-	proposals map[uint64]proposal
-	pumping   bool
-	again     bool
-	compacted uint64
-	dirty     []bool // partitions whose role is to be looked at
-	replicas  []*replicaState
-	sessions  *replica.SessionCache
-	parked    map[*replica.FetchSession]*parkedFetch
-	lastFetch map[control.NodeID]time.Duration
-	fetchers  []*fetcher
-	leaving   bool
-	joined    map[int32]quorum.Member // who asked to become a member, at the active controller
-	awaiting  []awaited
-	level     int16 // the highest feature level that this program knows
-	over      bool
+	raft       *quorum.Raft
+	member     quorum.Member
+	role       quorum.Role
+	term       uint64
+	leads      int32 // who is the active controller, as far as raft knows; -1: unknown
+	ctl        *control.Machine
+	watch      *control.Watch
+	lifecycle  *control.Lifecycle
+	previous   int64 // epoch of the registration before, if nothing is missing of what was written under it
+	proposals  map[uint64]proposal
+	pumping    bool
+	again      bool
+	compacted  uint64
+	dirty      []bool // partitions whose role is to be looked at
+	replicas   []*replicaState
+	sessions   *replica.SessionCache
+	parked     map[*replica.FetchSession]*parkedFetch
+	lastFetch  map[control.NodeID]time.Duration
+	fetchers   []*fetcher
+	leaving    bool
+	confirming map[uint64]func(leads bool)
+	joined     map[int32]quorum.Member // who asked to become a member, at the active controller
+	awaiting   []awaited
+	level      int16 // the highest feature level that this program knows
+	over       bool
 }
 
 type proposal struct {
@@ -123,7 +124,7 @@ func (n *node) start() {
 		lifecycle: control.NewLifecycle(control.LifecycleConfig{Session: n.c.session, Interval: n.c.heartbeat}, n.id),
 		proposals: map[uint64]proposal{}, dirty: make([]bool, len(n.c.parts)), replicas: make([]*replicaState, len(n.c.parts)),
 		parked: map[*replica.FetchSession]*parkedFetch{}, lastFetch: map[control.NodeID]time.Duration{},
-		joined: map[int32]quorum.Member{}, previous: control.NoEpoch, level: n.level,
+		joined: map[int32]quorum.Member{}, confirming: map[uint64]func(bool){}, previous: control.NoEpoch, level: n.level,
 	}
 	n.life = l
 	l.sessions = replica.NewSessionCache(replica.SessionCacheConfig{Seed: n.rng.Uint64()})

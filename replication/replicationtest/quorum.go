@@ -92,6 +92,7 @@ func (l *life) take(out quorum.Output) {
 		l.turn(out)
 	}
 	l.leads = out.Leader
+	l.confirmed(out.Confirmed, out.Role != quorum.Leader)
 	if out.SnapshotWanted {
 		l.compact()
 	}

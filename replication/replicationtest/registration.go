@@ -35,7 +35,43 @@ func (l *life) serveHeartbeat(b heartbeatRequest, reply func(any)) {
 	for _, c := range commands {
 		l.propose(c, func(control.Result, bool) {})
 	}
-	reply(answer)
+	refuse := func() { reply(control.HeartbeatAnswer{Code: control.NotController}) }
+	if l.over || answer.Code == control.NotController {
+		refuse()
+		return
+	}
+	// A controller that has been replaced, and does not know it yet, must not keep nodes from noticing that they are isolated: a majority has to say
+	// that it still leads.
+	id, err := l.raft.Confirm()
+	if err != nil {
+		refuse()
+		return
+	}
+	l.confirming[id] = func(leads bool) {
+		if !leads {
+			refuse()
+			return
+		}
+		reply(answer)
+	}
+	l.pump()
+}
+
+// confirmed answers the heartbeats of which raft says that this node still led when they came, or, when it leads no more, all.
+func (l *life) confirmed(ids []uint64, over bool) {
+	for _, id := range ids {
+		if answer := l.confirming[id]; answer != nil {
+			delete(l.confirming, id)
+			answer(true)
+		}
+	}
+	if over && len(l.confirming) > 0 {
+		for _, id := range sortedKeys(l.confirming) {
+			answer := l.confirming[id]
+			delete(l.confirming, id)
+			answer(false)
+		}
+	}
 }
 
 // beat does what the node's registration needs.
