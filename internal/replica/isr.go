@@ -114,7 +114,7 @@ func (l *Leader) expand(r *Remote) Effects {
 	return ProposalReady
 }
 
-// rejoin proposes a follower that could join since its last fetch of this partition: it was fenced, or a proposal was refused. Nothing new to
+// rejoin proposes a follower that could join since its last fetch of this partition: it was fenced, a proposal was refused, or one of another follower was on its way. Nothing new to
 // fetch means that its session does not name the partition again (KIP-227), so no fetch would tell.
 func (l *Leader) rejoin() (e Effects) {
 	for i := range l.remotes {

@@ -78,10 +78,10 @@ func (l *Leader) Metadata(m Metadata, s LogState, now time.Duration) Effects {
 		return l.begin(m, s, now) | ISRChanged
 	case m.PartitionEpoch == l.partitionEpoch:
 		l.minISR = m.MinISR
-		return l.advance()
+		return l.advance() | l.rejoin()
 	}
 	e := l.adopt(m)
-	return e | l.advance() | l.lowered()
+	return e | l.advance() | l.lowered() | l.rejoin()
 }
 
 func (l *Leader) begin(m Metadata, s LogState, now time.Duration) Effects {
