@@ -64,6 +64,8 @@ func (s *Server) features(resp *kmsg.ApiVersionsResponse, version int16) {
 	}
 	levels := *s.admin.features.Load()
 	resp.FinalizedFeaturesEpoch = s.admin.epoch.Load()
+	resp.SupportedFeatures = make([]kmsg.ApiVersionsResponseSupportedFeature, 0, len(features))
+	resp.FinalizedFeatures = make([]kmsg.ApiVersionsResponseFinalizedFeature, 0, len(features))
 	for _, f := range features {
 		if version >= 4 || f.min > 0 {
 			r := kmsg.NewApiVersionsResponseSupportedFeature()

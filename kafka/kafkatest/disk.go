@@ -1,13 +1,12 @@
 package kafkatest
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -138,11 +137,12 @@ func (c *config) storeConfig() (partition.Config, error) {
 var storeConfigs sync.Map
 
 func propertyText(all map[string]string) string {
-	var b strings.Builder
+	var b []byte
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		fmt.Fprintf(&b, "%q=%q\n", k, all[k])
+		b = append(strconv.AppendQuote(b, k), '=')
+		b = append(strconv.AppendQuote(b, all[k]), '\n')
 	}
-	return b.String()
+	return string(b)
 }
 
 // DiskRule says which operations of the disk fail, and how. The zero DiskRule makes the first operation of any kind fail
