@@ -29,7 +29,7 @@ func (c *controller) advance() {
 			return
 		}
 		now := c.now()
-		due := c.watch.Tick(now)
+		due := c.watch.Tick(c.took) // heartbeats of after that may wait in the inbox
 		c.poll(now)
 		if len(due) == 0 {
 			break

@@ -65,7 +65,8 @@ type controller struct {
 	lifecycle *control.Lifecycle
 	active    bool // this node leads, and has applied what was committed before
 	out       quorum.Output
-	index     uint64 // of the last entry applied
+	took      time.Duration // when the inbox was emptied last: what has come since is not known yet
+	index     uint64        // of the last entry applied
 	compacted uint64
 	stuck     func() error   // what has to succeed before anything else
 	result    control.Result // of the last command applied
@@ -195,15 +196,25 @@ func (c *controller) run() {
 		if c.stuck != nil && !c.unstick() {
 			continue
 		}
-		for _, f := range c.inbox.take() {
-			f()
-		}
+		c.take()
 		if c.ticked.Swap(false) {
 			c.check(c.raft.Tick())
 			c.everyTick()
 		}
 		c.advance()
 		c.rearm()
+	}
+}
+
+// take does what is in the inbox.
+func (c *controller) take() {
+	now := c.now()
+	if held := now - c.took; held >= max(c.config.SessionTimeout/4, 2*c.tick()) { // every tick wakes it: the disk or the processor held it up
+		c.watch.Held(held)
+	}
+	c.took = now
+	for _, f := range c.inbox.take() {
+		f()
 	}
 }
 

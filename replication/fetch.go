@@ -51,6 +51,7 @@ func (n *Node) Fetch(ctx context.Context, r partition.FetchRequest) ([]partition
 			if err := n.wait(ctx, changed, min(pause, left)); err != nil {
 				return nil, err
 			}
+			pause = shorter(pause, changed)
 		}
 	}
 }

@@ -37,7 +37,8 @@ type fetcher struct {
 }
 
 const (
-	minFetchPause = 20 * time.Millisecond // after an error; doubles up to Config.FetchBackoff
+	minFetchPause = 20 * time.Millisecond // after an error of a request; doubles up to Config.FetchBackoff
+	minHold       = 2 * time.Millisecond  // the same, of a partition: the node that is to lead it has often just not begun yet
 	// parallelAppends is how many partitions of an answer are appended, and synced, at a time.
 	parallelAppends = 16
 )
@@ -332,7 +333,7 @@ func (h *hosted) hold(f *fetcher) {
 	h.mu.Lock()
 	follower := h.follower
 	h.held = true
-	h.pause = min(max(2*h.pause, minFetchPause), max(h.m.node.config.FetchBackoff, minFetchPause))
+	h.pause = min(max(2*h.pause, minHold), max(h.m.node.config.FetchBackoff, minFetchPause))
 	pause := h.pause
 	h.mu.Unlock()
 	h.m.after(pause, func() {

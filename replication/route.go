@@ -86,6 +86,18 @@ func (n *Node) atLeaderWithin(ctx context.Context, d time.Duration, find func() 
 			}
 			return late(err)
 		}
+		pause = shorter(pause, changed)
+	}
+}
+
+// shorter is the pause after one that has ended: short again if the metadata has changed, as whoever leads now has heard of it at the same time and may need a
+// moment to begin.
+func shorter(pause time.Duration, changed <-chan struct{}) time.Duration {
+	select {
+	case <-changed:
+		return minPause / 2
+	default:
+		return pause
 	}
 }
 

@@ -140,6 +140,18 @@ func TestNewControllerGivesEveryNodeAWholeSession(t *testing.T) {
 }
 
 // Not the state of a controller that has not yet applied the node's registration, nor of one that is none any more.
+func TestWhatHeldTheControllerUpIsNobodysSilence(t *testing.T) {
+	h := newHall(t, WatchConfig{Session: 9 * time.Second})
+	h.join(1, 1)
+	h.now += 20 * time.Second
+	h.w.Held(12 * time.Second)
+	require.Empty(t, h.w.Tick(h.now))
+	h.now += time.Second
+	require.Equal(t, []Command{Fence{Node: 1, Epoch: h.node(1).Epoch}}, h.w.Tick(h.now))
+	h.w.Stop()
+	h.w.Held(time.Second) // nobody has a session
+}
+
 func TestHeartbeatIsJudgedByACompleteState(t *testing.T) {
 	h := newHall(t, WatchConfig{})
 	epoch := h.join(1, 1)

@@ -161,7 +161,7 @@ func (p *Peer) keep() {
 		p.mu.Lock()
 		early := p.early
 		p.mu.Unlock()
-		began := p.e.elapsed()
+		began, first := p.e.elapsed(), backoff
 		l, err := p.connect()
 		if err == nil {
 			p.change(func() { p.link, p.err = l, nil; p.connects++ })
@@ -175,11 +175,14 @@ func (p *Peer) keep() {
 			p.mu.Unlock()
 			p.e.config.Events.Disconnected(p.node, l.address, false, err)
 		}
-		if p.e.elapsed()-began >= limits.MaxBackoff {
-			backoff = limits.MinBackoff
+		switch lived := p.e.elapsed() - began; {
+		case lived >= limits.MaxBackoff:
+			backoff, first = limits.MinBackoff, limits.MinBackoff
+		case l != nil && lived >= limits.MaxBackoff/10: // soon, once: it may be back already, and if it is gone others want to know
+			first = limits.MinBackoff
 		}
 		p.e.mu.Lock()
-		wait := backoff/2 + time.Duration(p.e.jitter.Int64N(int64(backoff/2)+1))
+		wait := first/2 + time.Duration(p.e.jitter.Int64N(int64(first/2)+1))
 		p.e.mu.Unlock()
 		backoff = min(2*backoff, limits.MaxBackoff)
 		p.change(func() {
