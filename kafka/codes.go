@@ -116,6 +116,9 @@ const (
 	codeUnknownSubscriptionID            int16 = 117
 	codeTelemetryTooLarge                int16 = 118
 	codeTransactionAbortable             int16 = 120
+	codeInvalidVoterKey                  int16 = 125
+	codeDuplicateVoter                   int16 = 126
+	codeVoterNotFound                    int16 = 127
 	codeInvalidRegularExpression         int16 = 128
 	codeRebootstrapRequired              int16 = 129
 )

@@ -29,8 +29,9 @@
 //
 // # What is served
 //
-// Every API and version that an Apache Kafka 4.1 broker advertises to clients, but share groups, raft voters,
-// AlterReplicaLogDirs and, but on a node, UnregisterBroker; delegation tokens answer DELEGATION_TOKEN_AUTH_DISABLED. Errors, their order, and
+// Every API and version that an Apache Kafka 4.1 broker advertises to clients, but share groups,
+// AlterReplicaLogDirs and, but on a node, UnregisterBroker, AddRaftVoter and RemoveRaftVoter; delegation tokens answer
+// DELEGATION_TOKEN_AUTH_DISABLED. Errors, their order, and
 // what old versions are told instead are the Java broker's. A request outside of the advertised ranges closes its connection,
 // with a reason in Events.ConnectionClosed; only ApiVersions answers any version. Record batches are of format 2; message sets
 // of formats 0 and 1 are refused (INVALID_RECORD), as by Kafka 4. What is answered otherwise than by Apache Kafka 4.1.2 is

@@ -86,6 +86,9 @@ func (v *nodeView) brokers() []*Broker {
 	}
 	own := v.own.Load()
 	for _, n := range nodes {
+		if n.ControllerOnly {
+			continue
+		}
 		if own != nil && n.NodeID == own.id {
 			all = append(all, own)
 			continue
@@ -171,6 +174,68 @@ func (v *nodeView) elect(ctx context.Context, tp partition.TopicPartition, uncle
 	return err
 }
 
+// move makes a broker the leader of a partition, and waits until it is that here. The others are asked to elect the preferred replica, which is this one for a
+// moment: the order of the replicas is then as before, with a new one at its end.
+func (v *nodeView) move(ctx context.Context, tp partition.TopicPartition, broker int32) error {
+	at, err := v.find(ctx, tp)
+	if err != nil || at.Leader == broker {
+		return err
+	}
+	order := at.Replicas
+	if !slices.Contains(order, broker) {
+		order = append(order, broker)
+	}
+	others := slices.DeleteFunc(slices.Clone(order), func(id int32) bool { return id == broker })
+	if err := v.reassign(ctx, tp, append([]int32{broker}, others...)); err != nil {
+		return err
+	}
+	err = v.await(ctx, tp, func(at replication.PartitionInfo) bool {
+		return at.Replicas[0] == broker && len(at.Adding)+len(at.Removing) == 0 && slices.Contains(at.ISR, broker)
+	})
+	if err == nil {
+		if err = v.elect(ctx, tp, false); errors.Is(err, replication.ErrElectionNotNeeded) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = v.await(ctx, tp, func(at replication.PartitionInfo) bool { return at.Leader == broker })
+	}
+	if order[0] != broker {
+		err = errors.Join(err, v.reassign(ctx, tp, order))
+	}
+	return err
+}
+
+// await waits until a condition holds for a partition as the node knows it.
+func (v *nodeView) await(ctx context.Context, tp partition.TopicPartition, holds func(replication.PartitionInfo) bool) error {
+	for {
+		changed := v.node.MetadataChanged()
+		at, err := v.find(ctx, tp)
+		if err != nil || holds(at) {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// find returns what the node knows of one partition.
+func (v *nodeView) find(ctx context.Context, tp partition.TopicPartition) (replication.PartitionInfo, error) {
+	all, err := v.node.PartitionsOf(ctx, tp.Topic)
+	if err != nil {
+		return replication.PartitionInfo{}, err
+	}
+	for _, p := range all {
+		if p.Partition == tp.Partition {
+			return p, nil
+		}
+	}
+	return replication.PartitionInfo{}, fmt.Errorf("%v: %w", tp, partition.ErrUnknownTopicOrPartition)
+}
+
 // reassign gives a partition other replicas; nil cancels.
 func (v *nodeView) reassign(ctx context.Context, tp partition.TopicPartition, replicas []int32) error {
 	errs, err := v.node.Reassign(ctx, map[partition.TopicPartition][]int32{tp: replicas})
@@ -203,6 +268,10 @@ func (v *nodeView) describeQuorum(ctx context.Context, r *kmsg.DescribeQuorumRes
 	if err != nil {
 		return err
 	}
+	directories := map[int32][16]byte{}
+	for _, n := range v.nodes() {
+		directories[n.NodeID] = n.DirectoryID
+	}
 	now := v.node.Store().Clock().Now()
 	members := func(list []replication.QuorumMember) (out []kmsg.DescribeQuorumResponseTopicPartitionReplicaState) {
 		at := func(ago time.Duration) int64 {
@@ -214,6 +283,7 @@ func (v *nodeView) describeQuorum(ctx context.Context, r *kmsg.DescribeQuorumRes
 		for _, m := range list {
 			one := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 			one.ReplicaID, one.LogEndOffset = m.NodeID, int64(m.LogEnd)
+			one.ReplicaDirectoryID = directories[m.NodeID]
 			one.LastFetchTimestamp, one.LastCaughtUpTimestamp = at(m.LastHeard), at(m.LastCaughtUp)
 			out = append(out, one)
 		}

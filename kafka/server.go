@@ -26,7 +26,8 @@ type Server struct {
 	versions map[int16]Range          // what is served; never changed
 	keys     []int16                  // of versions, sorted
 	layout   layout
-	node     *nodeView // of a node of a cluster; nil: the brokers share one store
+	node     *nodeView                              // of a node of a cluster; nil: the brokers share one store
+	place    func(partitions, factor int) [][]int32 // replicas of new topics, where tests choose them; nil: they are spread
 	fetches  fetchCache
 	counters counters
 	memory   *wire.Budget // frames and answers of all brokers
@@ -83,12 +84,16 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 		return nil, err
 	}
 	prepareAPIs()
-	s.versions = servedVersions(c.Versions, c.ClientMetrics != nil)
-	if _, narrowed := c.Versions[keyUnregisterBroker]; node != nil && !narrowed {
+	s.versions = servedVersions(c.Versions, c.OldVersions, c.ClientMetrics != nil)
+	if node != nil {
 		s.versions = maps.Clone(s.versions)
-		s.versions[keyUnregisterBroker] = apis[keyUnregisterBroker].Range
+		for _, key := range ofNodes {
+			if _, narrowed := c.Versions[key]; !narrowed {
+				s.versions[key] = apis[key].Range
+			}
+		}
 	}
-	s.keys = slices.Sorted(maps.Keys(s.versions))
+	s.keys = keysOf(s.versions)
 	s.layout.server = s
 	s.fetches.server = s
 	if s.guard, err = newGuard(store, s.clock); err != nil {
@@ -203,8 +208,12 @@ func (s *Server) drop(b *Broker) {
 	s.members.Store(&all)
 }
 
-// RemoveBroker stops a broker for good; what it led goes to others. Errors: ErrUnknownBroker.
+// RemoveBroker stops a broker for good; what it led goes to others. Errors: ErrUnknownBroker; partition.ErrUnsupported on a node, whose broker ends
+// with Close (replication.Node.RemoveNode takes nodes out of a cluster).
 func (s *Server) RemoveBroker(id int32) error {
+	if s.node != nil {
+		return fmt.Errorf("remove broker %d: %w on a node", id, partition.ErrUnsupported)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.brokerByID(id)
@@ -219,7 +228,8 @@ func (s *Server) RemoveBroker(id int32) error {
 
 // MoveLeader makes a broker the leader of a partition; it joins the replicas if it is none. Its clients are told by
 // NOT_LEADER_OR_FOLLOWER, a higher leader epoch and, where they understand that, the new leader's address (KIP-951).
-// Errors: ErrUnknownBroker, also for one that is stopped, partition.ErrUnknownTopicOrPartition.
+// On a node it waits until a new replica is in sync, and the leader known here; ctx ends the waiting.
+// Errors: ErrUnknownBroker, also for one that is stopped, partition.ErrUnknownTopicOrPartition; on a node those of replication.Node's Reassign and Elect.
 func (s *Server) MoveLeader(ctx context.Context, tp partition.TopicPartition, broker int32) error {
 	b := s.brokerByID(broker)
 	if b == nil || !b.running.Load() {
@@ -228,6 +238,9 @@ func (s *Server) MoveLeader(ctx context.Context, tp partition.TopicPartition, br
 	t, err := s.topicOf(tp)
 	if err != nil {
 		return err
+	}
+	if s.node != nil {
+		return s.node.move(ctx, tp, broker)
 	}
 	return s.layout.update(ctx, func(at partition.TopicPartition, p placed) placed {
 		if at != tp {
@@ -245,9 +258,12 @@ func (s *Server) MoveLeader(ctx context.Context, tp partition.TopicPartition, br
 }
 
 // SetISR says which replicas of a partition are in sync. It changes what clients are told and what acks=all with
-// min.insync.replicas takes; the store has one copy as before. Errors: those of MoveLeader, and *partition.ConfigError for a
-// broker that is no replica.
+// min.insync.replicas takes; the store has one copy as before. Errors: those of MoveLeader, *partition.ConfigError for a
+// broker that is no replica, and partition.ErrUnsupported on a node, whose replicas are in sync or not.
 func (s *Server) SetISR(ctx context.Context, tp partition.TopicPartition, ids ...int32) error {
+	if s.node != nil {
+		return fmt.Errorf("set the ISR of %v: %w on a node: its replicas are in sync or not", tp, partition.ErrUnsupported)
+	}
 	t, err := s.topicOf(tp)
 	if err != nil {
 		return err

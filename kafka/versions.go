@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -103,7 +105,7 @@ func narrowedVersions(narrow map[int16]Range, old, telemetry bool) map[int16]Ran
 		if !telemetry && (key == keyGetTelemetrySubscriptions || key == keyPushTelemetry) {
 			continue
 		}
-		if key == keyUnregisterBroker { // newServer adds it for a node
+		if slices.Contains(ofNodes, key) { // newServer adds them for a node
 			continue
 		}
 		r := a.Range
@@ -119,6 +121,19 @@ func narrowedVersions(narrow map[int16]Range, old, telemetry bool) map[int16]Ran
 	}
 	return out
 }
+
+// keysOf returns the keys of served versions, sorted. A server is made within microseconds, of which sorting them takes many.
+func keysOf(served map[int16]Range) []int16 {
+	keys := make([]int16, 0, len(served))
+	for _, key := range sortedAPIs() {
+		if _, ok := served[key]; ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+var sortedAPIs = sync.OnceValue(func() []int16 { return slices.Sorted(maps.Keys(apis)) })
 
 // apiName returns the name of an API, for events and errors.
 func apiName(key int16) string {

@@ -35,6 +35,7 @@ type options struct {
 	quiet     bool
 	bootstrap bool   // of a quorum of several nodes
 	clusterID string // to join
+	logins    kafka.LoginLimits
 }
 
 // user is one who may log in.
@@ -78,6 +79,10 @@ Flags:
   --bootstrap            the first of the nodes that controller.quorum.voters names makes a new cluster, unless its directory is
                          of one; partlogd storage format does the same once and for all
   --cluster-id ID        the cluster that a node with a new directory joins. See docs/cluster.md
+  --login-failures-per-address N, --login-failures-per-user N
+                         how many logins by SASL may fail in a second before answers are delayed, and ten seconds' worth of
+                         debt later refused; default 10 and 5, -1 for no limit. Kafka has no such limits; each failure is
+                         answered connection.failed.authentication.delay.ms later, as there
   --quiet                only warnings and errors are told
   --version              the version
 
@@ -112,6 +117,8 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	fs.BoolVar(&o.quiet, "quiet", false, "")
 	fs.BoolVar(&o.bootstrap, "bootstrap", false, "")
 	fs.StringVar(&o.clusterID, "cluster-id", "", "")
+	fs.Func("login-failures-per-address", "", func(s string) error { return setRate(&o.logins.FailuresPerAddress, s) })
+	fs.Func("login-failures-per-user", "", func(s string) error { return setRate(&o.logins.FailuresPerUser, s) })
 	for {
 		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintf(out, serveHelp, commandList())
@@ -132,6 +139,16 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		return nil, tool.Usagef("--persona is for tests, and needs --control")
 	}
 	return o, nil
+}
+
+// setRate reads a number of failed logins a second.
+func setRate(rate *float64, s string) error {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n >= 0.1 || n == -1) {
+		return errors.New("want a number a second, 0.1 or more, or -1 for no limit")
+	}
+	*rate = n
+	return nil
 }
 
 func (o *options) setPersona(s string) error {

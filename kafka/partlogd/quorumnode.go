@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/partlog/partlog/kafka"
@@ -19,6 +21,24 @@ import (
 // quorum is what the properties say of the cluster that this process is a node of; nil: it is alone.
 func (c *cluster) quorum() *kafka.Quorum { return c.nodes[0].Quorum }
 
+// observes reports whether the node has no part in controlling the cluster, by its roles.
+func (c *cluster) observes() bool {
+	return !slices.Contains(roles(c.nodes[0]), "controller")
+}
+
+// roles are what process.roles says.
+func roles(n *kafka.Node) (all []string) {
+	for role := range strings.SplitSeq(n.Properties["process.roles"], ",") {
+		all = append(all, strings.TrimSpace(role))
+	}
+	return all
+}
+
+// first reports whether the node is the first of the voters that its properties name: without a word it makes the cluster.
+func first(n *kafka.Node) bool {
+	return len(n.Quorum.Voters) > 0 && n.Quorum.Voters[0].NodeID == n.ID
+}
+
 // checkQuorum refuses what a node of a cluster cannot be.
 func (c *cluster) checkQuorum(o *options) error {
 	named := false
@@ -26,7 +46,7 @@ func (c *cluster) checkQuorum(o *options) error {
 		named = named || n.Quorum != nil
 	}
 	first := ""
-	if named && c.nodes[0].Quorum != nil {
+	if named && c.quorum() != nil && len(c.quorum().Voters) > 0 {
 		first = strconv.Itoa(int(c.quorum().Voters[0].NodeID))
 	}
 	switch {
@@ -44,16 +64,18 @@ func (c *cluster) checkQuorum(o *options) error {
 		return tool.Usagef("--control is for brokers over one store, which fail on command; the nodes of a cluster are killed as processes are")
 	case o.imported != "":
 		return tool.Usagef("--import takes topics over into a store that is alone; import first, with properties that name no quorum, and make that directory the first node with --bootstrap")
-	case o.bootstrap && c.quorum().Observer:
+	case c.quorum().ControllerOnly && (len(o.topics) > 0 || len(o.users) > 0):
+		return tool.Usagef("--topics and --user are for brokers: with process.roles=controller there is no client to serve")
+	case o.bootstrap && c.observes():
 		return tool.Usagef("--bootstrap: a new cluster is made by a controller, and process.roles has none")
-	case o.bootstrap && strconv.Itoa(int(c.nodes[0].ID)) != first:
+	case o.bootstrap && first != "" && strconv.Itoa(int(c.nodes[0].ID)) != first:
 		return tool.Usagef("--bootstrap: the first of controller.quorum.voters makes a new cluster, node %s; the others join it", first)
 	}
 	return nil
 }
 
 // startNode starts the node, with the listeners of its broker, which are open, and waits until it takes part and, if it is a
-// controller, votes.
+// controller that joins by itself, votes. A node that is a controller only has no broker.
 func (d *daemon) startNode(ctx context.Context, broker kafka.BrokerConfig) error {
 	c, err := d.nodeConfig(broker)
 	if err != nil {
@@ -72,6 +94,9 @@ func (d *daemon) startNode(ctx context.Context, broker kafka.BrokerConfig) error
 	}
 	if err := os.Remove(markFile(c.Dir)); err != nil && !errors.Is(err, fs.ErrNotExist) { // now the node itself remembers
 		return err
+	}
+	if d.cluster.quorum().ControllerOnly {
+		return nil
 	}
 	config := d.kafkaConfig()
 	if d.server, err = kafka.NewOfNode(d.node, config); err != nil {
@@ -197,9 +222,8 @@ func (d *daemon) checkCertificate() error {
 
 // explainNode says what to do about a node that does not start.
 func (d *daemon) explainNode(err error) error {
-	q, id := d.cluster.quorum(), d.cluster.nodes[0].ID
 	switch {
-	case errors.Is(err, replication.ErrNotFormatted) && q.Voters[0].NodeID == id:
+	case errors.Is(err, replication.ErrNotFormatted) && first(d.cluster.nodes[0]):
 		return fmt.Errorf("%s belongs to no cluster: partlogd storage format --cluster-id ID --config FILE, or --bootstrap, has this node make a new one; to join one that is there, --cluster-id ID", d.cluster.dir)
 	case errors.Is(err, replication.ErrNotFormatted):
 		return fmt.Errorf("%s belongs to no cluster: partlogd storage format --cluster-id ID --config FILE, or --cluster-id ID, has this node join one; ID is on the first lines that its other nodes print", d.cluster.dir)

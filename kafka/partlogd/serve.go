@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/wire"
 	"github.com/partlog/partlog/kafka"
 	"github.com/partlog/partlog/kafka/kafkatest"
@@ -33,6 +34,7 @@ type daemon struct {
 	web     web
 	node    *replication.Node // of a cluster; it has the store
 	failed  chan error        // of the node
+	refused refusals          // logins that failed
 }
 
 // serve runs brokers until ctx ends.
@@ -48,7 +50,7 @@ func serve(ctx context.Context, args []string, s tool.Streams) (err error) {
 	if err := c.checkUsers(o); err != nil {
 		return err
 	}
-	d := &daemon{options: o, cluster: c, streams: s, failed: make(chan error, 1)}
+	d := newDaemon(o, c, s)
 	if err := d.start(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			err = nil // it was ended while it waited for the quorum
@@ -65,6 +67,12 @@ func serve(ctx context.Context, args []string, s tool.Streams) (err error) {
 	case err := <-d.failed:
 		return errors.Join(err, d.stop())
 	}
+}
+
+func newDaemon(o *options, c *cluster, s tool.Streams) *daemon {
+	d := &daemon{options: o, cluster: c, streams: s, failed: make(chan error, 1)}
+	d.refused = refusals{clock: clock.System, warn: d.warn}
+	return d
 }
 
 // say tells what goes on.
@@ -131,6 +139,7 @@ func (d *daemon) kafkaConfig() kafka.Config {
 		Properties:        d.cluster.common,
 		UnknownProperties: true, // readCluster has warned
 		AllowPlaintext:    true, // an address in a property is the word for it, and without one it is loopback
+		LoginLimits:       d.options.logins,
 		Events:            d.kafkaEvents(),
 	}
 }
@@ -261,6 +270,10 @@ func (d *daemon) introduce() {
 	} else {
 		d.say("the store is in %s", d.cluster.dir)
 	}
+	if d.server == nil {
+		d.say("node %d is a controller only: clients connect to brokers", d.node.NodeID())
+		return
+	}
 	names := d.cluster.listenerNames()
 	for _, b := range d.server.Brokers() {
 		if d.node != nil && b.ID() != d.node.NodeID() {
@@ -307,7 +320,11 @@ func (d *daemon) ready() error {
 // facts are what the ready file says: properties that a test reads.
 func (d *daemon) facts() string {
 	var bootstrap []string
-	for _, b := range d.server.Brokers() {
+	var brokers []*kafka.Broker
+	if d.server != nil {
+		brokers = d.server.Brokers()
+	}
+	for _, b := range brokers {
 		host, port, ok := b.Addr("")
 		if !ok || d.node != nil && b.ID() != d.node.NodeID() {
 			continue
@@ -316,7 +333,7 @@ func (d *daemon) facts() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "bootstrap.servers=%s\n", strings.Join(bootstrap, ","))
-	fmt.Fprintf(&b, "cluster.id=%s\n", d.server.ClusterID())
+	fmt.Fprintf(&b, "cluster.id=%s\n", d.store.ClusterID())
 	fmt.Fprintf(&b, "pid=%d\n", os.Getpid())
 	if a := d.web.address(d.web.control); a != "" {
 		fmt.Fprintf(&b, "control=http://%s\n", a)
@@ -336,12 +353,21 @@ func writeWhole(file, text string) error {
 	return os.Rename(part, file)
 }
 
-// stop ends brokers and store, in this order. It may be called after a start that failed half way.
+// stop ends brokers and store, in this order; a node of a cluster hands over first, so that clients find leaders elsewhere while they are still
+// answered here. It may be called after a start that failed half way.
 func (d *daemon) stop() error {
 	d.web.health.Set(false)
 	errs := []error{d.web.close()}
 	if d.double != nil {
 		d.server = d.double.Server()
+	}
+	if d.node != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), d.options.grace)
+		err := d.node.HandOver(ctx)
+		cancel()
+		if err != nil && !errors.Is(err, replication.ErrClosed) {
+			d.warn("leaderships have not moved: %v", err)
+		}
 	}
 	if d.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), d.options.grace)
@@ -386,6 +412,9 @@ func (d *daemon) kafkaEvents() kafka.Events {
 	return kafka.Events{
 		ConnectionRefused: func(broker int32, listener, remote string, reason error) {
 			d.warn("broker %d refused a connection of %s: %v", broker, remote, reason)
+		},
+		LoginFailed: func(broker int32, listener string, c kafka.ConnInfo, f kafka.FailedLogin) {
+			d.refused.tell(broker, listener, c, f)
 		},
 		ListenerFailed: func(broker int32, listener string, err error) {
 			d.warn("broker %d: listener %s takes no connections any more: %v", broker, listener, err)

@@ -10,9 +10,12 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/partlog/partlog/kafka"
 	"github.com/partlog/partlog/kafka/partlogd/internal/tool"
@@ -20,7 +23,8 @@ import (
 	"github.com/partlog/partlog/replication"
 )
 
-const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FILE [--standalone | --no-initial-controllers] [--ignore-formatted]
+const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FILE [--ignore-formatted]
+                               [--standalone | --initial-controllers LIST | --no-initial-controllers]
        partlogd storage info --config FILE
        partlogd storage random-uuid
        partlogd storage certificate --cluster-id ID --node-id N --output DIR
@@ -28,15 +32,18 @@ const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FIL
 
 As kafka-storage does: format makes the directory of the property file (log.dirs) one of the cluster. Of a quorum of several
 nodes, the first of controller.quorum.voters makes the new cluster when it is started for the first time, and all others join
-it. info tells what a directory is. random-uuid prints a new cluster id. certificate makes, for development, a private
+it. Controllers that know of each other by controller.quorum.bootstrap.servers need one of the three flags to say which does;
+brokers join. info tells what a directory is. random-uuid prints a new cluster id. certificate makes, for development, a private
 authority in DIR and the certificate of the node by which its peers know it, and prints the ssl.* properties for it.
 
 Flags:
   -t, --cluster-id ID            the cluster's id, the same for all nodes
   -c, --config FILE              the node's properties
-  -s, --standalone               this node makes the new cluster, although it is not the first of the voters
-  -N, --no-initial-controllers   this node joins, although it is the first of the voters: the cluster is there,
-                                 and the disk is new
+  -s, --standalone               this node makes the new cluster; others may join it
+  -I, --initial-controllers ID@HOST:PORT:DIRECTORY,...
+                                 the first of the list makes the new cluster, the others join it as voters. The directory
+                                 id is the node's own, or may be left out
+  -N, --no-initial-controllers   this node joins: the cluster is there, and this is one more node, or the disk is new
   -g, --ignore-formatted         nothing is done, and it is no error, if the directory is formatted
   --node-id N                    whose certificate
   --output DIR                   where certificates are kept
@@ -47,6 +54,7 @@ type storageOptions struct {
 	do, cluster, config, output string
 	node                        int
 	standalone, join, ignore    bool
+	initial                     string
 }
 
 func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
@@ -66,6 +74,9 @@ func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
 	}
 	for _, name := range []string{"N", "no-initial-controllers"} {
 		f.BoolVar(&o.join, name, false, "")
+	}
+	for _, name := range []string{"I", "initial-controllers"} {
+		f.StringVar(&o.initial, name, "", "")
 	}
 	for _, name := range []string{"g", "ignore-formatted"} {
 		f.BoolVar(&o.ignore, name, false, "")
@@ -87,8 +98,8 @@ func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
 		return nil, tool.Usagef("want one of format, info, random-uuid and certificate\n(partlogd storage --help tells what there is)")
 	}
 	o.do = words[0]
-	if o.standalone && o.join {
-		return nil, tool.Usagef("--standalone and --no-initial-controllers cannot both be: does this node make the cluster, or join it?")
+	if o.standalone && o.join || o.initial != "" && (o.standalone || o.join) {
+		return nil, tool.Usagef("of --standalone, --initial-controllers and --no-initial-controllers one can be: does this node make the cluster, or join it?")
 	}
 	return o, nil
 }
@@ -174,6 +185,10 @@ func readMark(dir string) (*mark, error) {
 }
 
 func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
+	bootstrap, err := o.makes(n)
+	if err != nil {
+		return err
+	}
 	m, err := readMark(n.Dir)
 	if err != nil {
 		return err
@@ -209,7 +224,6 @@ func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
 		fmt.Fprintf(out, "Formatting %s: a node that is alone\n", n.Dir)
 		return nil
 	}
-	bootstrap := n.Quorum.Voters[0].NodeID == n.ID && !o.join || o.standalone
 	if err := writeWhole(markFile(n.Dir), fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\nbootstrap=%v\n", o.cluster, n.ID, bootstrap)); err != nil {
 		return err
 	}
@@ -219,6 +233,49 @@ func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
 		fmt.Fprintf(out, "Formatting %s: node %d joins cluster %s\n", n.Dir, n.ID, o.cluster)
 	}
 	return nil
+}
+
+// makes reports whether the node makes the cluster, and does not join it.
+func (o *storageOptions) makes(n *kafka.Node) (bool, error) {
+	given := o.standalone || o.initial != "" || o.join
+	if n.Quorum == nil {
+		return false, nil
+	}
+	controller := slices.Contains(roles(n), "controller")
+	switch {
+	case (o.standalone || o.initial != "") && !controller:
+		return false, tool.Usagef("--standalone and --initial-controllers are for controllers, and process.roles has none: a broker joins")
+	case !given && controller && len(n.Quorum.Voters) == 0:
+		return false, tool.Usagef("because controller.quorum.voters is not set on this controller, want one of --standalone, --initial-controllers and --no-initial-controllers")
+	case o.initial != "":
+		return o.firstOf(n.ID)
+	}
+	return first(n) && !o.join || o.standalone, nil
+}
+
+// firstOf reports whether a node is the first of --initial-controllers; it has to be among them.
+func (o *storageOptions) firstOf(id int32) (first bool, err error) {
+	found := false
+	for i, item := range strings.Split(o.initial, ",") {
+		number, rest, ok := strings.Cut(strings.TrimSpace(item), "@")
+		n, err := strconv.ParseInt(number, 10, 32)
+		address := rest
+		if j := strings.LastIndexByte(rest, ':'); j >= 0 { // what is behind the port, if anything is
+			if _, e := partition.ParseTopicID(rest[j+1:]); e == nil {
+				address = rest[:j]
+			}
+		}
+		if _, port, e := net.SplitHostPort(address); !ok || err != nil || n < 0 || e != nil || port == "" {
+			return false, tool.Usagef("--initial-controllers %q: want ID@HOST:PORT:DIRECTORY,...", item)
+		}
+		if int32(n) == id {
+			found, first = true, i == 0
+		}
+	}
+	if !found {
+		return false, tool.Usagef("--initial-controllers: this is node %d, which is none of them; one that joins later has --no-initial-controllers", id)
+	}
+	return first, nil
 }
 
 func storageInfo(dir string, out io.Writer) error {

@@ -17,7 +17,8 @@ import (
 const clusterHelp = `
 Usage: partlogd cluster nodes
        partlogd cluster partitions [--topic NAME,...] [--unavailable] [--under-replicated]
-       partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,... | --reassignment-json-file FILE
+       partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,...
+       partlogd cluster reassign --reassignment-json-file FILE [--execute | --verify | --cancel]
        partlogd cluster reassign --list | --cancel --topic NAME --partition N
        partlogd cluster elect --topic NAME,... [--partition N] | --all-topic-partitions [--election-type preferred|unclean]
        partlogd cluster remove-node ID
@@ -26,7 +27,7 @@ What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a
 Apache Kafka's clusters, too.
 nodes shows who is registered, who is fenced, and who votes. partitions shows leaders, replicas and which of them are in sync.
 reassign gives a partition other replicas; the first is the preferred leader. --list shows what is under way. The file is that of
-kafka-reassign-partitions. elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
+kafka-reassign-partitions, and --execute and --verify print what they print there. elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
 remove-node takes a node that is gone for good out of the cluster and its quorum: reassign its replicas first.
 
 Flags:
@@ -35,6 +36,8 @@ Flags:
   --unavailable, --under-replicated only partitions without a leader, or with replicas that are not in sync
   --replicas ID,ID,...              where the partition shall be
   --reassignment-json-file FILE     the same of many partitions
+  --execute                         the default with a file; prints first what there is, for a way back
+  --verify                          whether what the file says is so
   --list                            reassignments that are under way
   --cancel                          ends them, with the replicas that there were
   --all-topic-partitions            all, in place of --topic
@@ -52,6 +55,7 @@ type clusterTool struct {
 	replicas, file, election string
 	unavailable, under       bool
 	listing, cancel, all     bool
+	execute, verify          bool
 }
 
 func clusterCommand(ctx context.Context, args []string, s Streams) error {
@@ -68,6 +72,8 @@ func clusterCommand(ctx context.Context, args []string, s Streams) error {
 	f.BoolVar(&t.under, "under-replicated", false, "")
 	f.BoolVar(&t.listing, "list", false, "")
 	f.BoolVar(&t.cancel, "cancel", false, "")
+	f.BoolVar(&t.execute, "execute", false, "")
+	f.BoolVar(&t.verify, "verify", false, "")
 	f.BoolVar(&t.all, "all-topic-partitions", false, "")
 	if err := f.parse(args, s.Out); err != nil {
 		return err
@@ -198,16 +204,6 @@ func (t *clusterTool) partitions(ctx context.Context) error {
 	return out.write(t.streams.Out)
 }
 
-// reassignment is the file of kafka-reassign-partitions.
-type reassignment struct {
-	Version    int `json:"version"`
-	Partitions []struct {
-		Topic     string  `json:"topic"`
-		Partition int32   `json:"partition"`
-		Replicas  []int32 `json:"replicas"`
-	} `json:"partitions"`
-}
-
 // targets are the partitions that the command line, or its file, names, with their replicas; nil cancels.
 func (t *clusterTool) targets() (r reassignment, err error) {
 	if t.file != "" {
@@ -230,11 +226,7 @@ func (t *clusterTool) targets() (r reassignment, err error) {
 		if len(t.topics) != 1 || t.partition < 0 {
 			return r, Usagef("want --topic NAME, --partition N and --replicas, or --reassignment-json-file: what is reassigned?")
 		}
-		r.Partitions = append(r.Partitions, struct {
-			Topic     string  `json:"topic"`
-			Partition int32   `json:"partition"`
-			Replicas  []int32 `json:"replicas"`
-		}{t.topics[0], int32(t.partition), replicas})
+		r.Partitions = append(r.Partitions, reassigned{t.topics[0], int32(t.partition), replicas})
 	}
 	for i := range r.Partitions {
 		if t.cancel {
@@ -255,9 +247,20 @@ func (t *clusterTool) reassign(ctx context.Context) error {
 	if t.listing {
 		return t.listReassignments(ctx)
 	}
+	if t.execute && t.verify || t.cancel && (t.execute || t.verify) {
+		return Usagef("of --execute, --verify and --cancel one can be")
+	}
 	r, err := t.targets()
 	if err != nil {
 		return err
+	}
+	switch {
+	case t.verify:
+		return t.verifyReassignment(ctx, r)
+	case t.execute:
+		if err := t.wayBack(ctx, r); err != nil {
+			return err
+		}
 	}
 	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
 	for _, one := range r.Partitions {

@@ -3,6 +3,7 @@ package tool
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -17,8 +18,12 @@ const quorumHelp = `
 Usage: partlogd quorum dump DIR [--from INDEX] [--to INDEX] [--grep TEXT]
        partlogd quorum recover DIR [--confirm WORDS]
        partlogd quorum describe [--bootstrap-server HOST:PORT,...]
+       partlogd quorum add-controller --controller-id ID | --command-config FILE
+       partlogd quorum remove-controller --controller-id ID [--controller-directory-id DIRECTORY]
 
-describe asks a cluster that runs who its controllers are, and how far behind, as kafka-metadata-quorum does.
+describe asks a cluster that runs who its controllers are, and how far behind, as kafka-metadata-quorum does. add-controller
+makes a node that observes the quorum a voter, and remove-controller a voter an observer, as they do there; by themselves
+nodes become voters unless their properties say controller.quorum.auto.join.enable=false.
 
 dump shows what a node's directory holds of the controller quorum: the newest snapshot with nodes, topics and partitions,
 every entry of the log as the command that it is, votes and terms, and what is damaged. Nothing is changed, and the node may
@@ -35,19 +40,27 @@ Flags:
   --from INDEX, --to INDEX          entries of the log with these indexes
   --grep TEXT                       entries in which the text is
   --confirm WORDS                   what recover asks for
+  --controller-id ID                the node that is added or removed; add-controller reads node.id of --command-config, too
+  --controller-directory-id ID      its directory, as describe shows it: nothing is changed if it has another
 ` + connectionHelp
 
 func quorumCommand(ctx context.Context, args []string, s Streams) error {
 	f := newFlags("quorum", quorumHelp)
 	from, to := f.Uint64("from", 0, ""), f.Uint64("to", 0, "")
 	grep, confirm := f.String("grep", "", ""), f.String("confirm", "", "")
+	controller, directory := f.Int("controller-id", -1, ""), f.String("controller-directory-id", "", "")
 	var conn connection
 	conn.addTo(f)
 	if err := f.parse(args, s.Out); err != nil {
 		return err
 	}
-	if len(f.words) == 1 && f.words[0] == "describe" {
-		return showQuorum(ctx, &conn, s)
+	if len(f.words) == 1 {
+		switch f.words[0] {
+		case "describe":
+			return showQuorum(ctx, &conn, s)
+		case "add-controller", "remove-controller":
+			return changeVoters(ctx, &conn, s, f.words[0], *controller, *directory)
+		}
 	}
 	if len(f.words) != 2 {
 		return Usagef("want dump or recover, and the directory of one node\n(partlogd quorum --help tells what there is)")
@@ -103,14 +116,15 @@ func showQuorum(ctx context.Context, conn *connection, s Streams) error {
 	}
 	fmt.Fprintf(s.Out, "leader %d, epoch %d, high watermark %d\n", q.LeaderID, q.LeaderEpoch, q.HighWatermark)
 	var out table
-	out.add("NODE", "STATUS", "LOGENDOFFSET", "LAG")
+	out.add("NODE", "STATUS", "LOGENDOFFSET", "LAG", "DIRECTORYID")
 	show := func(list []kmsg.DescribeQuorumResponseTopicPartitionReplicaState, status string) {
 		for _, m := range list {
 			word := status
 			if m.ReplicaID == q.LeaderID {
 				word = "Leader"
 			}
-			out.add(strconv.Itoa(int(m.ReplicaID)), word, strconv.FormatInt(m.LogEndOffset, 10), strconv.FormatInt(max(q.HighWatermark-m.LogEndOffset, 0), 10))
+			out.add(strconv.Itoa(int(m.ReplicaID)), word, strconv.FormatInt(m.LogEndOffset, 10), strconv.FormatInt(max(q.HighWatermark-m.LogEndOffset, 0), 10),
+				base64.RawURLEncoding.EncodeToString(m.ReplicaDirectoryID[:]))
 		}
 	}
 	show(q.CurrentVoters, "Follower")
