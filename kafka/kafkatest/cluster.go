@@ -31,6 +31,7 @@ type Cluster struct {
 	network  *memnet.Network // nil: sockets
 	secure   *authority      // nil: no TLS
 	fetches  fetchSessions
+	configs  personaTopicConfigs
 	dead     atomic.Bool    // between a crash and what comes after it
 	running  sync.WaitGroup // crashes that rules have started
 
@@ -417,7 +418,7 @@ func (c *Cluster) intercept(call *kafka.Call, next func() kafka.Answer) kafka.An
 	}
 	if p := c.config.persona; p != nil {
 		plain := inner
-		inner = func() kafka.Answer { return p.intercept(call, plain) }
+		inner = func() kafka.Answer { return p.intercept(c, call, plain) }
 	}
 	began := c.calls.begin(c.clock, call)
 	var names []string

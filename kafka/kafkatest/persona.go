@@ -12,8 +12,8 @@ import (
 
 // Persona is a release of Apache Kafka that a cluster passes for: Kafka28, Kafka39, Kafka40 or Kafka41. It advertises and serves
 // the versions of APIs that a broker of that release does, down to the oldest, with the fields and error codes of each; nothing
-// else is served. So are its features (KIP-584), error codes that it has not known yet (UNKNOWN_SERVER_ERROR takes their place) and
-// the defaults of properties that have changed since. The versions are what brokers of 2.8.2, 3.9.1, 4.0.1 and 4.1.2 have said of
+// else is served. So are its features (KIP-584), error codes that it has not known yet (UNKNOWN_SERVER_ERROR takes their place), the names
+// and defaults of its configurations, and what else requests to both have shown to be answered otherwise since. The versions are what brokers of 2.8.2, 3.9.1, 4.0.1 and 4.1.2 have said of
 // themselves (testdata/personas).
 //
 // Left out are the message formats v0 and v1, which Produce 0 to 2 and Fetch 0 to 3 carry: Fetch begins with 4; Produce is advertised
@@ -25,17 +25,12 @@ type Persona struct {
 	release   string            // names the file of its versions; empty: what package kafka serves
 	code      int16             // the last error code that it knows
 	telemetry bool              // it serves KIP-714, if somebody wants what clients tell (kafka.Config.ClientMetrics)
-	refused   []refusedVersions // advertised, and answered with UNSUPPORTED_VERSION
-	defaults  map[string]string // properties whose defaults were others than in 4.1
+	habits    []habit           // what else it did otherwise than 4.1
+	defaults  map[string]string // properties whose defaults were others than in 4.1, and matter
 }
-
-// refusedVersions are the versions of an API up to one.
-type refusedVersions struct{ key, upTo int16 }
 
 // String returns such as "Kafka 3.9".
 func (p *Persona) String() string { return p.name }
-
-const allVersions = 1<<15 - 1
 
 // The releases.
 var (
@@ -44,6 +39,10 @@ var (
 	// The ids of producers expire after seven days, with those of transactions (KIP-854 made it one).
 	Kafka28 = &Persona{
 		name: "Kafka 2.8", release: "2.8", code: 104, // INCONSISTENT_CLUSTER_ID
+		habits: []habit{
+			noAbortedListBesideErrors, anyTimestampIsATime, groupsHaveNoConfigs, statesAreSpelled, electionsTakeTheirTime, electedTopicsOnly, topicsAreCheckedByZooKeeper,
+			featuresFailOneByOne(codeInvalidRequest), strangersHaveNoTransactions, describedKinds(configOfTopic, configOfBroker, configOfLogger), alteredKinds(configOfTopic, configOfBroker, configOfLogger), ownTopicConfigs, releaseConfigs,
+		},
 		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807", "producer.id.expiration.ms": "604800000"},
 	}
 
@@ -53,14 +52,18 @@ var (
 	Kafka39 = &Persona{
 		name: "Kafka 3.9", release: "3.9", code: 127, // VOTER_NOT_FOUND
 		telemetry: true,
-		refused:   []refusedVersions{{8, 0}, {9, 0}, {68, allVersions}, {69, allVersions}},
-		defaults:  map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807"},
+		habits: []habit{
+			noOffsetsInZooKeeper(keyOffsetCommit), noOffsetsInZooKeeper(keyOffsetFetch), groupsHaveNoConfigs, shareGroupsAreNotThereYet, newCommitsToNoGroup, featuresFailOneByOne(codeInvalidUpdateVersion),
+			strangersHaveNoTransactions, subscriptionsHaveNoDefaults, alteredKinds(configOfTopic, configOfBroker, configOfLogger, configOfMetrics), ownTopicConfigs, releaseConfigs,
+		},
+		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807"},
 	}
 
 	// Kafka40 is Apache Kafka 4.0.1; 4.0.0 had no JoinGroup 0 and 1 (KAFKA-19444).
 	Kafka40 = &Persona{
 		name: "Kafka 4.0", release: "4.0", code: 129, // REBOOTSTRAP_REQUIRED
 		telemetry: true,
+		habits:    []habit{subscriptionsHaveNoDefaults, ownTopicConfigs, releaseConfigs},
 	}
 
 	// Kafka41 is Apache Kafka 4.1, which a cluster is anyhow.
@@ -94,17 +97,26 @@ func narrow(a, b map[int16]kafka.Range) map[int16]kafka.Range {
 }
 
 // intercept is around a request: errors and features that the release does not know are not told.
-func (p *Persona) intercept(call *kafka.Call, next func() kafka.Answer) kafka.Answer {
+func (p *Persona) intercept(c *Cluster, call *kafka.Call, next func() kafka.Answer) kafka.Answer {
 	if p.release == "" {
 		return next()
 	}
-	if slices.ContainsFunc(p.refused, func(r refusedVersions) bool { return r.key == call.Key && call.Version <= r.upTo }) {
-		const unsupportedVersion = 35
-		return kafka.Answer{Response: walker{}.blank(call.Request, unsupportedVersion)}
+	if slices.Contains(ownTopicConfigs.keys, call.Key) {
+		defer c.configs.done(call)
+	}
+	for i := range p.habits {
+		if h := &p.habits[i]; h.before != nil && slices.Contains(h.keys, call.Key) {
+			h.before(c, call)
+		}
 	}
 	answer := next()
 	if answer.Response == nil || answer.Err != nil {
 		return answer
+	}
+	for i := range p.habits {
+		if h := &p.habits[i]; h.after != nil && slices.Contains(h.keys, call.Key) {
+			h.after(c, call, answer.Response)
+		}
 	}
 	if resp, ok := answer.Response.(*kmsg.ApiVersionsResponse); ok {
 		p.feature(resp)
