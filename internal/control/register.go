@@ -16,11 +16,9 @@ func (a *application) register(c Register) {
 		a.refuse(UnsupportedVersion, "the cluster is at feature level %d, node %d can live with %d to %d", m.feature, c.ID, c.MinFeature, c.MaxFeature)
 		return
 	}
-	for _, n := range m.nodes {
-		if n.ID != c.ID && n.DirectoryID == c.DirectoryID && n.DirectoryID != ([16]byte{}) && !mutant.On(mutant.DirectoryNotCompared) {
-			a.refuse(DuplicateBrokerRegistration, "directory %x is node %d's: node %d has a copy of it", c.DirectoryID, n.ID, c.ID)
-			return
-		}
+	if owner, copied := m.copied(c); copied {
+		a.refuse(DuplicateBrokerRegistration, "directory %x is node %d's: node %d has a copy of it", c.DirectoryID, owner, c.ID)
+		return
 	}
 	i, known := m.findNode(c.ID)
 	if c.ControllerOnly && !(known && m.nodes[i].ControllerOnly) {
@@ -57,6 +55,17 @@ func (a *application) register(c Register) {
 	}
 	a.r.Epoch = next.Epoch
 	a.leave(c.ID, gone, blank, true)
+}
+
+// copied reports whether the directory that a node registers with is another's (KIP-858).
+func (m *Machine) copied(c Register) (owner NodeID, copied bool) {
+	i := slices.IndexFunc(m.nodes, func(n Node) bool {
+		return n.ID != c.ID && n.DirectoryID == c.DirectoryID && n.DirectoryID != [16]byte{}
+	})
+	if i < 0 || mutant.On(mutant.DirectoryNotCompared) {
+		return NoNode, false
+	}
+	return m.nodes[i].ID, true
 }
 
 // replicasOf counts the partitions that have a node among their replicas.

@@ -80,12 +80,16 @@ func (w *Watch) Reset(now time.Duration, m *Machine) {
 // Stop ends the time as active controller.
 func (w *Watch) Stop() { w.m, w.sessions = nil, nil }
 
-// Admit looks at a registration before it is proposed: DuplicateBrokerRegistration while another process with the id has a session. The
+// Admit looks at a registration before it is proposed: DuplicateBrokerRegistration while another process with the id has a session, or another
+// node the directory, so that whoever asks again and again does not fill the log. The
 // command that it returns is to be proposed.
 func (w *Watch) Admit(now time.Duration, r Register) (Register, Code) {
 	r.Replaces = NoEpoch
 	if w.m == nil {
 		return r, NotController
+	}
+	if _, copied := w.m.copied(r); copied {
+		return r, DuplicateBrokerRegistration
 	}
 	n, ok := w.m.Node(r.ID)
 	if !ok || n.Incarnation == r.Incarnation {

@@ -181,6 +181,24 @@ func TestSecondProcessWaitsForTheSessionOfTheFirst(t *testing.T) {
 	require.Equal(t, StaleBrokerEpoch, h.beat(1, epoch).Code)
 }
 
+// A node with a copy of another's directory is refused before anything goes into the log, for as long as the other is registered.
+func TestACopiedDirectoryIsNotProposed(t *testing.T) {
+	h := newHall(t, WatchConfig{Session: 9 * time.Second})
+	register := func(id NodeID, directory byte) Code {
+		c, code := h.w.Admit(h.now, Register{ID: id, Incarnation: [16]byte{byte(id)}, DirectoryID: [16]byte{directory}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: NoEpoch})
+		if code == OK {
+			code = h.apply(c).Code
+		}
+		return code
+	}
+	require.Equal(t, OK, register(1, 7))
+	index := h.index
+	require.Equal(t, DuplicateBrokerRegistration, register(2, 7))
+	require.Equal(t, index, h.index)
+	h.apply(Unregister{ID: 1})
+	require.Equal(t, OK, register(2, 7))
+}
+
 func TestFirstProcessOfABootstrappedClusterWaitsForNobody(t *testing.T) {
 	h := newHall(t, WatchConfig{})
 	h.m = Bootstrap(Node{ID: 1}, ClusterConfig{}, nil)

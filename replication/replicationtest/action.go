@@ -161,6 +161,10 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 			return false
 		}
 		return c.propose(control.SetFeature{Level: c.newest.Feature() + 1})
+	case "throttle":
+		c.setRate(100 + int64(a.Force*a.Force*5000))
+		c.sched.After(a.For, func() { c.setRate(0) })
+		return true
 	case "elect-uncleanly":
 		return c.electUncleanly(a.B)
 	case "min-isr":

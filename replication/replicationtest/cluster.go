@@ -42,6 +42,7 @@ type cluster struct {
 	newest  *control.Machine          // of the node that has applied most
 	hush    time.Duration             // until when nobody writes
 	raised  int16                     // the highest feature level that has been
+	rate    int64                     // of followers that catch up, bytes a second; 0: no limit
 	voting  []bool                    // which nodes are to be voters
 	healed  bool
 	ended   bool

@@ -7,6 +7,10 @@
 //		least, again := replicationtest.Shrink(options, report) // and the story of it: again.Trace
 //	}
 //
+// Operators create, grow, alter and delete topics while clients write to them, drain and remove nodes, upgrade them one at a time to a later feature level,
+// and change settings. Where a topic allows unclean elections, and only there, records may be lost: that is told, counted, and leaves equal replicas.
+// Second processes of a node and copies of its directory register. What clients hear of topics has to be linearizable (commands).
+//
 // A run has two phases. In the first there is trouble; whatever happens, nothing that was promised may break. Then all is mended, and
 // within a bound everything has to work again: leaders elected, ISRs whole, every record acknowledged and read. What is checked, and by
 // whom, says package simulate.

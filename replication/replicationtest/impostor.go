@@ -75,6 +75,7 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 				case !known:
 				case result.Code == control.OK:
 					c.seen.Add("second process has taken the place of the first", 1)
+					c.forget(r.ID)
 				default:
 					c.seen.Add("second process refused", 1)
 				}
@@ -82,6 +83,19 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 		})
 	}
 	try()
+}
+
+// forget has an operator unregister an id that is no node's, whose registration keeps the owner of its directory out.
+func (c *cluster) forget(id control.NodeID) {
+	if int(id) < len(c.nodes) {
+		return
+	}
+	c.sched.After(10*time.Second, func() {
+		if _, known := c.newest.Node(id); known && !c.ended {
+			c.propose(control.Unregister{ID: id})
+			c.forget(id)
+		}
+	})
 }
 
 // oneProcess checks a registration: one directory is one node's, and no process of a node takes the place of another that lives and is heard.

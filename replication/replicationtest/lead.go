@@ -135,6 +135,9 @@ func (r *replicaState) touch(news replica.News) {
 // news says how much a partition's news are worth to one session. A follower that only has to hear of the high watermark hears of it
 // with the next records, or soon.
 func (r *replicaState) news(sp *replica.SessionPartition, at replica.News) replica.News {
+	if r.leader != nil && sp.Owner == waits {
+		return replica.NoNews
+	}
 	if at == replica.SmallNews && r.leader != nil && sp.Knows(r.leader.HighWatermark(), int64(r.log.Start())) {
 		return replica.NoNews
 	}
@@ -262,6 +265,9 @@ func (l *life) read(s *replica.FetchSession, sp *replica.SessionPartition, most 
 	if a.Code != replica.None || a.Diverging() || most <= 0 && !first {
 		return a
 	}
+	if most = l.throttled(r, s, sp, most); most == 0 {
+		return a
+	}
 	v, err := r.log.ReadReplica(log.Offset(sp.Offset), max(most, 1))
 	if err != nil {
 		none.Code = replica.KafkaStorageError
@@ -270,5 +276,8 @@ func (l *life) read(s *replica.FetchSession, sp *replica.SessionPartition, most 
 	}
 	a.Records = slices.Clone(v.Bytes)
 	v.Release()
+	if !slices.Contains(r.leader.ISR(), s.Node()) {
+		l.throttle.Spend(len(a.Records))
+	}
 	return a
 }

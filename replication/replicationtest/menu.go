@@ -64,6 +64,7 @@ func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.M
 		fault("remove-node", 30*time.Second, 30*time.Second),
 		fault("second-process", 10*time.Second, 0),
 		fault("copied-directory", 20*time.Second, 0),
+		fault("throttle", 20*time.Second, 60*time.Second),
 		fault("upgrade", 15*time.Second, 3*time.Second),
 		fault("downgrade", 60*time.Second, 5*time.Second),
 		fault("feature", 15*time.Second, 0),

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/internal/control"
-	"github.com/partlog/partlog/internal/mutant"
-	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/simulate"
 )
 
@@ -104,26 +102,4 @@ func (c *cluster) place(m *control.Machine, partitions int32, draw uint64) ([][]
 		}
 	}
 	return control.Place(nodes, partitions, int32(c.factor), draw)
-}
-
-// removeTopic has a replica of a deleted topic go, with its files.
-func (r *replicaState) removeTopic() {
-	if !r.p.guest || r.over {
-		return
-	}
-	r.over = true
-	if mutant.On(mutant.DeletedReplicaStays) {
-		return
-	}
-	r.drop()
-	r.watchers, r.sessions = nil, nil
-}
-
-// isMine reports whether the files that are there are of this partition, and not of another topic that had, or has, the name.
-func (r *replicaState) isMine() bool {
-	if !r.p.guest {
-		return true
-	}
-	id, err := segment.ReadPartitionMetadata(r.l.disk.FS(), r.dir())
-	return err != nil || control.TopicID(id) == r.p.id.Topic
 }

@@ -145,8 +145,6 @@ func (r *replicaState) changeRole() {
 	r.follow(m)
 }
 
-func (r *replicaState) dir() string { return "/" + r.p.name }
-
 // open opens the log, if it is not.
 func (r *replicaState) open() bool {
 	if r.log != nil {
@@ -281,47 +279,6 @@ func (r *replicaState) follow(m replica.Metadata) {
 		l.say("%s: follows %d in epoch %d, [%d, %d)", r.p.name, m.Leader, m.LeaderEpoch, r.log.Start(), r.log.End())
 	}
 	r.want()
-}
-
-// lower notes, before the log is cut, that less of it is on disk.
-func (r *replicaState) lower(to int64) { r.l.points[r.p.index] = min(r.l.points[r.p.index], to) }
-
-// drop removes the replica: it is no longer assigned.
-func (r *replicaState) drop() {
-	if r.log == nil && (!r.exists() || !r.isMine()) {
-		return
-	}
-	r.stand(-1)
-	r.l.say("%s: removed", r.p.name)
-	r.l.c.seen.Add("replica removed", 1)
-	r.remove()
-	r.l.marks[r.p.index], r.l.points[r.p.index] = 0, 0
-}
-
-func (r *replicaState) exists() bool {
-	_, err := r.l.disk.FS().Stat(r.dir())
-	return err == nil
-}
-
-func (r *replicaState) remove() {
-	if r.log != nil {
-		r.log.Abandon()
-		r.log = nil
-	}
-	if err := log.Delete(r.l.disk.FS(), r.dir()); err != nil {
-		r.l.say("%s: cannot be removed: %v", r.p.name, err)
-	}
-}
-
-// close ends the log in order and reports whether nothing is missing.
-func (r *replicaState) close() bool {
-	if r.log == nil {
-		return !r.offline
-	}
-	r.leader, r.follower = nil, nil
-	err := r.log.Close()
-	r.log = nil
-	return err == nil && !r.offline
 }
 
 // batches lists what the log has in [from, to). What cannot be read is a failure of the replica.
