@@ -8,7 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,27 +52,74 @@ func replCatchUp(e environment) (sample, error) {
 	if err := errors.Join(p.Flush(ctx), o.err, p.Close()); err != nil {
 		return sample{}, err
 	}
+	if err := rested(); err != nil { // what a node misses was written a while ago
+		return sample{}, err
+	}
+	settle() // the pages of two copies are dirty: what is written next would wait for the disk that takes them
+	used, err := processorTime()
+	if err != nil {
+		return sample{}, err
+	}
+	started := time.Now()
 	n, err := c.local.Start(victim)
 	if err != nil {
 		return sample{}, err
 	}
-	if err := n.Ready(ctx); err != nil {
-		return sample{}, err
-	}
 	tp := partition.TopicPartition{Topic: partlogTopic}
-	var began time.Time // of the first byte, as the raw copy has it
+	var began time.Time // of the first bytes, as the raw copy has it: they are not counted
+	var before int64
 	for {
 		r, err := n.Store().Replica(tp, partition.TopicID{})
 		if err == nil && began.IsZero() && r.End() > 0 {
-			began = time.Now()
+			began, before = time.Now(), int64(r.End())
 		}
 		if err == nil && int64(r.End()) >= o.acked.Load() {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
-	s := sample{records: o.acked.Load(), bytes: catchUpBytes, elapsed: time.Since(began)}
-	return s, c.local.Close()
+	got := o.acked.Load() - before
+	s := sample{records: got, bytes: got * size, elapsed: time.Since(began)}
+	for !c.inSync(ctx, victim) {
+		time.Sleep(time.Millisecond)
+	}
+	isr := time.Since(started)
+	total, err := processorTime()
+	s.extra = map[string]float64{"in_isr_after_ms": float64(isr.Milliseconds()), "cpu_ms": float64((total - used).Milliseconds())}
+	if err != nil {
+		return sample{}, err
+	}
+	return s, errors.Join(c.sameEverywhere(o.acked.Load()), c.local.Close())
+}
+
+// processorTime is what this process has used so far.
+func processorTime() (time.Duration, error) {
+	var r unix.Rusage
+	err := unix.Getrusage(unix.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), err
+}
+
+// rested waits until this process does next to nothing: segments that were rolled have their checksums.
+func rested() error {
+	const step = 250 * time.Millisecond
+	for range 60 {
+		before, err := processorTime()
+		if err != nil {
+			return err
+		}
+		time.Sleep(step)
+		after, err := processorTime()
+		if err != nil || after-before < step/20 {
+			return err
+		}
+	}
+	return nil
+}
+
+// inSync reports whether a node is in the ISR of the first partition.
+func (c *replCluster) inSync(ctx context.Context, node int32) bool {
+	parts, err := c.leader.PartitionsOf(ctx, partlogTopic)
+	return err == nil && slices.Contains(parts[0].ISR, node)
 }
 
 // copyOverTCP is the physical limit: a stream through loopback, written to a file in pieces of a mebibyte.
@@ -86,6 +133,7 @@ func copyOverTCP(e environment) (sample, error) {
 	if err := os.WriteFile(from, make([]byte, catchUpBytes), 0o600); err != nil {
 		return sample{}, err
 	}
+	settle()
 	sent := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
@@ -109,10 +157,13 @@ func copyOverTCP(e environment) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	used, clockErr := processorTime()
 	started := time.Now()
 	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{conn}, make([]byte, 1<<20))
 	s := sample{records: n / (16 << 10), bytes: n, elapsed: time.Since(started)}
-	return s, errors.Join(err, <-sent, to.Close())
+	total, endErr := processorTime()
+	s.extra = map[string]float64{"cpu_ms": float64((total - used).Milliseconds())}
+	return s, errors.Join(err, clockErr, endErr, <-sent, to.Close())
 }
 
 // replIdleCell shows what a cluster costs that nobody uses: processor time of all three nodes, in percent of one core.
@@ -128,22 +179,25 @@ func replIdle(e environment, partitions int32) (sample, error) {
 		return sample{}, err
 	}
 	time.Sleep(10 * time.Second) // indexes, checkpoints, the collector's last rounds
-	var before, after unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &before); err != nil {
+	before, err := processorTime()
+	if err != nil {
 		return sample{}, err
 	}
 	const length = 20 * time.Second
 	time.Sleep(length)
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &after); err != nil {
+	after, err := processorTime()
+	if err != nil {
 		return sample{}, err
 	}
-	used := time.Duration(after.Utime.Nano() - before.Utime.Nano() + after.Stime.Nano() - before.Stime.Nano())
-	s := sample{records: int64(partitions), elapsed: length, extra: map[string]float64{"cpu_percent": 100 * used.Seconds() / length.Seconds()}}
+	s := sample{records: int64(partitions), elapsed: length, extra: map[string]float64{"cpu_percent": 100 * (after - before).Seconds() / length.Seconds()}}
 	return s, c.local.Close()
 }
 
-// replMoveCell measures how long it takes, from the death of a node, until all partitions that it led have other leaders; the session's end is
-// part of it and shown on its own.
+// moveSession is the session timeout of the cell below.
+const moveSession = time.Second
+
+// replMoveCell measures how long it takes, from the death of a node, until all partitions that it led have other leaders that serve; the session's end is
+// part of it and shown on its own, and so is when the metadata names the last of them.
 func replMoveCell(name string, partitions int32) cell {
 	c := cell{name: name, contenders: []contender{{"partlog", inProcess, func(e environment) (sample, error) { return replMove(partitions) }}}}
 	c.smaller = "move_ms"
@@ -153,10 +207,10 @@ func replMoveCell(name string, partitions int32) cell {
 func replMove(partitions int32) (sample, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	var fenced atomic.Int64
 	started := time.Now()
 	local, err := replication.StartLocal(ctx, replication.LocalConfig{Nodes: 3, Change: func(c *replication.Config) {
 		c.Store.Sync = partition.SyncNever
+		c.SessionTimeout, c.HeartbeatInterval = moveSession, moveSession/5
 	}})
 	if err != nil {
 		return sample{}, err
@@ -169,31 +223,51 @@ func replMove(partitions int32) (sample, error) {
 	if err != nil || led == 0 {
 		return sample{}, fmt.Errorf("node %d leads %d partitions: %w", victim, led, err)
 	}
+	for following(local) < 2*int(partitions) {
+		if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
+			return sample{}, ctx.Err()
+		}
+	}
 	killed := time.Now()
-	go func() { _ = local.Kill(victim) }()
+	ended := make(chan error, 1)
+	go func() { ended <- local.Kill(victim) }()
 	n := local.Node(1)
-	for {
+	var fenced, named time.Duration
+	for leading := 0; leading < int(partitions); time.Sleep(time.Millisecond) {
 		nodes, err := n.DescribeCluster(ctx)
 		if err != nil {
 			return sample{}, err
 		}
 		for _, x := range nodes {
-			if x.NodeID == victim && x.Fenced && fenced.Load() == 0 {
-				fenced.Store(int64(time.Since(killed)))
+			if x.NodeID == victim && x.Fenced && fenced == 0 {
+				fenced = time.Since(killed)
+			}
+			if x.NodeID == victim && x.Leads == 0 && named == 0 {
+				named = time.Since(killed)
 			}
 		}
-		if led, err := ledBy(ctx, n, victim); err != nil {
-			return sample{}, err
-		} else if led == 0 {
-			break
+		leading = 0
+		for _, other := range local.Nodes() {
+			if other.NodeID() != victim {
+				leading += other.ReplicaStats(false).Leading
+			}
 		}
-		time.Sleep(time.Millisecond)
 	}
 	all := time.Since(killed)
 	s := sample{records: int64(led), elapsed: time.Since(started), extra: map[string]float64{
-		"move_ms": float64(all.Microseconds()) / 1000, "fenced_after_ms": float64(time.Duration(fenced.Load()).Microseconds()) / 1000,
+		"move_ms": milliseconds(all), "fenced_after_ms": milliseconds(fenced), "named_after_ms": milliseconds(named), "moved_after_fence_ms": milliseconds(all - fenced),
 	}}
-	return s, local.Close()
+	return s, errors.Join(<-ended, local.Close())
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// following is how many replicas follow, on all nodes.
+func following(local *replication.Local) (sum int) {
+	for _, n := range local.Nodes() {
+		sum += n.ReplicaStats(false).Following
+	}
+	return sum
 }
 
 func ledBy(ctx context.Context, n *replication.Node, node int32) (led int, err error) {
