@@ -49,6 +49,13 @@
 // Snapshot keeps a prepared store, and Snapshot.Fork opens as many copies of it as there are tests, each in a few milliseconds
 // at most even if it has gigabytes, independent of each other.
 //
+// # Releases
+//
+// With As a cluster passes for Kafka 2.8, 3.9, 4.0 or 4.1: the APIs and versions that a broker of that release advertises, down to the
+// oldest, its features, configurations and their defaults, error codes, and what it answered otherwise than 4.1 does. Clients
+// from Kafka 0.11 on work with Kafka28 and Kafka39; the message formats before that are not served. What still differs is in
+// kafka/DIFFERENCES.md.
+//
 // # Beside the clients
 //
 // Produce, Records and Committed write and read topics through Go values; LoadJSON and DumpJSON through lines of JSON; Calls

@@ -121,8 +121,13 @@ func TestKafka39RefusesOffsetsOfVersion0(t *testing.T) {
 	}
 	k := client(t, kafkatest.New(t, kafkatest.As(kafkatest.Kafka39), kafkatest.Topic("orders", 1)), kgo.MaxVersions(zero))
 	commit := kmsg.NewPtrOffsetCommitRequest()
-	commit.Group, commit.Topics = "billing", []kmsg.OffsetCommitRequestTopic{{Topic: "orders", Partitions: []kmsg.OffsetCommitRequestTopicPartition{kmsg.NewOffsetCommitRequestTopicPartition()}}}
-	require.Equal(t, kerr.UnsupportedVersion.Code, oldest[*kmsg.OffsetCommitResponse](t, k, commit).Topics[0].Partitions[0].ErrorCode)
+	one := []kmsg.OffsetCommitRequestTopicPartition{kmsg.NewOffsetCommitRequestTopicPartition()}
+	commit.Group, commit.Topics = "billing", []kmsg.OffsetCommitRequestTopic{{Topic: "nothing", Partitions: one}}
+	require.Equal(t, kerr.UnknownTopicOrPartition.Code, oldest[*kmsg.OffsetCommitResponse](t, k, commit).Topics[0].Partitions[0].ErrorCode)
+	commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: "orders", Partitions: one})
+	for _, topic := range oldest[*kmsg.OffsetCommitResponse](t, k, commit).Topics {
+		require.Equal(t, kerr.UnsupportedVersion.Code, topic.Partitions[0].ErrorCode, topic.Topic)
+	}
 	fetch := kmsg.NewPtrOffsetFetchRequest()
 	fetch.Group, fetch.Topics = "billing", []kmsg.OffsetFetchRequestTopic{{Topic: "orders", Partitions: []int32{0}}}
 	require.Equal(t, kerr.UnsupportedVersion.Code, oldest[*kmsg.OffsetFetchResponse](t, k, fetch).Topics[0].Partitions[0].ErrorCode)

@@ -33,6 +33,7 @@ const (
 	keyIncrementalAlterConfigs int16 = 44
 	keyUpdateFeatures          int16 = 57
 
+	codeUnknownTopicOrPartition  int16 = 3
 	codeCoordinatorNotAvailable  int16 = 15
 	codeInvalidTopic             int16 = 17
 	codeIllegalGeneration        int16 = 22
@@ -157,7 +158,7 @@ var newCommitsToNoGroup = after(keyOffsetCommit, func(_ *Cluster, _ *kmsg.Offset
 var shareGroupsAreNotThereYet = after(keyFindCoordinator, func(_ *Cluster, req *kmsg.FindCoordinatorRequest, resp *kmsg.FindCoordinatorResponse) {
 	const share = 2
 	for i := range resp.Coordinators {
-		if c := &resp.Coordinators[i]; req.CoordinatorType == share && c.ErrorCode == codeInvalidRequest {
+		if c := &resp.Coordinators[i]; req.Version >= 6 && req.CoordinatorType == share && c.ErrorCode == codeInvalidRequest {
 			c.ErrorCode = codeCoordinatorNotAvailable
 		}
 	}
@@ -167,10 +168,16 @@ var shareGroupsAreNotThereYet = after(keyFindCoordinator, func(_ *Cluster, req *
 func noOffsetsInZooKeeper(key int16) habit {
 	if key == keyOffsetCommit {
 		return after(key, func(_ *Cluster, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) {
+			refused := false // if only one of the partitions is there
+			for _, t := range resp.Topics {
+				refused = refused || slices.ContainsFunc(t.Partitions, func(p kmsg.OffsetCommitResponseTopicPartition) bool {
+					return p.ErrorCode != codeUnknownTopicOrPartition
+				})
+			}
 			for i := range resp.Topics {
 				for j := range resp.Topics[i].Partitions {
-					if p := &resp.Topics[i].Partitions[j]; req.Version == 0 && (p.ErrorCode == 0 || p.ErrorCode == 12) {
-						p.ErrorCode = codeUnsupportedVersion
+					if req.Version == 0 && refused {
+						resp.Topics[i].Partitions[j].ErrorCode = codeUnsupportedVersion
 					}
 				}
 			}
