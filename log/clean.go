@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/partlog/partlog/internal/mutant"
 )
 
 // ErrCleaningAborted says that a cleaning found its segments changed under it, by retention or truncation, or that the log was closed.
@@ -99,6 +101,9 @@ func (l *Log) firstDirty() Offset {
 // not stable, or the first dirty one with a record within MinCompactionLag.
 func (l *Log) firstUncleanable(list []*logSegment, dirty Offset, now time.Time, s *Settings) (int, error) {
 	last := min(len(list)-1, max(segmentAt(list, l.LastStable()), 0))
+	if mutant.On(mutant.CleanUncommitted) {
+		last = len(list) - 1
+	}
 	if s.MinCompactionLag <= 0 {
 		return last, nil
 	}

@@ -55,6 +55,9 @@ const (
 	DirectoryNotCompared      // a node is registered with a copy of another's directory (KIP-858)
 	SilentUnclean             // an unclean election is not told to be one
 	StaleMemberCommits        // a group takes the commit of a member of an old generation
+	LogStartForgotten         // a node that starts again does not know up to where records were deleted
+	DeletedByLeaderOnly       // DeleteRecords is answered when the leader has done it
+	CleanUncommitted          // compaction goes into what is not committed
 	GenerationForgotten       // a new coordinator begins a group's generations anew
 	GivenBeforeRevoked        // KIP-848: a member is given a partition that another has not given up
 

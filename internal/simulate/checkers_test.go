@@ -300,13 +300,40 @@ func TestOffsetsFindThatACommitWasLost(t *testing.T) {
 	f := simulate.NewFindings(simulate.NewScheduler(1))
 	o := simulate.NewOffsets(f)
 	o.Fetched(1, 0, -1, o.Acked(1, 0))
-	o.Ack(1, 0, 5)
+	o.Ack(1, 0, 5, 1)
 	before := o.Acked(1, 0)
-	o.Ack(1, 0, 7)
+	o.Ack(1, 0, 7, 1)
 	o.Fetched(1, 0, 5, before) // asked for before 7 was acknowledged
 	requireFound(t, f, "")
-	o.Fetched(1, 0, 5, o.Acked(1, 0))
+	late := o.Sent(1, 0, 5, 1)
+	o.Fetched(1, 0, 5, o.Acked(1, 0)) // it may have arrived behind 7
+	o.Ack(1, 0, 9, 2)
+	o.Ack(1, 0, 6, 1) // was carried out before
+	requireFound(t, f, "")
+	require.EqualValues(t, 9, o.Acked(1, 0))
+	o.Fetched(1, 0, 5, o.Acked(1, 0)) // by now somebody else has the partition
 	requireFound(t, f, simulate.OffsetLost)
+	late()
+}
+
+// A partition has one owner in a generation, and who had it in an earlier one cannot commit any more.
+func TestOwnershipFindsTwoOwnersAndStaleCommits(t *testing.T) {
+	f := simulate.NewFindings(simulate.NewScheduler(1))
+	o := simulate.NewOwnership(f)
+	o.Owns(1, 0, 1, "a")
+	o.Owns(1, 0, 1, "a")
+	o.Owns(1, 1, 1, "b")
+	sent := o.Outdated(1, 0, 1)
+	o.Owns(1, 0, 2, "b")
+	o.Committed(1, 0, 1, "a", sent) // was on its way
+	requireFound(t, f, "")
+	o.Committed(1, 0, 1, "a", o.Outdated(1, 0, 1))
+	requireFound(t, f, simulate.StaleCommit)
+	f = simulate.NewFindings(simulate.NewScheduler(1))
+	o = simulate.NewOwnership(f)
+	o.Owns(1, 0, 3, "a")
+	o.Owns(1, 0, 3, "b")
+	requireFound(t, f, simulate.TwoOwners)
 }
 
 // Common is where a log ceases to have what was committed.

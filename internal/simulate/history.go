@@ -48,6 +48,7 @@ type recordHistory struct {
 	acked   bool  // under a promise that it stays
 	refused bool
 	read    bool
+	gone    bool // retention has deleted it
 	weak    bool // sent without a promise: it may be lost, or be there more than once
 }
 
@@ -295,7 +296,8 @@ func (h *History) Final(partition int, start int64, records []Found) {
 		return cmp.Or(cmp.Compare(a.payload.Producer, b.payload.Producer), cmp.Compare(a.payload.Sequence, b.payload.Sequence))
 	})
 	for _, r := range known {
-		if there[r] || r.weak || r.offset >= 0 && r.offset < start {
+		r.gone = r.offset >= 0 && r.offset < start
+		if there[r] || r.weak || r.gone {
 			continue
 		}
 		if r.payload.Txn != 0 { // what it is worth, its transaction says
@@ -342,6 +344,9 @@ func (h *History) FinalTransactions() {
 		t := h.txns[k]
 		there, acked, missing := 0, 0, 0
 		for _, r := range t.records {
+			if r.gone && !r.read {
+				continue
+			}
 			if r.read {
 				there++
 			}

@@ -31,6 +31,8 @@ const (
 	UncleanElection    = "unclean-election"    // from outside ISR and ELR, where nobody allowed it or nobody is told
 	TwoProcesses       = "two-processes"       // two processes are one node, or have one directory
 	WrongLevel         = "wrong-level"         // a node takes part at a feature level that it does not know
+	LogStart           = "log-start"           // a log begins where it must not: before, or behind, what was deleted
+	LostValue          = "lost-value"          // compaction has removed the last record of a key
 	Stuck              = "stuck"               // liveness: what should happen once all is well did not
 	Broken             = "broken"              // a machine has said so itself: a BUG panic, an impossible error
 )

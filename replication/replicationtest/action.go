@@ -49,6 +49,10 @@ func (c *cluster) act(a simulate.Action) {
 			return
 		}
 	}
+	if a.Kind == "delete-records" {
+		c.deleteRecords(a)
+		return
+	}
 	if c.plots(a) {
 		return
 	}

@@ -20,6 +20,9 @@ func (c *cluster) partitionChanged(command control.Command, change *control.Part
 	}
 	s := change.After
 	c.elected(p, command, change)
+	if s.Leader >= 0 && s.Leader != change.Before.Leader && !slices.Contains(change.Before.ISR, s.Leader) {
+		c.floors[p.index].must = 0 // it was away, and may not have heard of a deletion
+	}
 	c.replicas.ISR(p.index, int(s.Leader), ints(s.Replicas), ints(s.ISR), ints(s.ELR))
 	if s.Leader != change.Before.Leader && s.LeaderEpoch <= change.Before.LeaderEpoch && change.Before.Exists() {
 		c.findings.Report(simulate.TwoLeaders, "%s: leader %d follows leader %d in epoch %d, after %d", p.name, s.Leader, change.Before.Leader, s.LeaderEpoch, change.Before.LeaderEpoch)
@@ -109,6 +112,14 @@ func (c *cluster) check() {
 	if c.newest == nil {
 		return
 	}
+	for _, n := range c.nodes {
+		if n.life == nil {
+			continue
+		}
+		for _, r := range n.life.replicas {
+			r.checkStart()
+		}
+	}
 	for _, p := range c.parts {
 		if p.deleted {
 			continue
@@ -137,7 +148,7 @@ func (c *cluster) checkPart(p *part, state control.PartitionState) {
 				continue
 			}
 			why := [...]string{"it is in the ISR", "it is in the ELR"}[i]
-			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, false, why, r.batches)
+			c.replicas.Holds(p.index, int(id), r.firstOf(), int64(r.log.End()), simulate.Ever, false, why, r.batches)
 		}
 	}
 }

@@ -40,6 +40,8 @@ type cluster struct {
 	applied map[uint64]uint64         // digests of the controller's state, by index
 	terms   map[uint64]control.NodeID // active controllers
 	newest  *control.Machine          // of the node that has applied most
+	floors  []floor                   // what has been deleted, by partition
+	keys    []*keyHistory             // of compacted partitions; nil: of others
 	hush    time.Duration             // until when nobody writes
 	raised  int16                     // the highest feature level that has been
 	rate    int64                     // of followers that catch up, bytes a second; 0: no limit
@@ -72,6 +74,12 @@ func newCluster(o Options) *cluster {
 	c.newPart(part{id: control.PartitionID{Topic: offsetsTopic}, topic: "offsets", offsets: true})
 	if c.txnClients > 0 {
 		c.newPart(part{id: control.PartitionID{Topic: txnTopic}, topic: "txns", txns: true})
+	}
+	c.floors, c.keys = make([]floor, len(c.parts)), make([]*keyHistory, len(c.parts))
+	for _, p := range c.parts {
+		if c.keep.compacts && (p.offsets || p.txns) {
+			c.keys[p.index] = newKeyHistory()
+		}
 	}
 	c.history = simulate.NewHistory(len(c.parts), c.findings)
 	c.replicas = simulate.NewReplicas(len(c.parts), c.findings)

@@ -122,7 +122,7 @@ func (p *position) poll() {
 				x.refresh()
 			}
 			if a.code == replica.OffsetOutOfRange {
-				x.c.seen.Add("consumer out of range", 1)
+				p.next = x.outOfRange(p.part, p.next, a)
 			}
 			again(200 * time.Millisecond)
 			return
@@ -211,10 +211,14 @@ func (p *position) commit() {
 		again(2 * time.Second)
 		return
 	}
+	answered := x.c.offsets.Sent(x.index, p.part, offset, 0)
 	x.call(to, laneClient, commitOf(group.Membership{Group: x.group(), Generation: group.NoGeneration}, map[int]int64{p.part: offset}), 3*time.Second, func(answer any) {
 		a, ok := answer.(groupAnswer)
+		if ok {
+			answered()
+		}
 		if ok && a.err == nil {
-			x.c.offsets.Ack(x.index, p.part, offset)
+			x.c.offsets.Ack(x.index, p.part, offset, 0)
 			p.committed = offset
 			x.c.seen.Add("offset committed", 1)
 			again(3 * time.Second)

@@ -90,6 +90,7 @@ func (r *replicaState) repair() {
 		l.c.seen.Add("replica rebuilt", 1)
 		r.remove()
 		l.marks[r.p.index], l.points[r.p.index] = 0, 0
+		l.forgotten(r.p.index)
 	}
 	r.repaired = true
 	l.writeEpoch(l.lifecycle.Epoch(), true)

@@ -22,6 +22,7 @@ func (r *replicaState) drop() {
 	r.l.c.seen.Add("replica removed", 1)
 	r.remove()
 	r.l.marks[r.p.index], r.l.points[r.p.index] = 0, 0
+	r.l.forgotten(r.p.index)
 }
 
 func (r *replicaState) exists() bool {

@@ -36,10 +36,11 @@ func (c *cluster) final() {
 		lead, _ := c.nodes[state.Leader].life.replicas[p.index].batches(0, int64(c.leaderLog(p.index).End()))
 		for _, id := range state.Replicas {
 			r := c.nodes[id].life.replicas[p.index]
-			if list, readable := r.batches(0, int64(r.log.End())); readable && r.log.Start() == c.leaderLog(p.index).Start() && !slices.Equal(list, lead) {
+			if list, readable := r.batches(0, int64(r.log.End())); readable && r.log.Start() == c.leaderLog(p.index).Start() && c.keys[p.index] == nil && !slices.Equal(list, lead) {
 				c.findings.Report(simulate.Diverged, "%s: node %d and leader %d are not the same at the end", p.name, id, state.Leader)
 			}
-			c.replicas.Holds(p.index, int(id), int64(r.log.Start()), int64(r.log.End()), simulate.Ever, true, "all is well", r.batches)
+			c.replicas.Holds(p.index, int(id), r.firstOf(), int64(r.log.End()), simulate.Ever, true, "all is well", r.batches)
+			r.checkKeys("all is well")
 		}
 		if !p.offsets && !p.txns {
 			found, err := readAll(c.leaderLog(p.index))

@@ -130,9 +130,14 @@ func (f *fetcher) take(a *replica.FetchAnswer) {
 		l.say("%s: begins anew at %d", p.name, step.Offset)
 		l.c.seen.Add("begun anew", 1)
 		r.lower(0)
+		l.forgotten(p.index)
+		r.kept(step.Offset)
 		if err = r.log.ResetTo(log.Offset(step.Offset)); err != nil {
 			r.trouble("begin anew", err)
 			return
+		}
+		if r.low = step.Offset; len(step.Records) > 0 {
+			_, err = r.log.AppendReplica(step.Records)
 		}
 	case replica.StepWait:
 		f.plan.Forget(p.id)
@@ -153,6 +158,9 @@ func (f *fetcher) take(a *replica.FetchAnswer) {
 		return
 	}
 	r.log.SetHighWatermark(log.Offset(r.follower.Done(step, int64(r.log.End()))))
+	if r.raiseStart(step.LogStart); r.log == nil || r.follower == nil {
+		return
+	}
 	r.want()
 }
 

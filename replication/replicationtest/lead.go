@@ -25,9 +25,13 @@ func (r *replicaState) effects(e replica.Effects) {
 	if e.Has(replica.HighWatermarkMoved) {
 		high := r.leader.HighWatermark()
 		r.log.SetHighWatermark(log.Offset(high))
+		r.committedKeys(high)
 		l.c.replicas.Mark(r.p.index, int(l.id), r.leader.Epoch(), high, int64(r.log.End()), r.batches)
 		r.acknowledge(high)
 		r.touch(replica.SmallNews)
+	}
+	if e.Has(replica.LowWatermarkMoved) {
+		r.lowered()
 	}
 	if r.leader != nil && e.Has(replica.ProposalReady) {
 		r.alter()

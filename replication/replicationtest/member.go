@@ -8,6 +8,7 @@ import (
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/control"
+	"github.com/partlog/partlog/internal/replica"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -193,6 +194,7 @@ func (m *member) commitEvery() {
 func (m *member) commit() {
 	type sent struct {
 		s        *share
+		answered func()
 		offset   int64
 		term     int32
 		outdated bool
@@ -202,7 +204,7 @@ func (m *member) commit() {
 	for _, s := range m.owned {
 		if s.next > s.committed {
 			offsets[s.part] = s.next
-			list = append(list, sent{s, s.next, s.term, m.c.ownership.Outdated(m.number(), s.part, s.term)})
+			list = append(list, sent{s, m.c.offsets.Sent(m.number(), s.part, s.next, s.term), s.next, s.term, m.c.ownership.Outdated(m.number(), s.part, s.term)})
 		}
 	}
 	if len(list) == 0 {
@@ -210,6 +212,11 @@ func (m *member) commit() {
 	}
 	identity := m.identity()
 	m.ask(commitOf(m.membership(), offsets), 4*time.Second, func(a groupAnswer, ok bool) {
+		if ok {
+			for _, x := range list {
+				x.answered()
+			}
+		}
 		if !ok || a.err != nil {
 			if errors.Is(a.err, group.ErrIllegalGeneration) || errors.Is(a.err, group.ErrUnknownMemberID) || errors.Is(a.err, group.ErrStaleMemberEpoch) {
 				m.c.seen.Add("commit of an old generation refused", 1)
@@ -219,7 +226,7 @@ func (m *member) commit() {
 		m.c.seen.Add("member has committed", 1)
 		for _, x := range list {
 			m.c.ownership.Committed(m.number(), x.s.part, x.term, identity, x.outdated)
-			m.c.offsets.Ack(m.number(), x.s.part, x.offset)
+			m.c.offsets.Ack(m.number(), x.s.part, x.offset, x.term)
 			x.s.committed = max(x.s.committed, x.offset)
 		}
 	})
@@ -273,6 +280,9 @@ func (s *share) poll() {
 			}
 			if !ok || moved(a.code) {
 				m.refresh()
+			}
+			if ok && a.code == replica.OffsetOutOfRange {
+				s.next = m.outOfRange(s.part, s.next, a)
 			}
 			again(500 * time.Millisecond)
 			return

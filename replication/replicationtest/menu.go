@@ -8,7 +8,7 @@ import (
 
 // Menu returns what a swarm draws from, for a cluster of so many nodes: kinds of faults, of operators' commands and of clients' requests.
 // Every seed has the clients, and of the others some.
-func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.Menu {
+func Menu(nodes, partitions, producers, consumers, transactors, members int) []simulate.Menu {
 	fault := func(kind string, every time.Duration, most time.Duration) simulate.Menu {
 		return simulate.Menu{Kind: kind, Every: every, Chance: 0.35, A: nodes, B: nodes, Least: 50 * time.Millisecond, Most: most}
 	}
@@ -78,5 +78,6 @@ func Menu(nodes, partitions, producers, consumers, transactors int) []simulate.M
 	if transactors > 0 {
 		menu = append(menu, simulate.Menu{Kind: "transact", Every: 1500 * time.Millisecond, Chance: 1, A: transactors})
 	}
-	return menu
+	menu = append(menu, simulate.Menu{Kind: "delete-records", Every: 8 * time.Second, Chance: 0.3, B: partitions})
+	return append(menu, membersMenu(members)...)
 }

@@ -18,7 +18,7 @@ var effects = map[string]string{
 // Every kind of fault, and of operators' commands, that is on the menu takes effect, in one of some seeds: what never does would be no test.
 func TestAllOnTheMenuTakesEffect(t *testing.T) {
 	kinds := map[string]bool{}
-	for _, m := range replicationtest.Menu(5, 3, 3, 2, 2) {
+	for _, m := range replicationtest.Menu(5, 3, 3, 2, 2, 3) {
 		if m.Chance == 1 || m.Kind == "describe-topic" {
 			continue // clients, which are always there
 		}
@@ -37,6 +37,20 @@ func TestAllOnTheMenuTakesEffect(t *testing.T) {
 			if !seen && r.Faults.Of(name) > 0 {
 				kinds[name] = true
 				left--
+			}
+		}
+	}
+}
+
+// Plots come to their end, in one of some seeds that have them only.
+func TestPlotsComeToTheirEnd(t *testing.T) {
+	for _, m := range replicationtest.Plots(3, 1) {
+		for seed := uint64(1); ; seed++ {
+			require.Less(t, seed, uint64(100), m.Kind)
+			r := replicationtest.Run(replicationtest.Options{Seed: seed, Reseed: reseed(t), Only: []string{m.Kind}})
+			require.NoError(t, violation(&r), "%s, seed %d", m.Kind, seed)
+			if r.Faults.Of(m.Kind) > 0 {
+				break
 			}
 		}
 	}

@@ -22,6 +22,8 @@ type node struct {
 	disk    *simulate.Disk
 	rng     *rand.Rand
 	boots   uint64  // of the machine: raised by a loss of power
+	starts  []int64 // log starts, by partition
+	cleaned []int64 // checkpoint of compaction, by partition
 	marks   []int64 // checkpoint of high watermarks, by partition
 	points  []int64 // checkpoint of recovery points, by partition: everything below is on disk
 	lossy   bool    // may have lost what it had, and the controller has not been told
@@ -43,6 +45,7 @@ func newNode(c *cluster, i int) *node {
 	n.clock = simulate.NewClock(n.process, birth.Add(time.Duration(n.rng.IntN(2000)-1000)*time.Millisecond))
 	n.disk = simulate.NewDisk(n.process, c.profile(), n.clock, simulate.Stream(c.seed, n.name+" disk"), &c.counts)
 	n.marks, n.points = make([]int64, len(c.parts)), make([]int64, len(c.parts))
+	n.starts, n.cleaned = make([]int64, len(c.parts)), make([]int64, len(c.parts))
 	if got := c.net.Add(n.process, func(m simulate.Message) { n.life.receive(m) }); got != i {
 		panic("BUG: nodes are not the first stations")
 	}
@@ -152,6 +155,7 @@ func (n *node) start() {
 	l.beat()
 	l.lagTick()
 	l.checkpoint()
+	l.retainTick()
 }
 
 // openRaft opens the raft log; one that is gone or damaged is made anew for another member of this node, which asks to be taken in.

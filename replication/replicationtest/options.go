@@ -52,6 +52,7 @@ type setup struct {
 	consumers      int
 	txnClients     int
 	groups         []groupSetup
+	keep           keeping
 	inFlight       int
 	level          int16 // feature level in the beginning: of the cluster, and of what its nodes run
 	weather        simulate.Weather
@@ -97,6 +98,7 @@ func draw(o Options) setup {
 		s.txnClients = 1 + rng.IntN(2)
 	}
 	s.groups = drawGroups(o.Seed)
+	s.keep = drawKeeping(o.Seed)
 	s.level = control.MaxLevel
 	switch rng.IntN(8) {
 	case 0, 1:

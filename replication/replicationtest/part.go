@@ -39,8 +39,10 @@ func (c *cluster) addPart(id control.PartitionID, topic string) *part {
 	p := c.newPart(part{id: id, topic: topic, guest: true})
 	c.history.Grow()
 	c.replicas.Grow()
+	c.floors, c.keys = append(c.floors, floor{}), append(c.keys, nil)
 	for _, n := range c.nodes {
 		n.marks, n.points = append(n.marks, 0), append(n.points, 0)
+		n.starts, n.cleaned = append(n.starts, 0), append(n.cleaned, 0)
 		if l := n.life; l != nil {
 			l.dirty, l.replicas = append(l.dirty, false), append(l.replicas, newReplicaState(l, p))
 		}

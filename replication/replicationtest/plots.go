@@ -67,8 +67,8 @@ func (p *plot) play() {
 	look()
 }
 
-// plotMenu are the plots. Few seeds have them, but for those that look for one.
-func plotMenu(partitions, transactors int) []simulate.Menu {
+// Plots returns the plots that a swarm draws from. Few seeds have them, but for those that look for one (Options.Only).
+func Plots(partitions, transactors int) []simulate.Menu {
 	plot := func(kind string) simulate.Menu {
 		return simulate.Menu{Kind: kind, Every: 45 * time.Second, Chance: 0.08, B: partitions}
 	}

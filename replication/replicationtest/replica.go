@@ -36,7 +36,9 @@ type replicaState struct {
 	held     bool                    // the follower waits a while
 	groups   *groupShell
 	txns     *txnShell
-	over     bool // the node does not know its topic
+	lows     []int64 // deletions that wait for the low watermark
+	low      int64   // log start, as it was when it was looked at
+	over     bool    // the node does not know its topic
 }
 
 // ack is an append that waits for the high watermark.
@@ -158,7 +160,9 @@ func (r *replicaState) open() bool {
 			IndexBytes: 4096,
 		},
 		Replicated: true, HighWatermark: log.Offset(l.marks[r.p.index]), RecoveryPoint: log.Offset(l.points[r.p.index]),
+		LogStart: l.startOf(r.p.index), Cleaned: log.Offset(l.cleaned[r.p.index]),
 	}
+	l.c.keepSettings(r.p, &c.Settings)
 	opened, report, err := log.Open(c)
 	if errors.Is(err, log.ErrForeign) && !r.p.deleted { // of a topic of the same name that has been deleted
 		l.c.seen.Add("stray replica removed", 1)
@@ -169,7 +173,7 @@ func (r *replicaState) open() bool {
 		r.trouble("open", err)
 		return false
 	}
-	r.log = opened
+	r.log, r.low = opened, l.starts[r.p.index]
 	for _, f := range report.Findings {
 		l.say("%s: recovery: %+v", r.p.name, f)
 		l.c.seen.Add("recovery: "+fmt.Sprint(f.Kind), 1)
@@ -201,7 +205,7 @@ func (r *replicaState) stand(epoch int32) {
 	r.leader, r.epoch = nil, epoch
 	r.groups.end()
 	r.txns.end()
-	r.groups, r.txns = nil, nil
+	r.groups, r.txns, r.lows = nil, nil, nil
 	if r.log != nil {
 		r.log.Follow()
 	}
@@ -241,8 +245,9 @@ func (r *replicaState) lead(m replica.Metadata) {
 	if r.p.gives {
 		r.giveUp(m.LeaderEpoch)
 	}
-	l.c.replicas.Holds(r.p.index, int(l.id), int64(r.log.Start()), int64(r.log.End()), m.LeaderEpoch, false,
+	l.c.replicas.Holds(r.p.index, int(l.id), r.firstOf(), int64(r.log.End()), m.LeaderEpoch, false,
 		fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
+	r.checkKeys("it leads")
 	c := replica.LeaderConfig{Node: l.id, BrokerEpoch: l.lifecycle.Epoch(), LagTime: l.c.lag, Brokers: l}
 	state := replica.LogState{Start: int64(r.log.Start()), End: int64(r.log.End()), Durable: r.counted(), HighWatermark: int64(r.log.Visible())}
 	r.leader = replica.NewLeader(c, m, state, l.now())

@@ -38,9 +38,8 @@ func Run(o Options) (report Report) {
 	c := newCluster(o)
 	report = Report{Seed: o.Seed, Setup: fmt.Sprintf("%+v", c.setup), Schedule: o.Schedule}
 	if !o.Replay {
-		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients)
-		menu = append(menu, membersMenu(len(c.members))...)
-		menu = append(menu, plotMenu(c.partitions, c.txnClients)...)
+		menu := Menu(c.setup.nodes, c.partitions, c.setup.producers, c.setup.consumers, c.txnClients, len(c.members))
+		menu = append(menu, Plots(c.partitions, c.txnClients)...)
 		if o.Quiet {
 			menu = menu[:1]
 		}

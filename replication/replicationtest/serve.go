@@ -32,6 +32,7 @@ type (
 	consumeAnswer struct {
 		code    control.Code
 		records []byte
+		start   int64 // of the log, with OffsetOutOfRange
 		aborted []log.AbortedTxn
 		hint    leaderHint
 	}
@@ -167,7 +168,7 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 	}
 	switch {
 	case errors.Is(err, log.ErrOffsetOutOfRange):
-		reply(consumeAnswer{code: replica.OffsetOutOfRange, hint: hint})
+		reply(consumeAnswer{code: replica.OffsetOutOfRange, start: int64(r.log.Start()), hint: hint})
 		return
 	case err != nil:
 		reply(consumeAnswer{code: replica.KafkaStorageError, hint: hint})

@@ -119,6 +119,8 @@ func (c *cluster) replace(n *node, d time.Duration) bool {
 		n.disk.Lose()
 		clear(n.marks)
 		clear(n.points)
+		clear(n.starts)
+		clear(n.cleaned)
 		n.lossy = true
 		c.counts.Add("lost disk", 1)
 	}
