@@ -55,6 +55,7 @@ type controller struct {
 	epochs  atomic.Int64 // of the registration
 	stopped atomic.Pointer[error]
 	stage   atomic.Int32 // control.Stage
+	tried   atomic.Bool  // handOver has done what it can
 
 	waiting waiting
 
@@ -394,7 +395,7 @@ func (c *controller) close(controlled bool) error {
 		}
 		return c.raft.Close()
 	}
-	if controlled {
+	if controlled && !c.tried.Load() {
 		ctx, stop := c.bounded(c.config.CloseTimeout)
 		defer stop()
 		_ = c.handOver(ctx) // who has to end, ends
@@ -406,6 +407,7 @@ func (c *controller) close(controlled bool) error {
 
 // handOver does the controlled shutdown: when it returns nil, others lead what this node led, and all active nodes know it.
 func (c *controller) handOver(ctx context.Context) error {
+	defer c.tried.Store(true)
 	c.inbox.put(func() {
 		c.lifecycle.Shutdown(c.now())
 		_ = c.raft.TransferLeader(-1) // another voter has time to take over; if there is none, this one goes on

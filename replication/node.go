@@ -311,7 +311,7 @@ func (n *Node) fail(err error) {
 
 // HandOver is the controlled shutdown that Close begins with, by itself: the partitions and the quorum that this node leads get other leaders. When it
 // returns nil, every node that is not fenced knows them. Until Close the node answers as before, as a follower, and keeps its replicas up to date; it
-// leads nothing more. So whoever serves clients hands over, ends the service, and closes. Without another replica to lead, a partition has no leader.
+// leads nothing more. So whoever serves clients hands over, ends the service, and closes: Close does not hand over again, whether it has succeeded or not. Without another replica to lead, a partition has no leader.
 // Errors: ctx's; ErrNoQuorum, when no controller could be asked; ErrClosed.
 func (n *Node) HandOver(ctx context.Context) error {
 	if err := n.open(ctx); err != nil {

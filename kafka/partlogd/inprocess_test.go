@@ -30,7 +30,7 @@ group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=2097152
 broker.session.timeout.ms=60000
 broker.heartbeat.interval.ms=100
-controller.quorum.election.timeout.ms=1000
+controller.quorum.election.timeout.ms=500
 replica.fetch.backoff.ms=20
 `
 

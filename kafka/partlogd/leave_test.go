@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -92,7 +93,7 @@ func TestGroupsAndTransactionsGoOnWhileTheirCoordinatorEnds(t *testing.T) {
 
 	// Read, and write on in transactions, with the offsets in them.
 	session, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(m.brokers()...), kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics("in"), kgo.TransactionalID("copier"),
+		kgo.SeedBrokers(m.brokers()...), kgo.MetadataMinAge(20*time.Millisecond), kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics("in"), kgo.TransactionalID("copier"),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 	)
 	require.NoError(t, err)
@@ -145,7 +146,8 @@ func TestGroupsAndTransactionsGoOnWhileTheirCoordinatorEnds(t *testing.T) {
 	m.stop(int(ended))
 	rest := map[int32]int{1: 2, 2: 3, 3: 1}[ended]
 	require.NotEqual(t, ended, m.leaders(m.client(), rest, "__consumer_offsets")[0])
-	seen := m.read("out", records)
+	m.produce(m.client(), "in", records, 2*records) // for the coordinators that are there now
+	seen := m.read("out", 2*records)
 	cancel()
 	require.NoError(t, <-copied)
 	for value, times := range seen {
