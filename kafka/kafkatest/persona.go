@@ -41,7 +41,7 @@ var (
 		name: "Kafka 2.8", release: "2.8", code: 104, // INCONSISTENT_CLUSTER_ID
 		habits: []habit{
 			noAbortedListBesideErrors, anyTimestampIsATime, groupsHaveNoConfigs, statesAreSpelled, electionsTakeTheirTime, electedTopicsOnly, topicsAreCheckedByZooKeeper,
-			featuresFailOneByOne(codeInvalidRequest), strangersHaveNoTransactions, describedKinds(configOfTopic, configOfBroker, configOfLogger), alteredKinds(configOfTopic, configOfBroker, configOfLogger), ownTopicConfigs, releaseConfigs,
+			featuresFailOneByOne(codeInvalidRequest), featuresOfRelease, badNamesAreUnknown, strangersHaveNoTransactions, describedKinds(configOfTopic, configOfBroker, configOfLogger), alteredKinds(configOfTopic, configOfBroker, configOfLogger), ownTopicConfigs, releaseConfigs,
 		},
 		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807", "producer.id.expiration.ms": "604800000"},
 	}
@@ -53,7 +53,7 @@ var (
 		name: "Kafka 3.9", release: "3.9", code: 127, // VOTER_NOT_FOUND
 		telemetry: true,
 		habits: []habit{
-			noOffsetsInZooKeeper(keyOffsetCommit), noOffsetsInZooKeeper(keyOffsetFetch), groupsHaveNoConfigs, shareGroupsAreNotThereYet, newCommitsToNoGroup, featuresFailOneByOne(codeInvalidUpdateVersion),
+			noOffsetsInZooKeeper(keyOffsetCommit), noOffsetsInZooKeeper(keyOffsetFetch), groupsHaveNoConfigs, shareGroupsAreNotThereYet, newCommitsToNoGroup, featuresFailOneByOne(codeInvalidUpdateVersion), featuresOfRelease,
 			strangersHaveNoTransactions, subscriptionsHaveNoDefaults, alteredKinds(configOfTopic, configOfBroker, configOfLogger, configOfMetrics), ownTopicConfigs, releaseConfigs,
 		},
 		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807"},
@@ -63,7 +63,7 @@ var (
 	Kafka40 = &Persona{
 		name: "Kafka 4.0", release: "4.0", code: 129, // REBOOTSTRAP_REQUIRED
 		telemetry: true,
-		habits:    []habit{subscriptionsHaveNoDefaults, ownTopicConfigs, releaseConfigs},
+		habits:    []habit{subscriptionsHaveNoDefaults, featuresOfRelease, ownTopicConfigs, releaseConfigs},
 	}
 
 	// Kafka41 is Apache Kafka 4.1, which a cluster is anyhow.

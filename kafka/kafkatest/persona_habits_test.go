@@ -155,21 +155,44 @@ func TestCommitsOfStrangersAreRefusedAsTheReleaseDid(t *testing.T) {
 	require.Equal(t, [2]int16{kerr.GroupIDNotFound.Code, kerr.IllegalGeneration.Code}, recent)
 }
 
+// A feature that came later is none, and its level stays.
 func TestAnUpdateOfFeaturesThatFailsSaysSoOfEach(t *testing.T) {
-	old, recent := ofReleases(t, kafkatest.Kafka39, kafkatest.Kafka40, func(k *kgo.Client, _ *kafkatest.Persona) [2]int16 {
-		req := kmsg.NewPtrUpdateFeaturesRequest()
-		one := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-		one.Feature, one.MaxVersionLevel, one.UpgradeType = "bogus", 3, 1
-		req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{one}
-		resp := answerTo[*kmsg.UpdateFeaturesResponse](t, k, req)
-		codes := [2]int16{resp.ErrorCode, 0}
-		if len(resp.Results) > 0 {
-			codes[1] = resp.Results[0].ErrorCode
+	ask := func(feature string) func(k *kgo.Client, _ *kafkatest.Persona) [2]int16 {
+		return func(k *kgo.Client, _ *kafkatest.Persona) [2]int16 {
+			req := kmsg.NewPtrUpdateFeaturesRequest()
+			one := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+			one.Feature, one.MaxVersionLevel, one.UpgradeType = feature, 1, 1
+			req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{one}
+			resp := answerTo[*kmsg.UpdateFeaturesResponse](t, k, req)
+			codes := [2]int16{resp.ErrorCode, 0}
+			if resp.ErrorMessage != nil {
+				require.NotContains(t, *resp.ErrorMessage, "\x00")
+			}
+			if len(resp.Results) > 0 {
+				codes[1] = resp.Results[0].ErrorCode
+				require.Equal(t, feature, resp.Results[0].Feature)
+			}
+			return codes
 		}
-		return codes
-	})
+	}
+	old, recent := ofReleases(t, kafkatest.Kafka39, kafkatest.Kafka40, ask("bogus"))
 	require.Equal(t, [2]int16{0, kerr.InvalidUpdateVersion.Code}, old)
 	require.Equal(t, [2]int16{kerr.InvalidUpdateVersion.Code, 0}, recent)
+	old, recent = ofReleases(t, kafkatest.Kafka28, kafkatest.Kafka40, ask("group.version"))
+	require.Equal(t, [2]int16{0, kerr.InvalidRequest.Code}, old)
+	require.Equal(t, [2]int16{0, 0}, recent)
+	_, recent = ofReleases(t, kafkatest.Kafka28, kafkatest.Kafka40, ask("share.version"))
+	require.Equal(t, [2]int16{kerr.InvalidUpdateVersion.Code, 0}, recent)
+}
+
+func TestATopicOfABadNameHasNoProducersInKafka28(t *testing.T) {
+	old, recent := ofReleases(t, kafkatest.Kafka28, kafkatest.Kafka39, func(k *kgo.Client, _ *kafkatest.Persona) int16 {
+		req := &kmsg.DescribeProducersRequest{Topics: []kmsg.DescribeProducersRequestTopic{{Topic: "bad name", Partitions: []int32{0}}}}
+		resp, err := k.SeedBrokers()[0].Request(bound(t), req)
+		require.NoError(t, err)
+		return resp.(*kmsg.DescribeProducersResponse).Topics[0].Partitions[0].ErrorCode
+	})
+	require.Equal(t, []int16{kerr.UnknownTopicOrPartition.Code, kerr.InvalidTopicException.Code}, []int16{old, recent})
 }
 
 func TestElectionsOfAllTellOfThoseThatWereElected(t *testing.T) {

@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -32,6 +33,7 @@ const (
 	keyElectLeaders            int16 = 43
 	keyIncrementalAlterConfigs int16 = 44
 	keyUpdateFeatures          int16 = 57
+	keyDescribeProducers       int16 = 61
 
 	codeUnknownTopicOrPartition  int16 = 3
 	codeCoordinatorNotAvailable  int16 = 15
@@ -106,6 +108,39 @@ var electionsTakeTheirTime = before(keyElectLeaders, func(_ *Cluster, req *kmsg.
 var electedTopicsOnly = after(keyElectLeaders, func(_ *Cluster, req *kmsg.ElectLeadersRequest, resp *kmsg.ElectLeadersResponse) {
 	if req.Topics == nil {
 		resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.ElectLeadersResponseTopic) bool { return len(t.Partitions) == 0 })
+	}
+})
+
+// featuresOfRelease: no other feature has a level that may be changed.
+var featuresOfRelease = habit{keys: []int16{keyUpdateFeatures},
+	before: func(c *Cluster, call *kafka.Call) {
+		req := call.Request.(*kmsg.UpdateFeaturesRequest)
+		for i := range req.FeatureUpdates {
+			u := &req.FeatureUpdates[i]
+			if !slices.ContainsFunc(c.config.persona.versions().features, func(f personaFeature) bool { return f.name == u.Feature }) {
+				u.Feature += notOfRelease
+			}
+		}
+	},
+	after: func(_ *Cluster, _ *kafka.Call, r kmsg.Response) {
+		resp := r.(*kmsg.UpdateFeaturesResponse)
+		if resp.ErrorMessage != nil {
+			*resp.ErrorMessage = strings.ReplaceAll(*resp.ErrorMessage, notOfRelease, "")
+		}
+		for i := range resp.Results {
+			resp.Results[i].Feature = strings.TrimSuffix(resp.Results[i].Feature, notOfRelease)
+		}
+	},
+}
+
+// badNamesAreUnknown: a topic that no name may be called is not there.
+var badNamesAreUnknown = after(keyDescribeProducers, func(_ *Cluster, _ *kmsg.DescribeProducersRequest, resp *kmsg.DescribeProducersResponse) {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeInvalidTopic {
+				p.ErrorCode, p.ErrorMessage = codeUnknownTopicOrPartition, nil
+			}
+		}
 	}
 })
 
