@@ -86,7 +86,7 @@ func TestConfigurationsAreToldAsTheyWereAskedFor(t *testing.T) {
 	}
 	d, err := r.store.DescribeTopic(t.Context(), "t")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"flush.messages": "1", "flush.ms": "1", "max.message.bytes": "1073741823", "cleanup.policy": "none"}, d.Overrides)
+	require.Equal(t, map[string]string{"flush.messages": "1", "flush.ms": "1", "max.message.bytes": "1073741823", "cleanup.policy": "none", "unclean.leader.election.enable": "true"}, d.Overrides)
 
 	require.NoError(t, r.store.AlterTopicConfig(t.Context(), "t", map[string]string{"max.message.bytes": "500"}))
 	require.Equal(t, "500", *r.config(r.session(1), kindTopic, "t", "max.message.bytes").Value)

@@ -16,7 +16,7 @@ func storedTopicConfig(key, value string) (storedConfig, bool) {
 	value = strings.TrimSpace(value)
 	same := storedConfig{key, value}
 	switch key {
-	case "unclean.leader.election.enable", "leader.replication.throttled.replicas", "follower.replication.throttled.replicas",
+	case "leader.replication.throttled.replicas", "follower.replication.throttled.replicas",
 		"local.retention.bytes", "local.retention.ms", "remote.log.copy.disable", "remote.log.delete.on.disable", "remote.storage.enable":
 		return storedConfig{}, false
 	case "cleanup.policy":
@@ -40,7 +40,7 @@ func storedTopicConfig(key, value string) (storedConfig, bool) {
 		if n, _ := strconv.ParseInt(value, 10, 64); n < -1 {
 			return storedConfig{key, "-1"}, true
 		}
-	case "preallocate":
+	case "preallocate", "unclean.leader.election.enable":
 		return storedConfig{key, strings.ToLower(value)}, true
 	}
 	return same, true

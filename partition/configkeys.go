@@ -93,7 +93,7 @@ var configKeys = func() map[string]configKey {
 		{name: keySegmentIndexBytes, value: "10485760", min: 4, max: math.MaxInt32},
 		{name: keySegmentJitterMs, value: "0", max: math.MaxInt64},
 		{name: keySegmentMs, value: "604800000", min: 1, max: math.MaxInt64},
-		{name: "unclean.leader.election.enable", value: "false", words: boolean[:1]},
+		{name: "unclean.leader.election.enable", value: "false", words: boolean}, // of the controller, in a cluster; alone, a store has one copy,
 	} {
 		m[k.name] = k
 	}
