@@ -39,8 +39,8 @@ type VerifyOptions struct {
 }
 
 // Verify reads every file of the log and checks all that can be: every batch down to its records, their order, the indexes, sums,
-// snapshots and checkpoints. Appends and reads go on meanwhile; what is appended meanwhile is not looked at. The error is
-// ctx's or the file system's.
+// snapshots and checkpoints. Appends and reads go on meanwhile; what is appended meanwhile is not looked at. In a replicated log damage that is found is
+// known from then on (Log.Damage). The error is ctx's or the file system's.
 func (l *Log) Verify(ctx context.Context) (*VerifyReport, error) {
 	if l.closed.Load() {
 		return nil, ErrClosed
@@ -56,15 +56,34 @@ func (l *Log) Verify(ctx context.Context) (*VerifyReport, error) {
 			}
 			_, size = s.end() // the rest is being written
 		}
+		before := len(v.report.Findings)
 		if err := v.segment(s, size, i == len(list)-1); err != nil {
 			if s.removed.Load() {
 				continue // retention has come first
 			}
 			return nil, err
 		}
+		if err := l.knowDamage(s, v.report, before); err != nil {
+			return nil, err
+		}
 	}
 	v.finish(list)
 	return v.report, v.files()
+}
+
+// knowDamage has what was found in a segment of a replicated log quarantined, so that it can be mended.
+func (l *Log) knowDamage(s *logSegment, r *VerifyReport, before int) error {
+	if !l.config.Replicated || !r.Damaged || len(r.Findings) == before {
+		return nil
+	}
+	err := l.ensure(s)
+	if err == nil {
+		err = l.examine(s)
+	}
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
+	return err
 }
 
 // VerifyDir checks a partition's directory without opening it as a log. It changes nothing, and needs no lock.

@@ -48,6 +48,35 @@ func (s *Store) commitLocked(kind uint8, payload []byte) error {
 	return nil
 }
 
+// commitLargeLocked is commitLocked for an event that is too large for an entry: the state behind it is written whole, at once. A crash, or an
+// error, leaves the state before it or behind it, so the event has to be one that may be made again.
+func (s *Store) commitLargeLocked(kind uint8, payload []byte) error {
+	next := newCatalogue()
+	if err := next.restore(s.cat.encode()); err != nil {
+		return fmt.Errorf("write catalogue: %w", err)
+	}
+	if err := next.apply(kind, payload); err != nil {
+		return fmt.Errorf("write catalogue: %w", err)
+	}
+	var nothing encoder
+	nothing.changes(nil)
+	if err := s.commitLocked(eventSettings, nothing.buf); err != nil { // a snapshot is of the last entry, and there may be one of it
+		return err
+	}
+	err := s.journal.Compact(next.encode())
+	switch {
+	case errors.Is(err, journal.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrMessageTooLarge, err)
+	case err != nil:
+		return fmt.Errorf("write catalogue: %w", noSpace(err))
+	}
+	if err := s.cat.apply(kind, payload); err != nil {
+		panic("BUG: the catalogue refuses what it has taken: " + err.Error())
+	}
+	s.settingsStamp.Store(s.cat.stamp)
+	return nil
+}
+
 // reviveLocked puts a journal back to work that has failed, as on a full disk. An event whose commit failed may turn
 // out to be there after all; then it is applied.
 func (s *Store) reviveLocked() error {

@@ -20,7 +20,7 @@ type Events struct {
 	Recovered func(TopicPartition, PartitionRecovery)
 	// PartitionFailed reports the first failure of background work or of a sync; Partition calls return it too.
 	PartitionFailed func(TopicPartition, error)
-	// ReplicaCorrupt reports, in a cluster only, each read that finds damaged bytes (a *log.CorruptionError) in the copy of a partition here.
+	// ReplicaCorrupt reports, in a cluster only, each read, and each Store.Verify, that finds damaged bytes (a *log.CorruptionError) in the copy of a partition here.
 	ReplicaCorrupt func(TopicPartition, error)
 	// LowSpace reports that free space has fallen below Config.LowSpaceBytes (low is true) or has risen again.
 	LowSpace func(free, threshold int64, low bool)

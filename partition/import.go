@@ -48,6 +48,8 @@ type importing struct {
 // Transactions that are open in what was imported are ended: as the imported __transaction_state says, and aborted where it
 // says nothing or stays behind. A transaction that a broker had decided and not yet written everywhere is whole only if
 // __transaction_state comes along.
+//
+// ErrUnsupported in a cluster: an import goes into a store that is alone, whose directory then becomes the first node's.
 func (s *Store) Import(ctx context.Context, logDir string, o ImportOptions) (*ImportReport, error) {
 	root, err := filepath.Abs(logDir)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+
+	"github.com/partlog/partlog/internal/journal"
 )
 
 // propose has the cluster agree on a change of the shared catalogue, and returns when this store has made it. look makes the change from the
@@ -62,11 +64,11 @@ func (s *Store) ExportShared() []byte {
 	return s.cat.exportShared()
 }
 
-// ImportShared makes the shared catalogue that of another node as of an index, as ApplyShared makes one change: in one entry of the journal. Topics that
+// ImportShared makes the shared catalogue that of another node as of an index, as ApplyShared makes one change: at once, also across a crash. Topics that
 // are not in it are deleted with their records; what this node has of the others stays. The store has that cluster's id from then on. Nothing
 // happens if the index has been applied already.
 //
-// Errors are ApplyShared's, and ErrMessageTooLarge for a state of more than 16 MiB (some 100,000 topics).
+// Errors are ApplyShared's, and ErrMessageTooLarge if the catalogue would have more than 1 GiB.
 func (s *Store) ImportShared(index uint64, state []byte) error {
 	var e encoder
 	e.int(int64(index))
@@ -109,7 +111,11 @@ func (s *Store) applyEventAdmin(index uint64, kind uint8, payload []byte, topics
 	}
 	// One that has been made may not be live yet, if the call before has failed.
 	if index > s.cat.shared {
-		err = s.commitLocked(kind, payload)
+		if len(payload) > journal.MaxPayload && kind == eventSharedImported {
+			err = s.commitLargeLocked(kind, payload)
+		} else {
+			err = s.commitLocked(kind, payload)
+		}
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -220,12 +226,18 @@ func (s *Store) deleteShared(ctx context.Context, name string) error {
 	})
 }
 
-// growShared is CreatePartitions in a cluster.
-func (s *Store) growShared(ctx context.Context, name string, n int32) error {
+// growShared is CreatePartitions in a cluster; the new partitions have the replicas of assignment, unless that is nil.
+func (s *Store) growShared(ctx context.Context, name string, n int32, assignment [][]int32) error {
+	if err := validReplicas(name, TopicConfig{Assignment: assignment}); err != nil {
+		return err
+	}
 	return s.propose(ctx, func() (SharedChange, error) {
 		t, err := s.lookup(name)
 		if err == nil {
 			err = t.mayGrow(n)
+		}
+		if err == nil && assignment != nil && len(assignment) != int(n)-len(*t.parts.Load()) {
+			err = fmt.Errorf("%w: %d more, and replicas for %d", ErrInvalidPartitions, int(n)-len(*t.parts.Load()), len(assignment))
 		}
 		if err != nil {
 			return SharedChange{}, err
@@ -233,7 +245,7 @@ func (s *Store) growShared(ctx context.Context, name string, n int32) error {
 		var e encoder
 		e.id(t.id)
 		e.int(int64(n))
-		return SharedChange{Kind: SharedTopicGrown, Payload: e.buf, Topic: t.id, Name: name, Partitions: n}, nil
+		return SharedChange{Kind: SharedTopicGrown, Payload: e.buf, Topic: t.id, Name: name, Partitions: n, Assignment: assignment}, nil
 	})
 }
 

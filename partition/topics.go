@@ -312,7 +312,7 @@ func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) erro
 		return err
 	}
 	if s.config.Cluster != nil {
-		if err := s.growShared(ctx, name, n); err != nil {
+		if err := s.growShared(ctx, name, n, nil); err != nil {
 			return fmt.Errorf("create partitions of topic %q: %w", name, s.closedOr(err))
 		}
 		return nil
@@ -321,6 +321,25 @@ func (s *Store) CreatePartitions(ctx context.Context, name string, n int32) erro
 	defer s.admin.Unlock()
 	if err := s.createPartitions(name, n); err != nil {
 		return fmt.Errorf("create partitions of topic %q: %w", name, s.closedOr(err))
+	}
+	return nil
+}
+
+// CreatePartitionsAt is CreatePartitions in a cluster, with the replicas of each new partition, the preferred leader first. ErrInvalidPartitions if there are not
+// as many lists as new partitions; ErrInvalidReplicationFactor for a list that is empty or names a node twice; ErrUnsupported for a store that is alone; what the cluster
+// refuses an assignment with, as of nodes that it does not have.
+func (s *Store) CreatePartitionsAt(ctx context.Context, name string, n int32, assignment [][]int32) error {
+	err := ctx.Err()
+	switch {
+	case err != nil:
+		return err
+	case s.config.Cluster == nil:
+		err = fmt.Errorf("%w: the store is alone", ErrUnsupported)
+	default:
+		err = s.closedOr(s.growShared(ctx, name, n, assignment))
+	}
+	if err != nil {
+		return fmt.Errorf("create partitions of topic %q: %w", name, err)
 	}
 	return nil
 }

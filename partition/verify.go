@@ -75,6 +75,8 @@ func (s *Store) Verify(ctx context.Context) (*VerifyReport, error) {
 	return r, nil
 }
 
+var errVerify = errors.New("a check of the whole partition has found it")
+
 // verify checks one partition; nil without an error if there is nothing to check.
 func (p *part) verify(ctx context.Context) (*log.VerifyReport, error) {
 	if !p.s.readOnly {
@@ -87,6 +89,12 @@ func (p *part) verify(ctx context.Context) (*log.VerifyReport, error) {
 			return nil, err
 		}
 		v, err := l.Verify(ctx)
+		if err == nil && v.Damaged {
+			for _, d := range l.Damage() {
+				p.s.partitionCorrupt(p, &log.CorruptionError{Path: v.Dir, Offset: d.Offset, NextOffset: d.NextOffset, Err: errVerify})
+				break
+			}
+		}
 		if idle && err == nil {
 			err = l.Park()
 		}

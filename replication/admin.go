@@ -59,6 +59,17 @@ func (n *Node) CreatePartitions(ctx context.Context, name string, count int32) e
 	return n.informed(ctx, func() error { return n.store.CreatePartitions(ctx, name, count) })
 }
 
+// CreatePartitionsAt is CreatePartitions with the replicas of each new partition, the preferred leader first; see partition.Store.CreatePartitionsAt. ErrInvalidReplicaAssignment
+// for nodes that there are not, or another number of replicas than the topic's other partitions have.
+func (n *Node) CreatePartitionsAt(ctx context.Context, name string, count int32, assignment [][]int32) error {
+	if err := n.open(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	return n.informed(ctx, func() error { return n.store.CreatePartitionsAt(ctx, name, count, assignment) })
+}
+
 // AlterTopicConfig changes settings of a topic on all nodes; see partition.Store.AlterTopicConfig.
 func (n *Node) AlterTopicConfig(ctx context.Context, name string, changes map[string]string) error {
 	if err := n.open(ctx); err != nil {

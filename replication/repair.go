@@ -52,11 +52,16 @@ func (m *replicaManager) failed(tp partition.TopicPartition, err error) {
 // corrupt is told by the store that a read has found damaged bytes in a copy. If somebody else has what was committed, the replica fails: leadership moves, and the copy
 // is repaired. What is left of the only copy is better than nothing: it goes on.
 func (m *replicaManager) corrupt(tp partition.TopicPartition, err error) {
-	h := m.named(tp)
-	if h == nil {
-		return
-	}
 	m.after(0, func() { // the store may be called no more from here
+		var h *hosted
+		m.node.control.read(func(machine *control.Machine) { // it may not have its name yet
+			if id, _, ok := machine.TopicID(tp.Topic); ok {
+				h = m.hosted(control.PartitionID{Topic: id, Index: tp.Partition})
+			}
+		})
+		if h == nil {
+			return
+		}
 		state, exists := h.state()
 		if !exists {
 			return

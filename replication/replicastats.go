@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/partlog/partlog/internal/replica"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -97,5 +96,3 @@ func (h *hosted) lagsLocked(dst []ReplicaLag) []ReplicaLag {
 	}
 	return dst
 }
-
-var _ replica.Brokers = (*replicaManager)(nil)
