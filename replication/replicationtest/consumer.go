@@ -25,7 +25,9 @@ type position struct {
 	part      int
 	next      int64
 	committed int64 // acknowledged
-	loading   bool  // it asks for what is committed, and begins there
+	near      near
+	far       time.Duration // until when it stays with the leader
+	loading   bool          // it asks for what is committed, and begins there
 }
 
 func newConsumer(c *cluster, i int) *consumer {
@@ -104,14 +106,30 @@ func (p *position) load() {
 func (p *position) poll() {
 	x := p.x
 	again := func(d time.Duration) { x.clock.AfterFunc(d, p.poll) }
-	to, known := x.leader(p.part)
+	to, isNear, known := x.source(p.part, p.near)
 	if !known {
 		again(300 * time.Millisecond)
 		return
 	}
-	x.call(to, laneClient, consumeRequest{part: p.part, offset: p.next, epoch: x.leaders[p.part].epoch}, 2*time.Second, func(answer any) {
+	r := consumeRequest{part: p.part, offset: p.next, epoch: x.leaders[p.part].epoch, near: isNear}
+	if x.c.near && !isNear && x.clock.Elapsed() >= p.far {
+		r.rack = rackOf(x.index)
+	}
+	x.call(to, laneClient, r, 2*time.Second, func(answer any) {
 		a, ok := answer.(consumeAnswer)
+		if isNear && x.strayed(a, ok) {
+			p.near, p.far = near{}, x.clock.Elapsed()+time.Second
+			if ok {
+				x.heard(p.part, a.hint)
+			}
+			again(100 * time.Millisecond)
+			return
+		}
 		switch {
+		case ok && a.moved:
+			p.near = near{a.near, x.clock.Elapsed() + nearFor}
+			p.poll()
+			return
 		case !ok:
 			x.refresh()
 			again(200 * time.Millisecond)

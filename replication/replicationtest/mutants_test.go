@@ -62,6 +62,7 @@ var mutants = []struct {
 	{"log-start-forgotten", mutant.LogStartForgotten, "", []string{"delete-records", "kill"}},
 	{"deleted-by-leader-only", mutant.DeletedByLeaderOnly, "", []string{"delete-records", "cut-leader", "kill-leader"}},
 	{"clean-uncommitted", mutant.CleanUncommitted, "", []string{"cut-leader", "isolate", "kill-leader"}},
+	{"near-read-above-high-watermark", mutant.NearReadAboveHighWatermark, "", []string{"cut-leader", "isolate", "kill-leader", "cut-pair"}},
 	{"generation-forgotten", mutant.GenerationForgotten, "", nil},
 	{"given-before-revoked", mutant.GivenBeforeRevoked, "", nil},
 	{"stale-epoch-fetch", mutant.StaleEpochFetch, "", []string{"stale-fetch"}},

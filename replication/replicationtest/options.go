@@ -53,6 +53,7 @@ type setup struct {
 	txnClients     int
 	groups         []groupSetup
 	keep           keeping
+	near           bool // consumers read from near followers
 	inFlight       int
 	level          int16 // feature level in the beginning: of the cluster, and of what its nodes run
 	weather        simulate.Weather
@@ -98,7 +99,7 @@ func draw(o Options) setup {
 		s.txnClients = 1 + rng.IntN(2)
 	}
 	s.groups = drawGroups(o.Seed)
-	s.keep = drawKeeping(o.Seed)
+	s.keep, s.near = drawKeeping(o.Seed), drawNear(o.Seed)
 	s.level = control.MaxLevel
 	switch rng.IntN(8) {
 	case 0, 1:

@@ -28,12 +28,16 @@ type (
 		part   int
 		offset int64
 		epoch  int32 // the latest that the client knows of
+		rack   string
+		near   bool // it comes because the leader has said so
 	}
 	consumeAnswer struct {
 		code    control.Code
 		records []byte
 		start   int64 // of the log, with OffsetOutOfRange
 		aborted []log.AbortedTxn
+		near    int // read from this node instead, if moved
+		moved   bool
 		hint    leaderHint
 	}
 	metadataRequest struct{}
@@ -148,6 +152,9 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 	r := l.replicas[b.part]
 	hint := l.hint(r.p)
 	switch {
+	case b.near && r.follower != nil && r.log != nil:
+		r.serveNear(b, reply)
+		return
 	case r.leader == nil:
 		reply(consumeAnswer{code: replica.NotLeaderOrFollower, hint: hint})
 		return
@@ -158,6 +165,10 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 		reply(consumeAnswer{code: replica.FencedLeaderEpoch, hint: leaderHint{l.id, r.leader.Epoch()}})
 		return
 	}
+	if node, ok := r.nearer(b.rack, b.offset); ok {
+		reply(consumeAnswer{near: node, moved: true, hint: hint})
+		return
+	}
 	var v log.View
 	var aborted []log.AbortedTxn
 	var err error
@@ -166,16 +177,23 @@ func (l *life) serveConsume(b consumeRequest, reply func(any)) {
 	} else {
 		v, aborted, err = r.log.ReadCommitted(nil, log.Offset(b.offset), r.log.Visible(), 64<<10)
 	}
+	r.answerReader(v, aborted, err, reply)
+}
+
+// answerReader gives a reader what was read, and reports whether the log is well.
+func (r *replicaState) answerReader(v log.View, aborted []log.AbortedTxn, err error, reply func(any)) bool {
+	hint := r.l.hint(r.p)
 	switch {
 	case errors.Is(err, log.ErrOffsetOutOfRange):
 		reply(consumeAnswer{code: replica.OffsetOutOfRange, start: int64(r.log.Start()), hint: hint})
-		return
+		return true
 	case err != nil:
 		reply(consumeAnswer{code: replica.KafkaStorageError, hint: hint})
 		r.trouble("read", err)
-		return
+		return false
 	}
 	records := slices.Clone(v.Bytes)
 	v.Release()
 	reply(consumeAnswer{records: records, aborted: aborted, hint: hint})
+	return true
 }
