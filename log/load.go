@@ -306,7 +306,7 @@ func (l *Log) openActive() error {
 	}
 	w.file, w.reserved = file, 0
 	if l.settings.Load().Sync != SyncAlways {
-		w.reserved = 1 // by a process that was killed, perhaps
+		w.reserved = -1 // by a process that was killed, perhaps
 	}
 	return nil
 }

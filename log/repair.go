@@ -47,6 +47,9 @@ const (
 // The file's length stays what it is. Small segments, such as those of partitions that are mostly idle, have nothing reserved.
 func (l *Log) reserve(need int64, s *Settings) {
 	w := &l.writer
+	if w.reserved < 0 {
+		w.reserved = 1 // now the file's time changes anyway, as it does when space is given back
+	}
 	if need <= w.reserved || need < leastReserve {
 		return
 	}

@@ -1,8 +1,10 @@
 package log
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -62,6 +64,16 @@ func TestSpaceAheadOfASegmentIsReservedAndGivenBack(t *testing.T) {
 	require.NoError(t, f.Close())
 	_, allocated = sizes(second)
 	require.GreaterOrEqual(t, allocated, size+slack)
+	path := filepath.Join(dir, segment.LogName(second))
+	was := time.Now().Add(-time.Hour).Truncate(time.Second)
+	require.NoError(t, os.Chtimes(path, was, was))
+	l = open(t, c)
+	_, err = l.Read(l.End()-1, 1, 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.True(t, info.ModTime().Equal(was), "retention goes by the time of what has no timestamps")
 	l = open(t, c)
 	appendOne(l)
 	require.NoError(t, l.Close())

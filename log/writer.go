@@ -19,7 +19,7 @@ type writer struct {
 	tail       int64       // position of the next batch
 	next       Offset      // and its offset
 	zeroed     int64       // the file is zero-filled up to here, at least up to tail
-	reserved   int64       // the file system has been asked for space up to here; not 0: there may be some behind the end
+	reserved   int64       // the file system has been asked for space up to here; above 0: there may be some behind the end
 	step       int64       // how much was zero-filled last
 	garbage    int64       // a failed write may have left bytes in [tail, garbage); 0: none
 	first      int64       // largest timestamp of the segment's first batch, milliseconds
