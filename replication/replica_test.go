@@ -29,13 +29,13 @@ func one(t require.TestingT, value string) []byte {
 }
 
 // send appends with acks=all until it is acknowledged, and returns the offset.
-func send(ctx context.Context, t *testing.T, n *Node, tp partition.TopicPartition, value string) partition.Offset {
+func send(ctx context.Context, t testing.TB, n *Node, tp partition.TopicPartition, value string) partition.Offset {
 	for {
 		result, err := n.Append(ctx, partition.AppendRequest{TopicPartition: tp, Batch: one(t, value), Acks: partition.AcksAll, Foreign: true})
 		if err == nil {
 			return result.BaseOffset
 		}
-		require.True(t, partition.Retriable(err) || errors.Is(err, partition.ErrStorage), "%v", err) // the leader's disk may fail: another leads soon
+		require.True(t, partition.Retriable(err) || errors.Is(err, partition.ErrStorage) || errors.Is(err, partition.ErrNoSpace), "%v", err) // the leader's disk may fail, or be full: another leads soon
 		require.NoError(t, ctx.Err(), "%v", err)
 		pause(ctx)
 	}

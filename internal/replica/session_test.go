@@ -219,6 +219,37 @@ func TestTheFirstPartitionWithRecordsMayGoAboveTheLimit(t *testing.T) {
 	require.Equal(t, []string{"100 true", "100 true", "30 false"}, rooms, "100 is the partition's own limit")
 }
 
+func TestPartitionsThatAreBehindShareAnAnswerAndOneAloneHasTheWholeOfIt(t *testing.T) {
+	const most = 10 << 20
+	given := func(n int) (sizes []int) {
+		c := NewSessionCache(SessionCacheConfig{})
+		request := full(2, 0, n)
+		for i := range request.Partitions {
+			request.Partitions[i].MaxBytes = most
+		}
+		s, _ := c.Request(request, 0, nothing, nothing)
+		for p := range s.Partitions() {
+			s.Touch(p, BigNews)
+		}
+		var resp FetchResponse
+		s.Fill(&resp, most, func(_ *SessionPartition, room int, _ bool) Answer {
+			sizes = append(sizes, room)
+			a := refusal(None)
+			a.Records = make([]byte, room)
+			return a
+		})
+		require.Equal(t, max(0, n-len(sizes)), s.queued, "those without place keep their news")
+		return sizes
+	}
+	require.Equal(t, []int{most}, given(1))
+	require.Equal(t, []int{most / 2, most / 2}, given(2))
+	sizes := given(40)
+	require.Len(t, sizes, 10)
+	for _, n := range sizes {
+		require.Equal(t, 1<<20, n)
+	}
+}
+
 func TestAPlanNamesWhatHasChangedOnly(t *testing.T) {
 	f := NewFetchPlan()
 	a, b := partition(0), partition(1)
