@@ -104,6 +104,9 @@ func (p *part) appendFailed(n int, err error) error {
 		p.s.partitionFailed(p, err)
 	case errors.Is(err, ErrNoSpace):
 		p.s.shell.checkSpace()
+		if f := p.s.config.Events.ReplicaFull; f != nil && p.s.config.Cluster != nil {
+			f(p.tp, err)
+		}
 	}
 	return p.gone(err)
 }

@@ -22,6 +22,8 @@ type Events struct {
 	PartitionFailed func(TopicPartition, error)
 	// ReplicaCorrupt reports, in a cluster only, each read, and each Store.Verify, that finds damaged bytes (a *log.CorruptionError) in the copy of a partition here.
 	ReplicaCorrupt func(TopicPartition, error)
+	// ReplicaFull reports, in a cluster only, each append to a partition that is led here for which there was no room.
+	ReplicaFull func(TopicPartition, error)
 	// LowSpace reports that free space has fallen below Config.LowSpaceBytes (low is true) or has risen again.
 	LowSpace func(free, threshold int64, low bool)
 	// Retained reports what one check of retention dropped from a partition.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/partlog/partlog/internal/clock"
 	"github.com/partlog/partlog/internal/vfs"
 	"github.com/partlog/partlog/partition"
 	"github.com/partlog/partlog/producer"
@@ -104,6 +105,37 @@ func TestOfTwoNodesWithOneIDTheFirstStays(t *testing.T) {
 		require.Len(t, nodes, 2)
 		return !nodes[0].Fenced && !nodes[1].Fenced
 	})
+}
+
+// aDayAhead is a clock that somebody has set wrong; what has elapsed it tells as others do.
+type aDayAhead struct{ partition.Clock }
+
+func (c aDayAhead) Now() time.Time { return c.Clock.Now().Add(24 * time.Hour) }
+
+// TestAClockThatIsADayOffCostsNothing: sessions, lags and elections go by what elapses, not by what clocks say, so a node with a wrong one leads, follows and acknowledges.
+func TestAClockThatIsADayOffCostsNothing(t *testing.T) {
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		calm(c)
+		if c.NodeID == 2 {
+			c.Store.Clock = aDayAhead{clock.System}
+		}
+	}})
+	ctx := patient(t)
+	_, err := l.Node(1).CreateTopic(ctx, "orders", partition.TopicConfig{Assignment: [][]int32{{1, 2, 3}, {2, 3, 1}, {3, 1, 2}}})
+	require.NoError(t, err)
+	book := &ledger{t: t, topic: "orders"}
+	for _, n := range l.Nodes() {
+		_, err = book.write(ctx, produce(t, n, producer.Config{}), 9)
+		require.NoError(t, err)
+	}
+	whole(ctx, t, l.Node(1), "orders")
+	until(ctx, t, l.Node(1), "each leads one", func() bool {
+		nodes, err := l.Node(1).DescribeCluster(ctx)
+		return err == nil && len(nodes) == 3 && !nodes[1].Fenced && nodes[1].Leads > 0
+	})
+	for _, n := range l.Nodes() {
+		book.check(ctx, n)
+	}
 }
 
 func TestWithoutAMajorityNothingIsAcknowledgedThatCouldBeLost(t *testing.T) {

@@ -30,6 +30,8 @@ type hosted struct {
 	lowered  chan struct{}      // closed when the low watermark has moved or the role has ended; nil if nobody waits
 	failed   error              // why the copy cannot be used; repairer has it
 	mended   time.Duration      // when the repairer has last repaired it; 0: never
+	evade    bool               // another replica had better lead: there is no room here
+	evaded   time.Duration      // when that was so last; 0: never
 	hurt     bool               // it has been told that the only copy is damaged
 	pause    time.Duration      // of the follower, after an error
 	held     bool               // the follower pauses

@@ -115,6 +115,7 @@ func (n *Node) start() (err error) {
 		config.ClusterID = n.config.ClusterID
 	}
 	config.Events.PartitionFailed, config.Events.ReplicaCorrupt, config.Events.Uncleanable = n.partitionFailed, n.replicaCorrupt, n.uncleanable
+	config.Events.ReplicaFull = n.replicaFull
 	n.replicas, n.control = newReplicaManager(n), newController(n)
 	if n.store, err = partition.Open(n.dir, config); err != nil {
 		return err

@@ -80,6 +80,31 @@ func (m *replicaManager) corrupt(tp partition.TopicPartition, err error) {
 	})
 }
 
+// evadeAgain is how long a node whose disk is full goes on to lead, if leadership has come back to it.
+const evadeAgain = 5 * time.Second
+
+// full is told by the store that there was no room for a batch of a partition that this node leads. Another replica in sync had better lead: this one leaves the ISR, and is
+// back when it has had room to catch up.
+func (m *replicaManager) full(tp partition.TopicPartition, err error) {
+	m.after(0, func() { // the store may be called no more from here
+		h := m.named(tp)
+		if h == nil {
+			return
+		}
+		now := m.now()
+		h.mu.Lock()
+		due := h.leader != nil && len(h.leader.ISR()) > 1 && (h.evaded == 0 || now-h.evaded >= evadeAgain)
+		if due {
+			h.evade, h.evaded = true, max(now, 1)
+		}
+		h.mu.Unlock()
+		if due {
+			m.node.events.ReplicaFailed(tp, err)
+			m.repair.add(h)
+		}
+	})
+}
+
 func (r *repairer) add(h *hosted) {
 	r.mu.Lock()
 	r.broken = append(r.broken, h)
@@ -123,9 +148,13 @@ func (r *repairer) mend(h *hosted) error {
 	}
 	partitions := []control.PartitionID{h.id}
 	h.mu.Lock()
-	failed, mended := h.failed, h.mended
+	failed, mended, evade := h.failed, h.mended, h.evade
+	h.evade = false
 	h.mu.Unlock()
 	if failed == nil {
+		if evade && state.Leader == id && len(state.ISR) > 1 { // changeRole sees that there is nothing to repair, and comes back with it online
+			return r.propose(control.OfflineReplicas{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions})
+		}
 		if !slices.Contains(state.Offline, id) {
 			return nil
 		}
@@ -235,6 +264,14 @@ func (n *Node) replicaCorrupt(tp partition.TopicPartition, err error) {
 		told(tp, err)
 	}
 	n.replicas.corrupt(tp, err)
+}
+
+// replicaFull is told by the store that there was no room for a batch.
+func (n *Node) replicaFull(tp partition.TopicPartition, err error) {
+	if told := n.config.Store.Events.ReplicaFull; told != nil {
+		told(tp, err)
+	}
+	n.replicas.full(tp, err)
 }
 
 // uncleanable is told by the store that a partition cannot be compacted, for one because bytes of it are damaged.

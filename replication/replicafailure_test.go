@@ -156,6 +156,40 @@ func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
 	eventually(ctx, t, "the leader has heard of it", func() bool { return leader.ReplicaStats(false).ISRExpands > 0 })
 }
 
+// TestALeaderWithAFullDiskLetsAnotherLead: there is no room for what is appended. Another replica takes over, so that writers go on; the full one leaves the ISR, and comes back
+// when there is room.
+func TestALeaderWithAFullDiskLetsAnotherLead(t *testing.T) {
+	var d disks
+	var told repairs
+	l := local(t, LocalConfig{Change: func(c *Config) {
+		d.change(c)
+		calm(c)
+		c.LagTimeMax = time.Second
+		told.listen(c)
+	}})
+	ctx := patient(t)
+	topic(t, l, 1)
+	acked := []string{"first"}
+	send(ctx, t, l.Node(1), orders, "first")
+	p := insync(t, l, 3)
+	victim := p.Leader
+	d.of(victim).Add(vfs.Rule{Op: vfs.OpWrite, Path: ordersLog(l, victim), Err: syscall.ENOSPC, Forever: true})
+	for i := range 10 {
+		value := fmt.Sprint("v", i)
+		send(ctx, t, l.Nodes()[i%3], orders, value)
+		acked = append(acked, value)
+	}
+	now := info(ctx, t, l.Node(victim%3+1), orders)
+	require.NotEqual(t, victim, now.Leader)
+	require.Greater(t, now.LeaderEpoch, p.LeaderEpoch)
+	told.mu.Lock()
+	require.ErrorIs(t, told.failed[victim], partition.ErrNoSpace)
+	told.mu.Unlock()
+	d.of(victim).Clear()
+	equal(t, l, acked)
+	require.Empty(t, told.rebuilt)
+}
+
 // TestBadBytesOfALeaderAreNotServed: the disk of a node changes a byte while the node is down. It leads again, a follower reads the byte, and
 // the copy is thrown away, for the others have the records.
 func TestBadBytesOfALeaderAreNotServed(t *testing.T) {
