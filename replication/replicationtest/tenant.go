@@ -21,7 +21,6 @@ type tenantReader struct {
 	x    *tenant
 	p    *part
 	next int64
-	busy bool
 }
 
 // tenantIndex is the tenant among producers and readers.
