@@ -11,6 +11,9 @@
 // and change settings. Where a topic allows unclean elections, and only there, records may be lost: that is told, counted, and leaves equal replicas.
 // Second processes of a node and copies of its directory register. What clients hear of topics has to be linearizable (commands).
 //
+// Members of groups join, die, leave and are paused, on the machine of package group; logs are kept by size and age, deleted from and compacted; consumers
+// read from near followers. Plots are faults of several scenes, for what chance brings together too seldom.
+//
 // A run has two phases. In the first there is trouble; whatever happens, nothing that was promised may break. Then all is mended, and
 // within a bound everything has to work again: leaders elected, ISRs whole, every record acknowledged and read. What is checked, and by
 // whom, says package simulate.
