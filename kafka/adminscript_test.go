@@ -58,6 +58,7 @@ type script struct {
 // empty included, against ours. What cannot be equal is not printed: times, ids, sizes, and the order of lists, which is
 // that of a hash table there.
 func TestScriptsOfAdminRequestsAreAnsweredAsByApacheKafka(t *testing.T) {
+	onOneStore(t, "they are the answers of a broker that is alone")
 	runScripts(t, "testdata/admin/*.txt", scriptProperties, 1)
 }
 
@@ -83,20 +84,12 @@ func runScripts(t *testing.T, pattern string, props map[string]string, brokers i
 		require.NoError(t, err)
 		c := set.store(partition.SyncNever)
 		c.Clock = clock.NewManual(rigStart)
-		store, err := partition.OpenMemory(c)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, store.Close()) })
-		server, err := New(store, Config{Properties: props})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, server.Close()) })
-		for i := range brokers {
-			l := listen(t)
-			_, err := server.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: l}}})
-			require.NoError(t, err)
-			s.replaced = append(s.replaced, l.Addr().String(), fmt.Sprintf("127.0.0.1:%d", 9092+10*i))
+		g := newGround(t, terms{brokers: brokers, store: c, server: Config{Properties: props}})
+		for i, b := range g.server.brokers() {
+			host, port, _ := b.Addr("")
+			s.replaced = append(s.replaced, net.JoinHostPort(host, strconv.Itoa(int(port))), fmt.Sprintf("127.0.0.1:%d", 9092+10*i))
 		}
-		r := &rig{t, c.Clock.(*clock.Manual), store, server}
-		conn := r.session(1)
+		conn := g.newSession(1, 99, 4711)
 		s.do = func(req kmsg.Request) (kmsg.Response, error) { return try(t.Context(), conn, req.GetVersion(), req) }
 	}
 	for _, f := range files { // one after the other: a script finds what those before it have made

@@ -62,6 +62,7 @@ func TestListenersAreCheckedAndAdvertised(t *testing.T) {
 }
 
 func TestBrokersAreChecked(t *testing.T) {
+	onOneStore(t, "a node's server has one broker")
 	r := newRig(t, 1, Config{})
 	_, err := r.server.AddBroker(BrokerConfig{ID: 1, Listeners: []ListenerConfig{{Listener: bound{memoryAddr("m")}}}})
 	require.ErrorIs(t, err, ErrBrokerIDInUse)

@@ -118,6 +118,9 @@ func (s *Server) coordinatorTopic(ctx context.Context, k coordinatorKind) (*part
 	}
 	if s.node != nil {
 		c.ReplicationFactor = min(factor, int16(len(s.brokers())))
+		if s.place != nil {
+			c.Assignment, c.ReplicationFactor = s.place(int(c.Partitions), int(c.ReplicationFactor)), 0
+		}
 		t, err = s.node.node.CreateTopic(ctx, name, c)
 	} else {
 		t, err = s.store.CreateTopic(ctx, name, c)

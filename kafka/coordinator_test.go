@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"maps"
-	"net"
 	"testing"
 	"time"
 
@@ -14,42 +13,27 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// desk is a server on a memory store, whose handlers are called without a connection.
+// desk is a ground whose handlers are called without a connection.
 type desk struct {
-	t        testing.TB
+	*ground
 	clock    *clock.Manual
-	store    *partition.Store
-	server   *Server
 	brokers  []*Broker
 	sessions []*session // one of each broker
 }
 
 // newDesk has brokers with one PLAINTEXT listener each and the topics "t" and "u" of three partitions; first joins are not delayed.
 func newDesk(t testing.TB, brokers int, properties map[string]string) *desk {
-	r := &desk{t: t, clock: clock.NewManual(time.UnixMilli(1_700_000_000_000))}
-	var err error
-	r.store, err = partition.OpenMemory(partition.Config{Clock: r.clock})
-	require.NoError(t, err)
+	r := &desk{clock: clock.NewManual(time.UnixMilli(1_700_000_000_000))}
 	set := map[string]string{"group.initial.rebalance.delay.ms": "0"}
 	maps.Copy(set, properties)
-	r.server, err = New(r.store, Config{Properties: set, Clock: r.clock})
-	require.NoError(t, err)
-	for range brokers {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		b, err := r.server.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: l}}})
-		require.NoError(t, err)
-		r.brokers = append(r.brokers, b)
-		r.sessions = append(r.sessions, b.listeners[0].newSession(uint64(b.id), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5}))
+	r.ground = newGround(t, terms{brokers: brokers, store: partition.Config{Clock: r.clock}, server: Config{Properties: set, Clock: r.clock}})
+	for id := range int32(brokers) {
+		s := r.newSession(id+1, uint64(id+1), 5)
+		r.brokers, r.sessions = append(r.brokers, s.broker), append(r.sessions, s)
 	}
 	for _, name := range []string{"t", "u"} {
-		_, err = r.store.CreateTopic(context.Background(), name, partition.TopicConfig{Partitions: 3})
-		require.NoError(t, err)
+		r.createTopic(name, partition.TopicConfig{Partitions: 3})
 	}
-	t.Cleanup(func() {
-		require.NoError(t, r.server.Close())
-		require.NoError(t, r.store.Close())
-	})
 	return r
 }
 
@@ -84,6 +68,7 @@ func tryAsk(ctx context.Context, s *session, version int16, req kmsg.Request) (k
 	if err := got.ReadFrom(req.AppendTo(nil)); err != nil {
 		return nil, err
 	}
+	defer settleAfter(s.server, req)
 	resp, err := apis[req.Key()].handle(s, &call{ctx: ctx, key: req.Key(), version: version, clientID: "client", req: got})
 	if err != nil {
 		return nil, err
@@ -96,7 +81,7 @@ func tryAsk(ctx context.Context, s *session, version int16, req kmsg.Request) (k
 
 // another is a session to the same broker, for requests that wait while others go on.
 func (r *desk) another() *session {
-	return r.brokers[0].listeners[0].newSession(99, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 6})
+	return r.newSession(1, 99, 6)
 }
 
 // later asks on a session of its own, and returns what gives the answer.

@@ -20,7 +20,7 @@ func tpOf(topic string, p int32) partition.TopicPartition {
 func (r *rig) fill(topic string, p int32, n int) {
 	r.t.Helper()
 	for range n {
-		_, err := r.store.Append(r.t.Context(), partition.AppendRequest{TopicPartition: tpOf(topic, p), Batch: records(batch.Options{}, "value")})
+		_, err := r.backend.Append(r.t.Context(), partition.AppendRequest{TopicPartition: tpOf(topic, p), Batch: records(batch.Options{}, "value")})
 		require.NoError(r.t, err)
 	}
 }
@@ -30,7 +30,7 @@ func TestFetchReturnsBatchesInEveryVersion(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{Partitions: 2})
 	r.fill("orders", 1, 5)
-	_, err := r.store.DeleteRecords(t.Context(), tpOf("orders", 1), 1)
+	_, err := r.backend.DeleteRecords(t.Context(), tpOf("orders", 1), 1)
 	require.NoError(t, err)
 	for _, v := range versionsOf(keyFetch) {
 		resp, ps := r.fetched(r.session(1), v, r.fetchOf(2, tpOf("orders", 1)))
@@ -73,7 +73,7 @@ func TestFetchErrorsOfPartitions(t *testing.T) {
 		require.NoError(t, r.server.MoveLeader(t.Context(), tpOf("orders", 0), id))
 	}
 	r.fill("orders", 0, 3)
-	epoch := int32(topic.LeaderEpoch(0))
+	epoch := r.epoch(topic, 0)
 	for _, c := range []struct {
 		name   string
 		broker int32
@@ -125,7 +125,7 @@ func TestFetchErrorsOfPartitions(t *testing.T) {
 func TestFetchFromABrokerThatDoesNotLead(t *testing.T) {
 	r := newRig(t, 3, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{2, 1}}))
+	r.assign(topic, [][]int32{{2, 1}})
 	r.fill("orders", 0, 3)
 	for _, v := range versionsOf(keyFetch) {
 		_, ps := r.fetched(r.session(1), v, r.fetchOf(0, tpOf("orders", 0)))
@@ -193,7 +193,7 @@ func TestFetchSaysWhatIsOutOfRangeInAFullAnswer(t *testing.T) {
 	r.topic("orders", partition.TopicConfig{Partitions: 2})
 	r.fill("orders", 0, 3)
 	r.fill("orders", 1, 3)
-	_, err := r.store.DeleteRecords(t.Context(), tpOf("orders", 1), 2)
+	_, err := r.backend.DeleteRecords(t.Context(), tpOf("orders", 1), 2)
 	require.NoError(t, err)
 	for _, v := range versionsOf(keyFetch) {
 		for _, isolation := range []int8{0, 1} {
@@ -235,8 +235,9 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
 	r.fill("orders", 0, 3)
-	old := int32(topic.LeaderEpoch(0))
-	require.NoError(t, r.store.RaiseLeaderEpochs(t.Context(), tpOf("orders", 0)))
+	old := r.epoch(topic, 0)
+	r.raise(tpOf("orders", 0))
+	now := r.epoch(topic, 0)
 	r.fill("orders", 0, 2)
 	ask := func(v int16, offset int64, epoch int32) kmsg.FetchResponseTopicPartition {
 		req := r.fetchOf(offset, tpOf("orders", 0))
@@ -252,7 +253,7 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 		for _, same := range []struct {
 			offset int64
 			epoch  int32
-		}{{3, old}, {4, old + 1}, {2, old}} {
+		}{{3, old}, {4, now}, {2, old}} {
 			p = ask(v, same.offset, same.epoch)
 			require.Equal(t, []int64{0, -1, -1}, []int64{int64(p.ErrorCode), int64(p.DivergingEpoch.Epoch), p.DivergingEpoch.EndOffset})
 			require.NotEmpty(t, p.RecordBatches)
@@ -269,7 +270,7 @@ func TestFetchNamesANearerReplica(t *testing.T) {
 		require.NoError(t, err)
 	}
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1, 2, 3}}))
+	r.assign(topic, [][]int32{{1, 2, 3}})
 	r.fill("orders", 0, 3)
 	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0), 1, 3))
 	for rack, want := range map[string]int32{"": -1, "a": -1, "b": 3, "c": -1} {
@@ -352,14 +353,14 @@ func TestWaitingFetchesEnd(t *testing.T) {
 	}{
 		"when time is up":        {func(r *rig, _ func()) { r.clock.Advance(time.Minute) }, codeNone},
 		"when the leader moves":  {func(r *rig, _ func()) { require.NoError(r.t, r.server.MoveLeader(r.t.Context(), tpOf("orders", 0), 2)) }, codeNotLeaderOrFollower},
-		"when the topic goes":    {func(r *rig, _ func()) { require.NoError(r.t, r.store.DeleteTopic(r.t.Context(), "orders")) }, codeUnknownTopicOrPartition},
+		"when the topic goes":    {func(r *rig, _ func()) { require.NoError(r.t, r.backend.DeleteTopic(r.t.Context(), "orders")) }, codeUnknownTopicOrPartition},
 		"when the server stops":  {func(_ *rig, cancel func()) { cancel() }, codeNone},
 		"when a record is added": {func(r *rig, _ func()) { r.fill("orders", 0, 1) }, codeNone},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 2, Config{})
 			topic := r.topic("orders", partition.TopicConfig{})
-			require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1}}))
+			r.assign(topic, [][]int32{{1}})
 			req := r.fetchOf(0, tpOf("orders", 0))
 			req.MaxWaitMillis = 60_000
 			ctx, cancel := context.WithCancel(context.Background())
@@ -387,7 +388,7 @@ func TestFetchBelowVersion10HasNoZstd(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{})
 	r.fill("orders", 0, 2)
-	_, err := r.store.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), Batch: records(batch.Options{Codec: partition.CodecZstd}, string(make([]byte, 500)))})
+	_, err := r.backend.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), Batch: records(batch.Options{Codec: partition.CodecZstd}, string(make([]byte, 500)))})
 	require.NoError(t, err)
 	for _, v := range versionsOf(keyFetch) {
 		_, ps := r.fetched(r.session(1), v, r.fetchOf(0, tpOf("orders", 0)))
@@ -409,17 +410,17 @@ func TestFetchBelowVersion10HasNoZstd(t *testing.T) {
 func TestFetchReadCommitted(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{})
-	id, err := r.store.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID)
+	id, err := r.backend.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID)
 	require.NoError(t, err)
 	append := func() {
-		_, err := r.store.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), TransactionalID: "txn",
+		_, err := r.backend.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), TransactionalID: "txn",
 			Batch: records(batch.Options{Idempotent: true, Transactional: true, ProducerID: id.ID, Epoch: id.Epoch}, "value")})
 		require.NoError(t, err)
 	}
 	append()
-	_, err = r.store.EndTxn(t.Context(), "txn", id, false)
+	_, err = r.backend.EndTxn(t.Context(), "txn", id, false)
 	require.NoError(t, err)
-	id, err = r.store.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID) // behind the marker
+	id, err = r.backend.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID) // behind the marker
 	require.NoError(t, err)
 	r.fill("orders", 0, 1)
 	append()

@@ -78,7 +78,7 @@ func TestFetchSessionTellsWhatHasChanged(t *testing.T) {
 
 		// An error is told each time, and its end as well.
 		require.NoError(t, r.server.MoveLeader(t.Context(), tpOf("b", 0), 1))
-		require.NoError(t, r.store.DeleteTopic(t.Context(), "b"))
+		require.NoError(t, r.backend.DeleteTopic(t.Context(), "b"))
 		for epoch := int32(7); epoch < 9; epoch++ {
 			_, ps = r.fetched(s, v, r.sessionFetch(id, epoch, 0))
 			require.Len(t, ps, 1)

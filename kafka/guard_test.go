@@ -18,17 +18,14 @@ import (
 	"time"
 
 	"github.com/partlog/partlog/internal/wire"
-	"github.com/partlog/partlog/partition"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // fortress is a server with security, on loopback, over a store in memory; no failed authentication makes it wait.
 type fortress struct {
-	t      testing.TB
-	store  *partition.Store
-	server *Server
-	addr   string // of the first listener
+	*ground
+	addr string // of the first listener
 
 	mu     sync.Mutex
 	closed map[uint64]error // reasons, by connection
@@ -36,18 +33,15 @@ type fortress struct {
 }
 
 func newFortress(t testing.TB, c Config, l ListenerConfig) *fortress {
-	f := &fortress{t: t, closed: map[uint64]error{}}
+	f := &fortress{closed: map[uint64]error{}}
 	f.ended = sync.NewCond(&f.mu)
-	var err error
-	f.store, err = partition.OpenMemory(partition.Config{})
-	require.NoError(t, err)
-	t.Cleanup(func() { f.store.Close() })
-	f.serve(c, l)
+	f.ground = newGround(t, terms{server: f.config(c), listener: l})
+	f.addr = f.ground.addr()
 	return f
 }
 
-func (f *fortress) serve(c Config, l ListenerConfig) {
-	t := f.t
+// config is c with what a fortress has.
+func (f *fortress) config(c Config) Config {
 	if c.Properties == nil {
 		c.Properties = map[string]string{}
 	}
@@ -60,18 +54,20 @@ func (f *fortress) serve(c Config, l ListenerConfig) {
 		f.closed[info.ID] = reason
 		f.ended.Broadcast()
 	}
+	return c
+}
+
+// serve puts another server over the store in place of the first.
+func (f *fortress) serve(c Config, l ListenerConfig) {
 	var err error
-	f.server, err = New(f.store, c)
-	require.NoError(t, err)
+	f.server, err = f.newServer(f.config(c))
+	require.NoError(f.t, err)
 	server := f.server
-	t.Cleanup(func() { server.Close() })
-	if l.Listener == nil {
-		l.Listener, err = net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-	}
+	f.t.Cleanup(func() { server.Close() })
+	l.Listener = listen(f.t)
 	f.addr = l.Listener.Addr().String()
 	_, err = f.server.AddBroker(BrokerConfig{Listeners: []ListenerConfig{l}})
-	require.NoError(t, err)
+	require.NoError(f.t, err)
 }
 
 // reason waits for the end of the only connection so far, and forgets it.

@@ -62,6 +62,9 @@ func TestReplicaListsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
+// sharedStore is why tests of layout are not for nodes.
+const sharedStore = "of brokers that share a store; where replicas of nodes are is their controller's (internal/control, package replication)"
+
 func (r *rig) at(topic *partition.Topic, i int32) placed {
 	r.t.Helper()
 	p, ok := r.server.layout.at(topic, i)
@@ -72,6 +75,7 @@ func (r *rig) at(topic *partition.Topic, i int32) placed {
 // A broker that stops leaves the in-sync replicas and its partitions; those that nobody else has wait for it. It comes back
 // in sync, and leads again what it alone has.
 func TestLeadersMoveWhenABrokerStopsAndReplicasComeBack(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 3, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 3})
 	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1, 2}, {2, 3}, {2}}))
@@ -95,6 +99,7 @@ func TestLeadersMoveWhenABrokerStopsAndReplicasComeBack(t *testing.T) {
 
 // A broker that is removed for good is replaced: the records are in the store.
 func TestRemovedBrokersAreReplaced(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 2})
 	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1, 2}, {1}}))
@@ -107,6 +112,7 @@ func TestRemovedBrokersAreReplaced(t *testing.T) {
 
 // Replica lists are the catalogue's: another server over the store has the same; brokers that it does not have are replaced.
 func TestReplicaListsOutliveTheServer(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 3, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 3})
 	lists := [][]int32{{3, 1}, {2, 3}, {3}}
@@ -139,6 +145,7 @@ func TestReplicaListsOutliveTheServer(t *testing.T) {
 
 // Topics that nobody has assigned are spread over the brokers, and always in the same way.
 func TestTopicsWithoutReplicaListsAreSpread(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 3, Config{Properties: map[string]string{"default.replication.factor": "2"}})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 6})
 	leaders := map[int32]int{}
@@ -174,6 +181,7 @@ func TestTopicsWithoutReplicaListsAreSpread(t *testing.T) {
 }
 
 func TestMovesOfLeadersAndISRAreChecked(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
 	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1}}))
@@ -198,6 +206,7 @@ func TestMovesOfLeadersAndISRAreChecked(t *testing.T) {
 // Clients that ask before all brokers of a store that was opened again have been added change nothing: who comes later has
 // the replicas of the lists, and leads what it is the first for.
 func TestBrokersThatComeLaterHaveTheirReplicasBack(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 3, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 3})
 	lists := [][]int32{{3, 1}, {2, 3}, {1, 2, 3}}
@@ -234,6 +243,7 @@ func TestBrokersThatComeLaterHaveTheirReplicasBack(t *testing.T) {
 
 // A topic that is deleted past the listener while leaders move keeps no other topic from its new leader.
 func TestADeletedTopicKeepsNoOtherFromItsNewLeader(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 2, Config{})
 	var topics []*partition.Topic
 	for _, name := range []string{"a", "b", "c"} {
@@ -256,6 +266,7 @@ func TestADeletedTopicKeepsNoOtherFromItsNewLeader(t *testing.T) {
 
 // While a leader moves, the old one lets no fetch wait: nothing would wake it.
 func TestNoFetchWaitsWhileLeadersMove(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{})
 	r.server.layout.moves.Add(1)
@@ -268,6 +279,7 @@ func TestNoFetchWaitsWhileLeadersMove(t *testing.T) {
 
 // Reassignments of different partitions of a topic at the same time leave each with what was asked for.
 func TestReassignmentsAtTheSameTimeAreAllKept(t *testing.T) {
+	onOneStore(t, sharedStore)
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 16})
 	lists := make([][]int32, 16)

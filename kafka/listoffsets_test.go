@@ -35,7 +35,7 @@ func (r *rig) timed(topic string, seconds ...int) {
 	}
 	b, err := w.Finish()
 	require.NoError(r.t, err)
-	_, err = r.store.Append(r.t.Context(), partition.AppendRequest{TopicPartition: tpOf(topic, 0), Batch: b})
+	_, err = r.backend.Append(r.t.Context(), partition.AppendRequest{TopicPartition: tpOf(topic, 0), Batch: b})
 	require.NoError(r.t, err)
 }
 
@@ -46,11 +46,12 @@ func TestListOffsets(t *testing.T) {
 	topic := r.topic("orders", partition.TopicConfig{})
 	r.timed("orders", 0, 10)
 	r.timed("orders", 30, 20)
-	require.NoError(t, r.store.RaiseLeaderEpochs(t.Context(), tpOf("orders", 0)))
+	old := r.epoch(topic, 0)
+	r.raise(tpOf("orders", 0))
+	now := r.epoch(topic, 0)
 	r.timed("orders", 25)
-	_, err := r.store.DeleteRecords(t.Context(), tpOf("orders", 0), 1)
+	_, err := r.backend.DeleteRecords(t.Context(), tpOf("orders", 0), 1)
 	require.NoError(t, err)
-	old, now := int32(topic.LeaderEpoch(0))-1, int32(topic.LeaderEpoch(0))
 	at := func(s int) int64 { return rigStart.Add(time.Duration(s) * time.Second).UnixMilli() }
 	for _, c := range []struct {
 		name      string
@@ -90,9 +91,9 @@ func TestListOffsets(t *testing.T) {
 func TestListOffsetsErrors(t *testing.T) {
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1}}))
-	require.NoError(t, r.store.RaiseLeaderEpochs(t.Context(), tpOf("orders", 0)))
-	epoch := int32(topic.LeaderEpoch(0))
+	r.assign(topic, [][]int32{{1}})
+	r.raise(tpOf("orders", 0))
+	epoch := r.epoch(topic, 0)
 	for _, c := range []struct {
 		name      string
 		broker    int32
@@ -129,9 +130,9 @@ func TestListOffsetsReadCommitted(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{})
 	r.timed("orders", 0)
-	id, err := r.store.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID)
+	id, err := r.backend.InitProducerID(t.Context(), "txn", time.Minute, partition.NoProducerID)
 	require.NoError(t, err)
-	_, err = r.store.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), TransactionalID: "txn",
+	_, err = r.backend.Append(t.Context(), partition.AppendRequest{TopicPartition: tpOf("orders", 0), TransactionalID: "txn",
 		Batch: records(batch.Options{Idempotent: true, Transactional: true, ProducerID: id.ID, Epoch: id.Epoch}, "value")})
 	require.NoError(t, err)
 	for timestamp, want := range map[int64][2]int64{-1: {2, 1}, rigStart.UnixMilli(): {0, 0}, rigStart.UnixMilli() + 1: {-1, -1}} {
@@ -146,10 +147,11 @@ func TestListOffsetsReadCommitted(t *testing.T) {
 func TestOffsetForLeaderEpoch(t *testing.T) {
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1}}))
-	first := int32(topic.LeaderEpoch(0))
+	r.assign(topic, [][]int32{{1}})
+	first := r.epoch(topic, 0)
 	r.fill("orders", 0, 3)
-	require.NoError(t, r.store.RaiseLeaderEpochs(t.Context(), tpOf("orders", 0)))
+	r.raise(tpOf("orders", 0))
+	second := r.epoch(topic, 0)
 	r.fill("orders", 0, 2)
 	for _, v := range versionsOf(keyOffsetForLeaderEpoch) {
 		ask := func(broker int32, tp partition.TopicPartition, current, epoch int32) []int64 {
@@ -165,10 +167,10 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 		}
 		tp := tpOf("orders", 0)
 		require.Equal(t, []int64{0, int64(first), 3}, ask(1, tp, -1, first))
-		require.Equal(t, []int64{0, int64(first) + 1, 5}, ask(1, tp, first+1, first+1))
-		require.Equal(t, []int64{0, -1, -1}, ask(1, tp, -1, first+2))
+		require.Equal(t, []int64{0, int64(second), 5}, ask(1, tp, second, second))
+		require.Equal(t, []int64{0, -1, -1}, ask(1, tp, -1, second+1))
 		require.Equal(t, []int64{int64(codeFencedLeaderEpoch), -1, -1}, ask(1, tp, first, first))
-		require.Equal(t, []int64{int64(codeUnknownLeaderEpoch), -1, -1}, ask(1, tp, first+2, first))
+		require.Equal(t, []int64{int64(codeUnknownLeaderEpoch), -1, -1}, ask(1, tp, second+1, first))
 		require.Equal(t, []int64{int64(codeNotLeaderOrFollower), -1, -1}, ask(2, tp, -1, first))
 		require.Equal(t, []int64{int64(codeUnknownTopicOrPartition), -1, -1}, ask(1, tpOf("nowhere", 0), -1, first))
 	}
@@ -177,11 +179,11 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 func TestDeleteRecords(t *testing.T) {
 	r := newRig(t, 2, Config{})
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{1}}))
+	r.assign(topic, [][]int32{{1}})
 	table := r.topic("table", partition.TopicConfig{CleanupPolicy: partition.CleanupCompact})
 	internal := r.topic("__consumer_offsets", partition.TopicConfig{})
 	for _, x := range []*partition.Topic{table, internal} {
-		require.NoError(t, r.server.layout.assign(t.Context(), x, assignReplicas(r.server.brokers()[:1], int(x.Partitions()), 1, 0, 0)))
+		r.assign(x, assignReplicas(r.server.brokers()[:1], int(x.Partitions()), 1, 0, 0))
 	}
 	r.fill("orders", 0, 9)
 	for _, v := range versionsOf(keyDeleteRecords) {

@@ -36,7 +36,7 @@ func namesOf(resp *kmsg.MetadataResponse) (names []string) {
 func TestMetadataDescribesTheClusterInEveryVersion(t *testing.T) {
 	r := newRig(t, 3, Config{ClusterID: "my-cluster"})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 2})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{2, 3}, {1}}))
+	r.assign(topic, [][]int32{{2, 3}, {1}})
 	for _, v := range versionsOf(keyMetadata) {
 		resp := put[*kmsg.MetadataResponse](r, r.session(1), v, metadataOf(v, "orders", "orders"))
 		require.Len(t, resp.Brokers, 3)
@@ -46,7 +46,7 @@ func TestMetadataDescribesTheClusterInEveryVersion(t *testing.T) {
 			require.Nil(t, b.Rack)
 		}
 		if v >= 1 {
-			require.Equal(t, int32(1), resp.ControllerID)
+			require.Equal(t, r.server.controller(), resp.ControllerID)
 		}
 		if v >= 2 {
 			require.Equal(t, "my-cluster", *resp.ClusterID)
@@ -61,7 +61,7 @@ func TestMetadataDescribesTheClusterInEveryVersion(t *testing.T) {
 			require.Equal(t, []any{int32(i), int16(0), want[0], want, want}, []any{p.Partition, p.ErrorCode, p.Leader, p.Replicas, p.ISR})
 			require.Empty(t, p.OfflineReplicas)
 			if v >= 7 {
-				require.Equal(t, int32(topic.LeaderEpoch(int32(i))), p.LeaderEpoch)
+				require.Equal(t, r.epoch(topic, int32(i)), p.LeaderEpoch)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func TestMetadataCreatesTopics(t *testing.T) {
 func TestMetadataByTopicID(t *testing.T) {
 	r := newRig(t, 1, Config{})
 	old := r.topic("orders", partition.TopicConfig{}).ID()
-	require.NoError(t, r.store.DeleteTopic(t.Context(), "orders"))
+	require.NoError(t, r.backend.DeleteTopic(t.Context(), "orders"))
 	topic := r.topic("orders", partition.TopicConfig{})
 	for _, v := range versionsOf(keyMetadata) {
 		if v < 10 {
@@ -152,8 +152,8 @@ func TestMetadataByTopicID(t *testing.T) {
 func TestMetadataOfPartitionsWithoutLeader(t *testing.T) {
 	r := newRig(t, 3, Config{})
 	topic := r.topic("orders", partition.TopicConfig{Partitions: 2})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{2}, {2, 3}}))
-	require.NoError(t, r.server.brokerByID(2).Stop())
+	r.assign(topic, [][]int32{{2}, {2, 3}})
+	r.stop(2)
 	for _, v := range versionsOf(keyMetadata) {
 		resp := put[*kmsg.MetadataResponse](r, r.session(1), v, metadataOf(v, "orders"))
 		require.Len(t, resp.Brokers, 2)
@@ -182,7 +182,7 @@ func TestMetadataIsOfTheListenerAsked(t *testing.T) {
 		require.NoError(t, err)
 	}
 	topic := r.topic("orders", partition.TopicConfig{})
-	require.NoError(t, r.server.layout.assign(t.Context(), topic, [][]int32{{2}}))
+	r.assign(topic, [][]int32{{2}})
 	for _, v := range versionsOf(keyMetadata) {
 		resp := put[*kmsg.MetadataResponse](r, r.session(1), v, metadataOf(v, "orders"))
 		require.Equal(t, []string{"inner-1", "inner-2"}, []string{resp.Brokers[0].Host, resp.Brokers[1].Host})
@@ -206,13 +206,13 @@ func TestMetadataIsOfTheListenerAsked(t *testing.T) {
 }
 
 func TestDescribeClusterNamesTheBrokers(t *testing.T) {
-	r := newRig(t, 2, Config{})
-	require.NoError(t, r.server.brokerByID(2).Stop())
+	r := newRig(t, 3, Config{})
+	r.stop(2)
 	for _, v := range versionsOf(keyDescribeCluster) {
 		req := kmsg.NewPtrDescribeClusterRequest()
 		req.IncludeClusterAuthorizedOperations = v == 1
 		resp := put[*kmsg.DescribeClusterResponse](r, r.session(1), v, req)
-		require.Equal(t, []any{int16(0), r.server.ClusterID(), int32(1), 1}, []any{resp.ErrorCode, resp.ClusterID, resp.ControllerID, len(resp.Brokers)})
+		require.Equal(t, []any{int16(0), r.server.ClusterID(), r.server.controller(), 2}, []any{resp.ErrorCode, resp.ClusterID, resp.ControllerID, len(resp.Brokers)})
 		require.Equal(t, v == 1, resp.ClusterAuthorizedOperations > 0)
 		if v < 1 {
 			continue
@@ -226,7 +226,7 @@ func TestDescribeClusterNamesTheBrokers(t *testing.T) {
 		}
 		req.EndpointType, req.IncludeFencedBrokers = 1, true
 		resp = put[*kmsg.DescribeClusterResponse](r, r.session(1), v, req)
-		require.Len(t, resp.Brokers, 2)
-		require.Equal(t, []bool{false, true}, []bool{resp.Brokers[0].IsFenced, resp.Brokers[1].IsFenced})
+		require.Len(t, resp.Brokers, 3)
+		require.Equal(t, []bool{false, true, false}, []bool{resp.Brokers[0].IsFenced, resp.Brokers[1].IsFenced, resp.Brokers[2].IsFenced})
 	}
 }

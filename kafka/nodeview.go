@@ -245,23 +245,6 @@ func (v *nodeView) reassign(ctx context.Context, tp partition.TopicPartition, re
 	return err
 }
 
-// place gives partitions that have just been made, from the first on, the replicas that somebody has chosen; without such they are where the controller has
-// put them.
-func (v *nodeView) place(ctx context.Context, topic string, first int32, chosen []kmsg.CreatePartitionsRequestTopicAssignment) error {
-	if chosen == nil {
-		return nil
-	}
-	targets := map[partition.TopicPartition][]int32{}
-	for i, a := range chosen {
-		targets[partition.TopicPartition{Topic: topic, Partition: first + int32(i)}] = a.Replicas
-	}
-	errs, err := v.node.Reassign(ctx, targets)
-	for _, one := range errs {
-		err = errors.Join(err, one)
-	}
-	return err
-}
-
 // describeQuorum fills in what the quorum's leader says of its members.
 func (v *nodeView) describeQuorum(ctx context.Context, r *kmsg.DescribeQuorumResponseTopicPartition) error {
 	q, err := v.node.DescribeQuorum(ctx)

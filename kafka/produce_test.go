@@ -217,14 +217,14 @@ func TestProduceErrorsInTheirOrder(t *testing.T) {
 				p := r.produced(r.session(c.broker), v, produceOf(c.topic, c.p, c.acks, append([]byte(nil), c.records...)))
 				require.Equal(t, want, p.ErrorCode, "version %d", v)
 				if want == codeNotLeaderOrFollower && v >= 10 {
-					require.Equal(t, []int32{2, int32(topic.LeaderEpoch(0))}, []int32{p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch})
+					require.Equal(t, []int32{2, r.epoch(topic, 0)}, []int32{p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch})
 				} else {
 					require.Equal(t, int32(-1), p.CurrentLeader.LeaderID)
 				}
 			}
 		})
 	}
-	require.NoError(t, r.server.SetISR(t.Context(), partition.TopicPartition{Topic: "orders", Partition: 0}, 2))
+	r.alone(tpOf("orders", 0), 2)
 	for acks, want := range map[int16]int16{-1: codeNotEnoughReplicas, 1: codeNone} {
 		require.Equal(t, want, r.produced(r.session(2), 9, produceOf("orders", 0, acks, records(batch.Options{}, "a"))).ErrorCode)
 	}

@@ -23,15 +23,16 @@ func TestMinInsyncReplicasOfCreatedTopicsCount(t *testing.T) {
 	require.Zero(t, resp.Topics[0].ErrorCode, resp.Topics[0].ErrorMessage)
 	topic, err := r.store.Topic("orders")
 	require.NoError(t, err)
+	r.assign(topic, [][]int32{{2, 3, 1}})
 	at := r.at(topic, 0)
 	require.Len(t, at.replicas, 3)
 	send := func(acks int16) int16 {
 		return r.produced(r.session(at.leader), 9, produceOf("orders", 0, acks, records(batch.Options{}, "a"))).ErrorCode
 	}
 	require.Zero(t, send(-1))
-	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0), at.leader))
+	end := r.alone(tpOf("orders", 0), at.leader)
 	require.Equal(t, codeNotEnoughReplicas, send(-1))
 	require.Zero(t, send(1))
-	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0), at.replicas...))
+	end()
 	require.Zero(t, send(-1))
 }

@@ -349,7 +349,7 @@ func TestProducerOverItsQuotaHasItsAnswerAtOnceAndThenWaits(t *testing.T) {
 	resp := p.ask(8, produce).(*kmsg.ProduceResponse)
 	require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
 	require.Greater(t, resp.ThrottleMillis, int32(5000), "at least 1000 bytes are 10 s too many, and more than 500 were free")
-	hw, err := f.store.ListOffsets(t.Context(), partition.TopicPartition{Topic: "t"}, -1)
+	hw, err := f.backend.ListOffsets(t.Context(), partition.TopicPartition{Topic: "t"}, -1)
 	require.NoError(t, err)
 	require.Equal(t, int64(2), int64(hw))
 

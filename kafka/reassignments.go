@@ -1,12 +1,14 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/partlog/partlog/partition"
+	"github.com/partlog/partlog/replication"
 )
 
 // handleAlterPartitionReassignments gives partitions other replicas (KIP-455, KIP-860). Where brokers share a store there is nothing to
@@ -55,7 +57,11 @@ func (s *session) reassign(c *call, t *partition.Topic, i int32, replicas []int3
 		return refusal(codeUnknownTopicOrPartition, fmt.Sprintf("Unable to find partition %s:%d.", t.Name(), i))
 	}
 	if v := s.server.node; v != nil && (replicas == nil || len(at.adding)+len(at.removing) > 0) {
-		return v.reassign(c.ctx, partition.TopicPartition{Topic: t.Name(), Partition: i}, replicas)
+		err := v.reassign(c.ctx, partition.TopicPartition{Topic: t.Name(), Partition: i}, replicas)
+		if errors.Is(err, replication.ErrNoReassignmentInProgress) {
+			err = &protocolError{code: codeNoReassignmentInProgress} // for which Kafka has no words
+		}
+		return err
 	}
 	if replicas == nil {
 		return &protocolError{code: codeNoReassignmentInProgress}

@@ -15,13 +15,11 @@ import (
 	"github.com/partlog/partlog/partition"
 )
 
-// rig is a server over a store in memory, asked without sockets: requests are encoded by kmsg, go through Frame, and their
+// rig is a ground that is asked without sockets: requests are encoded by kmsg, go through Frame, and their
 // answers are decoded by kmsg. Time stands still.
 type rig struct {
-	t      testing.TB
-	clock  *clock.Manual
-	store  *partition.Store
-	server *Server
+	*ground
+	clock *clock.Manual
 }
 
 // rigStart is a time at which all tests begin.
@@ -30,17 +28,10 @@ var rigStart = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func newRig(t testing.TB, brokers int, c Config) *rig {
 	t.Helper()
 	k := clock.NewManual(rigStart)
-	store, err := partition.OpenMemory(partition.Config{Clock: k})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	s, err := New(store, c)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	for range brokers {
-		_, err := s.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: listen(t)}}})
-		require.NoError(t, err)
+	if brokers == 0 {
+		onOneStore(t, "brokers are added one by one")
 	}
-	return &rig{t, k, store, s}
+	return &rig{newGround(t, terms{brokers: brokers, none: brokers == 0, store: partition.Config{Clock: k}, server: c}), k}
 }
 
 func listen(t testing.TB) net.Listener {
@@ -52,14 +43,12 @@ func listen(t testing.TB) net.Listener {
 
 // session is a connection to a broker's first listener.
 func (r *rig) session(broker int32) *session {
-	return r.server.brokerByID(broker).listeners[0].newSession(99, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4711})
+	return r.newSession(broker, 99, 4711)
 }
 
 func (r *rig) topic(name string, c partition.TopicConfig) *partition.Topic {
 	r.t.Helper()
-	topic, err := r.store.CreateTopic(r.t.Context(), name, c)
-	require.NoError(r.t, err)
-	return topic
+	return r.createTopic(name, c)
 }
 
 var errNoAnswer = errors.New("no answer")
@@ -69,6 +58,7 @@ func try(ctx context.Context, s *session, version int16, req kmsg.Request) (kmsg
 	req.SetVersion(version)
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("rig")).AppendRequest(nil, req, 7)[4:]
 	reply, err := s.Frame(ctx, frame)
+	settleAfter(s.server, req)
 	if err != nil {
 		return nil, err
 	}

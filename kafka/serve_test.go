@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -15,15 +14,8 @@ import (
 // serveMemory serves a store in memory on a loopback port.
 func serveMemory(t testing.TB, c Config) (*Server, *partition.Store, string) {
 	t.Helper()
-	store, err := partition.OpenMemory(partition.Config{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s, err := Serve(l, store, c)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return s, store, l.Addr().String()
+	g := newGround(t, terms{server: c})
+	return g.server, g.store, g.addr()
 }
 
 // unshaken is kgo for machines that stand still now and then, and brokers that stop: one may close a connection before its first

@@ -14,6 +14,7 @@ import (
 
 // newFaulty is a rig over files that can be made to fail.
 func newFaulty(t *testing.T) (*rig, *vfs.Fault) {
+	onOneStore(t, "a node whose store fails is replaced by others (package replication)")
 	t.Helper()
 	k := clock.NewManual(rigStart)
 	fault := vfs.NewFault(vfs.NewMem())
@@ -25,7 +26,7 @@ func newFaulty(t *testing.T) (*rig, *vfs.Fault) {
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	_, err = s.AddBroker(BrokerConfig{Listeners: []ListenerConfig{{Listener: listen(t)}}})
 	require.NoError(t, err)
-	return &rig{t, k, store, s}, fault
+	return &rig{&ground{t: t, store: store, backend: store, server: s}, k}, fault
 }
 
 // A partition whose disk fails answers KAFKA_STORAGE_ERROR from then on (clients of version 3 know NOT_LEADER_OR_FOLLOWER),

@@ -97,6 +97,9 @@ func (s *Server) plan(set *settings, spec *topicSpec) error {
 
 // spreadReplicas chooses replicas for n new partitions, beginning anywhere.
 func (s *Server) spreadReplicas(n, factor int) ([][]int32, error) {
+	if s.place != nil && factor <= len(s.brokers()) {
+		return s.place(n, factor), nil
+	}
 	brokers := s.alive()
 	if len(brokers) < factor {
 		brokers = s.brokers() // as many of those that are stopped as it takes

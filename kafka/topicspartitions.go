@@ -79,11 +79,14 @@ func (s *session) grow(c *call, t *kmsg.CreatePartitionsRequestTopic, quota muta
 	if validateOnly {
 		return nil
 	}
+	if v := s.server.node; v != nil {
+		if t.Assignment == nil && s.server.place == nil {
+			return v.node.CreatePartitions(c.ctx, t.Topic, t.Count)
+		}
+		return v.node.CreatePartitionsAt(c.ctx, t.Topic, t.Count, more)
+	}
 	if err := s.server.store.CreatePartitions(c.ctx, t.Topic, t.Count); err != nil {
 		return err
-	}
-	if s.server.node != nil {
-		return s.server.node.place(c.ctx, t.Topic, have, t.Assignment)
 	}
 	if len(s.server.brokers()) == 1 && factor == 1 {
 		return nil

@@ -102,6 +102,7 @@ func TestNothingIsLostOrRepeatedWhateverHappensAtOnce(t *testing.T) {
 }
 
 func newTorture(t *testing.T) *torture {
+	onOneStore(t, "brokers stop and ISRs are set at any moment; replication/replicationtest and examples/cluster torture nodes")
 	properties := map[string]string{"default.replication.factor": "3", "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4"}
 	maps.Copy(properties, quick.Properties)
 	s, store, _ := newCluster(t, 3, partition.Config{}, Config{Properties: properties})

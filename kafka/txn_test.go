@@ -65,7 +65,7 @@ func (r *desk) write(id string, p partition.ProducerID, part, sequence int32, ad
 	w.Append(r.clock.Now().UnixMilli(), nil, []byte("x"), nil)
 	b, err := w.Finish()
 	require.NoError(r.t, err)
-	_, err = r.store.Append(r.t.Context(), partition.AppendRequest{TopicPartition: partition.TopicPartition{Topic: "t", Partition: part},
+	_, err = r.backend.Append(r.t.Context(), partition.AppendRequest{TopicPartition: partition.TopicPartition{Topic: "t", Partition: part},
 		Batch: b, Acks: partition.AcksAll, TransactionalID: id, TxnAdded: added, Foreign: true})
 	return err
 }
