@@ -37,7 +37,7 @@ var mutants = []struct {
 	{"ignore-proposed-isr", mutant.IgnoreProposedISR, "KIP-497's maximal ISR", nil},
 	{"join-below-high-watermark", mutant.JoinBelowHighWatermark, "", nil},
 	{"stale-leader-serves", mutant.StaleLeaderServes, "", nil},
-	{"unclean-keeps-isr", mutant.UncleanKeepsISR, "KIP-966", nil},
+	{"unclean-keeps-isr", mutant.UncleanKeepsISR, "KIP-966", []string{"power", "kill-leader"}},
 	{"unclean-always", mutant.UncleanAlways, "", nil},
 	{"election-same-epoch", mutant.ElectionSameEpoch, "", nil},
 	{"removed-too-early", mutant.RemovedTooEarly, "", nil},
