@@ -48,10 +48,11 @@ func (c *cluster) drain(n *node, a simulate.Action) {
 	c.sched.After(time.Second, func() {
 		switch {
 		case !n.retired && c.moveAway(n):
+		case !n.retired && c.voting[n.id] && c.successor() == nil: // whoever could vote instead is down now
 		case !n.retired:
 			n.retired = true
-			if next := c.successor(); c.voting[n.id] && next != nil {
-				c.voting[n.id], c.voting[next.id] = false, true
+			if c.voting[n.id] {
+				c.voting[n.id], c.voting[c.successor().id] = false, true
 			}
 			c.shutDown(n, 0)
 		case n.alive(): // shutting down
