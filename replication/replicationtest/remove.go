@@ -121,6 +121,7 @@ func (l *life) removeMember(status quorum.Status) bool {
 		}
 		if _, _, err := l.raft.ProposeChange(quorum.Change{Op: quorum.Remove, Member: p.Member}); err == nil {
 			l.say("proposes to remove %s", p.Member)
+			delete(l.joined, p.Member.Node) // it asked before it was to go
 			l.c.seen.Add("change of members", 1)
 			l.pump()
 			return true
