@@ -14,6 +14,7 @@ import (
 // What a Produce and a Fetch cost does not depend on how many records they carry: a thousand are a few allocations more
 // than one at the very most, for buffers that grow once.
 func TestRecordsCostNoAllocations(t *testing.T) {
+	onOneStore(t, "allocations of the process are counted, and nodes fetch meanwhile")
 	const rounds = 5
 	r := newRig(t, 1, Config{})
 	r.topic("orders", partition.TopicConfig{MaxMessageBytes: 1 << 20})
