@@ -26,6 +26,7 @@ type partitionHistory struct {
 	byPayload map[recordKey]*recordHistory
 	byOffset  map[int64]*recordHistory
 	readers   map[int]int64 // the last offset that each was given
+	deleted   int64         // what is below has been deleted on purpose, on some replica
 	lossy     bool          // records may be lost: Allow
 	lost      int
 	untold    int
@@ -224,6 +225,13 @@ func (h *History) identify(partition int, offset int64, value []byte) *recordHis
 	return r
 }
 
+// Deleted notes that what is below an offset of a partition has been deleted on purpose. A record there that is sent again, because nobody has
+// acknowledged it, may be written once more: who leads may not know its producer any more, as in Kafka.
+func (h *History) Deleted(partition int, below int64) {
+	part := h.partitions[partition]
+	part.deleted = max(part.deleted, below)
+}
+
 // place notes where a record is.
 func (h *History) place(part *partitionHistory, r *recordHistory, offset int64) {
 	if part.lossy {
@@ -236,7 +244,7 @@ func (h *History) place(part *partitionHistory, r *recordHistory, offset int64) 
 		r.offset, part.byOffset[offset] = offset, r
 		return
 	}
-	if r.offset >= 0 && r.offset != offset {
+	if r.offset >= 0 && r.offset != offset && (r.offset >= part.deleted || offset < part.deleted) {
 		h.findings.Report(Duplicate, "%+v is at offset %d and at %d", r.payload, r.offset, offset)
 		return
 	}

@@ -58,6 +58,7 @@ func (r *replicaState) kept(start int64) {
 	n, c := r.l.node, r.l.c
 	n.starts[r.p.index] = max(n.starts[r.p.index], start)
 	c.floors[r.p.index].may = max(c.floors[r.p.index].may, start)
+	c.history.Deleted(r.p.index, start)
 }
 
 // forgotten notes that there is no log any more.
