@@ -56,7 +56,7 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 	var try func()
 	try = func() {
 		leads := c.controller()
-		if tries++; tries > 5 || leads == nil || c.healed || c.troubled(n) || n.life == nil {
+		if tries++; tries > 5 || leads == nil || c.healed || n.life == nil || !c.mayLose(n) {
 			return
 		}
 		leads.do(func(l *life) {
@@ -69,6 +69,9 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 				c.seen.Add("second process refused", 1)
 				c.sched.After(2*time.Second, try)
 				return
+			}
+			if admitted.Replaces != control.NoEpoch {
+				n.lossy = true // for the controller: until the first has registered again
 			}
 			l.propose(admitted, func(result control.Result, known bool) {
 				switch {
