@@ -56,7 +56,10 @@ func handleRemoveRaftVoter(s *session, c *call) (kmsg.Response, error) {
 	return resp, nil
 }
 
-var errClusterDenied, errOtherCluster = errors.New(textClusterDenied), errors.New("the request is for another cluster")
+var (
+	errClusterDenied = &protocolError{codeClusterAuthorizationFailed, textClusterDenied}
+	errOtherCluster  = errors.New("the request is for another cluster")
+)
 
 func (s *session) changeVoters(c *call, cluster *string, change func(context.Context, *replication.Node) error) error {
 	switch {
