@@ -31,7 +31,9 @@ type Broker struct {
 	running    atomic.Bool
 
 	// Guarded by Server.mu.
-	wire      *wire.Server // nil when stopped
+	wire      *wire.Server    // nil when stopped
+	waiting   context.Context // of what waits for other nodes; ends before the connections do
+	giveUp    context.CancelFunc
 	accepting sync.WaitGroup
 }
 
@@ -184,6 +186,7 @@ func (s *Server) newBroker(c BrokerConfig) (*Broker, error) {
 // serve takes connections on all listeners.
 func (b *Broker) serve() {
 	b.wire = wire.NewServer(b.wireConfig())
+	b.waiting, b.giveUp = context.WithCancel(context.Background())
 	for _, l := range b.listeners {
 		socket := l.config.Listener
 		if l.config.TLS != nil {
@@ -247,6 +250,7 @@ func (b *Broker) halt(before func(*wire.Server) error) error {
 	if before != nil {
 		err = before(b.wire)
 	}
+	b.giveUp()
 	err = errors.Join(err, b.wire.Close())
 	b.accepting.Wait()
 	b.wire = nil

@@ -212,6 +212,9 @@ func (s *session) appendAll(c *call, req *kmsg.ProduceRequest, resp *kmsg.Produc
 	}
 	p.outcomes = p.outcomes[:len(p.appends)]
 	ctx := context.Background() // what has been sent is appended, also if the broker is about to stop
+	if s.server.node != nil {
+		ctx = s.broker.waiting // other nodes may not answer for as long as the request says
+	}
 	if req.TransactionID != nil {
 		patient, cancel := s.patient(c)
 		defer cancel()
