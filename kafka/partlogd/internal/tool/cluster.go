@@ -27,7 +27,8 @@ What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a
 Apache Kafka's clusters, too.
 nodes shows who is registered, who is fenced, and who votes. partitions shows leaders, replicas and which of them are in sync.
 reassign gives a partition other replicas; the first is the preferred leader. --list shows what is under way. The file is that of
-kafka-reassign-partitions, and --execute and --verify print what they print there. elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
+kafka-reassign-partitions, and --execute and --verify print what they print there.
+elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
 remove-node takes a node that is gone for good out of the cluster and its quorum: reassign its replicas first.
 
 Flags:
