@@ -66,7 +66,18 @@ func read(ctx context.Context, t *testing.T, n *Node, topic string, isolation co
 	require.NoError(t, m[0].Err)
 	var all []consumer.Assignment
 	for _, p := range m[0].Partitions {
-		all = append(all, consumer.Assignment{TopicPartition: partition.TopicPartition{Topic: topic, Partition: p.Partition}, Until: consumer.UntilEnd()})
+		tp := partition.TopicPartition{Topic: topic, Partition: p.Partition}
+		end, err := n.ListOffsets(ctx, tp, partition.TimestampLatest)
+		for err != nil && partition.Retriable(err) && ctx.Err() == nil { // a leader that is new
+			end, err = n.ListOffsets(ctx, tp, partition.TimestampLatest)
+		}
+		require.NoError(t, err)
+		if end > 0 { // not UntilEnd: what is committed is read when its marker is there, which may be later
+			all = append(all, consumer.Assignment{TopicPartition: tp, Until: consumer.UntilOffset(end)})
+		}
+	}
+	if len(all) == 0 {
+		return map[string]int{}
 	}
 	c, err := consumer.Assign(ctx, n, all, consumer.Config{Isolation: isolation})
 	require.NoError(t, err)
