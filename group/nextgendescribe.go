@@ -31,7 +31,7 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (look topicsLook, 
 		}
 		return w.first(names), true
 	}
-	if w.names == nil && w.regex == nil && !w.joins && now.Sub(n.looked) < min(n.config.MetadataInterval, regexInterval) {
+	if w.names == nil && w.regex == nil && !w.joins && !due(now, n.looked, min(n.config.MetadataInterval, regexInterval)) {
 		return topicsLook{}, false
 	}
 	if w.resolves {
@@ -48,13 +48,13 @@ func (m *machine) topicsNeeded(now time.Time, w topicsWanted) (look topicsLook, 
 		for regex := range regexes {
 			unresolved = unresolved || n.live.regexes[regex] == nil
 		}
-		if unresolved || len(regexes) > 0 && now.Sub(n.lookedAt) >= regexInterval {
-			due := unresolved || now.Sub(n.resolvedAt) > n.config.RegexRefreshInterval
-			return topicsLook{all: true, regexes: slices.Sorted(maps.Keys(regexes)), due: due, since: n.resolved}, true
+		if unresolved || len(regexes) > 0 && due(now, n.lookedAt, regexInterval) {
+			anew := unresolved || due(now, n.resolvedAt, n.config.RegexRefreshInterval)
+			return topicsLook{all: true, regexes: slices.Sorted(maps.Keys(regexes)), due: anew, since: n.resolved}, true
 		}
 	}
 	subscribed := n.known()
-	need = w.heartbeat && now.Sub(n.looked) >= n.config.MetadataInterval
+	need = w.heartbeat && due(now, n.looked, n.config.MetadataInterval)
 	for _, name := range w.names {
 		need = need || !subscribed[name]
 		subscribed[name] = true

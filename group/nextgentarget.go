@@ -3,6 +3,7 @@ package group
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/partlog/partlog/internal/mutant"
 	"github.com/partlog/partlog/partition"
@@ -11,7 +12,8 @@ import (
 // assign computes the target assignment of the present epoch (TargetAssignmentBuilder), unless that was done so lately
 // that it has to wait.
 func (n *nextgen) assign() {
-	if wait := n.config.AssignmentInterval - n.m.now.Sub(n.assigned); wait > 0 && !n.assigned.IsZero() {
+	if interval := n.config.AssignmentInterval; !n.assigned.IsZero() && !due(n.m.now, n.assigned, interval) {
+		wait := interval - n.m.now.Sub(n.assigned)
 		n.assigning = true
 		n.m.setTimer(timerAssign, "", wait)
 		return
@@ -58,8 +60,9 @@ func (g *ServerGroup) checked(out map[string][]TopicIDPartitions) []partitionSet
 	return targets
 }
 
-// assignTimeout computes the target assignment that had to wait.
+// assignTimeout computes the target assignment that had to wait: its timer has, whatever the wall clock shows by now.
 func (n *nextgen) assignTimeout() {
+	n.assigned = time.Time{}
 	if n.live.epoch > n.live.assignmentEpoch && len(n.live.members) > 0 {
 		n.assign()
 	}

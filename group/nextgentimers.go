@@ -79,3 +79,10 @@ func (n *nextgen) timeout(k timerKey) {
 	}
 	n.fenceOr(timerEvent{k}, []*consumerMember{member}, reason)
 }
+
+// due reports whether what was done last at then, and is done once per interval, is to be done again now. A clock whose readings may jump can
+// have been set back since: then nobody knows how long ago it was, and it is done at once, rather than when the clock has caught up.
+func due(now, then time.Time, interval time.Duration) bool {
+	passed := now.Sub(then)
+	return passed >= interval || passed < 0
+}

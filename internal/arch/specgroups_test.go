@@ -171,7 +171,7 @@ var groupsAndConsumers = []specRule{
 	{"4.1", "who is not there is UNKNOWN_MEMBER_ID", "nextgen: unknown"},
 
 	{"4.2", "the group's moves with members, subscriptions, expressions and topics", "nextgen: second_member leave subscription partitions_added topic_appears topic_deleted regex"},
-	{"4.2", "the assignment's follows, not more often than the interval", "nextgen: assignment_interval"},
+	{"4.2", "the assignment's follows, not more often than the interval", "nextgen: assignment_interval clock_set_back"},
 	{"4.2", "a member's is what it has got to", "nextgen: second_member target_moves_on"},
 	{"4.2", "0 joins again", "nextgen: lost_join_answer rejoin_while_known"},
 	{"4.2", "above: FENCED_MEMBER_EPOCH; below: only the one before, with no more than its own", "nextgen: fenced_epochs lost_answer"},
