@@ -83,7 +83,9 @@ func (a *application) finish(c change) bool {
 		return false
 	}
 	next.PartitionEpoch++
-	if next.Leader != c.before.Leader && !mutant.On(mutant.ElectionSameEpoch) || len(without(c.before.Replicas, next.Replicas...)) > 0 {
+	// A replica that goes, or whose copy has failed, may come back with less: what it has acknowledged in this epoch counts no more.
+	left := len(without(c.before.Replicas, next.Replicas...))+len(without(next.Offline, c.before.Offline...)) > 0
+	if next.Leader != c.before.Leader && !mutant.On(mutant.ElectionSameEpoch) || left {
 		next.LeaderEpoch++
 	}
 	a.put(c.t, c.index, next, c.unclean && !mutant.On(mutant.SilentUnclean))
