@@ -43,6 +43,7 @@ func (s *Server) followConfigs(ctx context.Context) {
 		t, err := s.admin.dynamic.get(s.store)
 		if err != nil {
 			s.warn([]Warning{{Property: "dynamic configurations", Text: err.Error()}})
+			t = configTable{kindBroker: brokers, kindGroup: groups} // what was valid before stays
 		}
 		if !sameConfigs(brokers, t[kindBroker]) {
 			brokers = t[kindBroker]

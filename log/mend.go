@@ -314,6 +314,9 @@ func (m *Mending) take(b batch.Batch) error {
 	}
 	h, gaps := m.holes[0], m.log.gapsLawful()
 	base, next := Offset(b.BaseOffset()), Offset(b.NextOffset())
+	if gaps && base != m.need && h.next > m.log.Cleaned() { // what the leader's compaction has removed may be what hid older records here
+		return unproven("the leader's compaction has removed offsets from %d on, and this copy's has not come so far", m.need)
+	}
 	if gaps && base >= h.next { // compaction has removed the rest
 		if err := m.closeHole(); err != nil {
 			return err

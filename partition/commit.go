@@ -22,6 +22,19 @@ const compactJournal = 1 << 20
 // commitLocked makes one event durable and then applies it. After an error the catalogue is as before; should the
 // event have reached the disk nevertheless, the next commit finds it there and applies it first.
 func (s *Store) commitLocked(kind uint8, payload []byte) error {
+	if err := s.commitEntryLocked(kind, payload); err != nil {
+		return err
+	}
+	if s.journal.Size() > compactJournal {
+		if err := s.journal.Compact(s.cat.encode()); err != nil {
+			s.counters.failedCheckpoints.Add(1) // it grows on, and the next commit tries again
+		}
+	}
+	return nil
+}
+
+// commitEntryLocked is commitLocked without a compaction of the journal.
+func (s *Store) commitEntryLocked(kind uint8, payload []byte) error {
 	switch {
 	case s.readOnly:
 		return ErrReadOnly
@@ -40,11 +53,6 @@ func (s *Store) commitLocked(kind uint8, payload []byte) error {
 		panic("BUG: the catalogue refuses its own event: " + err.Error())
 	}
 	s.settingsStamp.Store(s.cat.stamp)
-	if s.journal.Size() > compactJournal {
-		if err := s.journal.Compact(s.cat.encode()); err != nil {
-			s.counters.failedCheckpoints.Add(1) // it grows on, and the next commit tries again
-		}
-	}
 	return nil
 }
 
@@ -60,15 +68,17 @@ func (s *Store) commitLargeLocked(kind uint8, payload []byte) error {
 	}
 	var nothing encoder
 	nothing.changes(nil)
-	if err := s.commitLocked(eventSettings, nothing.buf); err != nil { // a snapshot is of the last entry, and there may be one of it
-		return err
-	}
-	err := s.journal.Compact(next.encode())
-	switch {
-	case errors.Is(err, journal.ErrTooLarge):
-		return fmt.Errorf("%w: %w", ErrMessageTooLarge, err)
-	case err != nil:
-		return fmt.Errorf("write catalogue: %w", noSpace(err))
+	for range 2 { // twice: should the last snapshot turn out damaged, the one before has the event too
+		if err := s.commitEntryLocked(eventSettings, nothing.buf); err != nil { // a snapshot is of the last entry, and there may be one of it
+			return err
+		}
+		err := s.journal.Compact(next.encode())
+		switch {
+		case errors.Is(err, journal.ErrTooLarge):
+			return fmt.Errorf("%w: %w", ErrMessageTooLarge, err)
+		case err != nil:
+			return fmt.Errorf("write catalogue: %w", noSpace(err))
+		}
 	}
 	if err := s.cat.apply(kind, payload); err != nil {
 		panic("BUG: the catalogue refuses what it has taken: " + err.Error())

@@ -108,4 +108,5 @@ func (p *part) recovered() {
 	if p.failed.Swap(false) {
 		p.s.counters.failedPartitions.Add(-1)
 	}
+	p.cleaning.uncleanable.Store(false)
 }

@@ -156,6 +156,9 @@ func (p *part) forget() error {
 	p.hosted, p.broken = false, nil
 	p.resetStart()
 	p.recovered()
+	p.s.mu.Lock()
+	p.cutting = false // of a mending that has come to nothing
+	p.s.mu.Unlock()
 	if l != nil {
 		l.Abandon()
 		p.s.counters.openPartitions.Add(-1)

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -390,7 +391,7 @@ func (c *controller) handOver(ctx context.Context) error {
 			return ErrNoQuorum
 		}
 		if !c.pause(ctx, 2*time.Millisecond) {
-			return errors.Join(ctx.Err(), c.failure())
+			return cmp.Or(errors.Join(ctx.Err(), c.failure()), ErrClosed)
 		}
 	}
 	return nil
