@@ -85,8 +85,8 @@ func (p *Producer) transmit(ctx context.Context, ln *lane, b *pending) (partitio
 		return partition.AppendResult{}, err
 	}
 	b.size, b.sent = len(data), true
-	if ln.tx != nil {
-		ln.tx.begun.Store(true)
+	if p.cfg.TransactionalID != "" && !ln.begin(b) {
+		return partition.AppendResult{}, errAbandoned
 	}
 	r := partition.AppendRequest{TopicPartition: ln.tp, TopicID: b.topicID, Batch: data, Acks: b.acks, TransactionalID: p.cfg.TransactionalID}
 	if b.mixed() && !p.cfg.DisableIdempotence {

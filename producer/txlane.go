@@ -25,6 +25,20 @@ func (ln *lane) join(tx *Tx) error {
 	return nil
 }
 
+// begin notes that something of the transaction is about to be appended, so that its end has to be told. It reports false if b has been given up
+// meanwhile: the lane may belong to the next transaction by then.
+func (ln *lane) begin(b *pending) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if b.abandoned {
+		return false
+	}
+	if ln.tx != nil {
+		ln.tx.begun.Store(true)
+	}
+	return true
+}
+
 // close ends the scope: no record enters any more, and commits of offsets have ended.
 func (tx *Tx) close() {
 	tx.mu.Lock()
