@@ -82,6 +82,9 @@ func TestOnThreeNodes(t *testing.T) {
 	if os.Getenv("PARTLOG_TEST_NODES") == "3" {
 		t.Skip("all tests are on three nodes")
 	}
+	if testing.Short() {
+		t.Skip("clusters take time")
+	}
 	for name, f := range map[string]func(*testing.T){
 		"ProduceErrorsInTheirOrder":                TestProduceErrorsInTheirOrder,
 		"FetchErrorsOfPartitions":                  TestFetchErrorsOfPartitions,

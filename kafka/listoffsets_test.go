@@ -171,7 +171,11 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 		require.Equal(t, []int64{0, -1, -1}, ask(1, tp, -1, second+1))
 		require.Equal(t, []int64{int64(codeFencedLeaderEpoch), -1, -1}, ask(1, tp, first, first))
 		require.Equal(t, []int64{int64(codeUnknownLeaderEpoch), -1, -1}, ask(1, tp, second+1, first))
-		require.Equal(t, []int64{int64(codeNotLeaderOrFollower), -1, -1}, ask(2, tp, -1, first))
+		other := ask(2, tp, -1, first)
+		for onNodes(t) && other[0] == 0 { // it may not know yet that it has ceased to lead
+			other = ask(2, tp, -1, first)
+		}
+		require.Equal(t, []int64{int64(codeNotLeaderOrFollower), -1, -1}, other)
 		require.Equal(t, []int64{int64(codeUnknownTopicOrPartition), -1, -1}, ask(1, tpOf("nowhere", 0), -1, first))
 	}
 }
