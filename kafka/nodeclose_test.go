@@ -26,7 +26,7 @@ func TestCloseDoesNotWaitForReplicasThatDoNotAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	patient.Produce(ctx, kgo.StringRecord("late"), nil)
-	for size := before; size == before; {
+	for size := before; size == before; time.Sleep(10 * time.Millisecond) {
 		require.NoError(t, c.ctx.Err(), "nobody has written")
 		size, err = store.Size(c.ctx, tp)
 		require.NoError(t, err)

@@ -309,7 +309,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: listeners and connections are closed, requests in hand come to their end in the store, and
-// their answers are lost. It waits for the connections, as Broker.Stop does. The store stays open. Later calls do nothing.
+// their answers are lost. On a node, what waits for other replicas is given up: it may be written. Close waits for the connections, as
+// Broker.Stop does, and for a change of dynamic configurations that is under way. The store stays open. Later calls do nothing.
 func (s *Server) Close() error { return s.end(nil) }
 
 // end closes all brokers, after before.

@@ -420,6 +420,49 @@ func TestWhatCannotBeProvedIsNotMended(t *testing.T) {
 	}
 }
 
+// The leader's compaction has removed what is damaged here. What it removed may have hidden older records (a tombstone, an abort), which this copy still
+// has unless its own compaction has come as far.
+func TestAGapOfTheLeaderProvesNothingAboveWhatWasCleanedHere(t *testing.T) {
+	for _, cleaned := range []bool{false, true} {
+		r := newMendRig(t, 1, SyncAlways)
+		base := r.segments()[1]
+		r.change(base, func(b []byte) []byte {
+			first, err := batch.Peek(b)
+			require.NoError(t, err)
+			b[len(first)+batch.HeaderSize] ^= 1
+			return b
+		})
+		r.open(true)
+		_, damaged := r.read(r.log)
+		require.True(t, damaged)
+		settings := *r.log.settings.Load()
+		settings.Compacted = true
+		r.log.settings.Store(&settings)
+		if cleaned {
+			r.log.cleaner.cleaned.Store(int64(r.log.End()))
+		}
+		m, err := r.log.BeginMending()
+		require.NoError(t, err)
+		from, _ := m.Need()
+		v, err := r.leader.ReadReplica(from, 1<<20)
+		require.NoError(t, err)
+		first, err := batch.Peek(v.Bytes)
+		require.NoError(t, err)
+		second, err := batch.Peek(v.Bytes[len(first):])
+		require.NoError(t, err)
+		third, err := batch.Peek(v.Bytes[len(first)+len(second):])
+		require.NoError(t, err)
+		err = m.Feed(append(bytes.Clone(first), third...))
+		v.Release()
+		if cleaned {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ErrUnproven)
+		}
+		m.Close()
+	}
+}
+
 func TestALogWithoutDamageHasNothingToMend(t *testing.T) {
 	r := newMendRig(t, 1, SyncNever)
 	r.open(true)
