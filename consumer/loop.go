@@ -142,6 +142,9 @@ func (c *Consumer) bring(wait bool) error {
 			f.chunks, f.faults = f.chunks[:0], f.faults[:0]
 			return c.idle(wait)
 		}
+		if m := c.member; m != nil && m.finished.Load() {
+			m.finished.Store(false) // a Seek after the end, or records that work has had and not handled
+		}
 		maxWait := c.config.MaxWait
 		if c.config.MinBytes == 1 {
 			maxWait = waitForRecord
@@ -223,7 +226,7 @@ func (c *Consumer) idle(wait bool) error {
 	}
 	if finished && c.member != nil {
 		var err error
-		if finished, err = c.member.complete(asleep); err != nil && asleep.Err() == nil {
+		if finished, err = c.member.finish(asleep, wait && c.workers.Load() == nil); err != nil && asleep.Err() == nil {
 			return err
 		}
 	}

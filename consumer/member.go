@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/partlog/partlog/group"
@@ -47,6 +48,10 @@ type member struct {
 	entry      chan struct{}              // closed when the entry into the next generation, which keeps partitions, is over; or nil
 	changing   bool                       // what it has is about to change
 	left       bool
+
+	// finished says that the loop was told that every bound is reached: then the member takes part in no other generation, see
+	// retire. It is set and cleared with the turn; set with mu, and never while changing.
+	finished atomic.Bool
 }
 
 // end is where a bounded member stops in a partition of a topic.
@@ -164,12 +169,35 @@ func (m *member) bounded() bool { return m.ends != nil }
 func (m *member) rebalancing() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.rebalancingLocked()
+}
+
+func (m *member) rebalancingLocked() bool {
+	if m.left {
+		return false
+	}
 	select {
 	case <-m.joined.Rebalance:
 		return true
 	default:
 		return m.changing
 	}
+}
+
+// finish is called by a loop all whose bounds are reached. It reports whether that is all that there is to read. If the loop is told so,
+// the member has finished; it is not while records are lent, which may come again.
+func (m *member) finish(ctx context.Context, told bool) (bool, error) {
+	if m.hasLeft() {
+		return true, nil
+	}
+	if complete, err := m.complete(ctx); !complete || !told {
+		return complete, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	finished := !m.rebalancingLocked()
+	m.finished.Store(finished)
+	return finished, nil
 }
 
 // complete reports whether no partition with a bound is on its way from one member to another: it might come to this one.
@@ -248,6 +276,12 @@ func (m *member) run(ctx context.Context) {
 		case turn <- struct{}{}:
 			m.give(turn)
 			turn = nil
+			if entered == nil && m.finished.Load() {
+				m.retire(ctx)
+				c.returnTurn()
+				c.signal()
+				return
+			}
 			again, err := m.advance(ctx, entered)
 			entered = nil
 			c.returnTurn()
@@ -282,7 +316,7 @@ func (m *member) run(ctx context.Context) {
 			continue
 		case <-unless(busy(), refresh.c):
 			refresh.again()
-			if entering != nil || !m.outdated(ctx) {
+			if entering != nil || m.finished.Load() || !m.outdated(ctx) {
 				continue
 			}
 		case <-unless(busy(), heartbeat.c):
@@ -298,12 +332,20 @@ func (m *member) run(ctx context.Context) {
 		}
 		// The generation is over, or is to be.
 		over = nil
-		if m.keeps {
+		if m.change() && m.keeps {
 			entering = m.enterKeeping()
 			continue
 		}
 		draining = c.drain(c.Assignment())
 	}
+}
+
+// change says that what the member has is about to change, unless it has finished.
+func (m *member) change() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changing = m.changing || !m.finished.Load()
+	return m.changing
 }
 
 // advance goes to the next generation. The caller has the turn. It reports whether another is to be entered at once. After an
@@ -438,7 +480,10 @@ func (m *member) hasLeft() bool {
 }
 
 // leave leaves the group, once. A static member keeps its place until its session is over.
-func (m *member) leave() error {
+func (m *member) leave() error { return m.leaveAs(true) }
+
+// leaveAs is leave; with keep false a static member gives its place up too.
+func (m *member) leaveAs(keep bool) error {
 	m.mu.Lock()
 	joined, left := m.joined.Membership, m.left
 	m.left = true
@@ -447,7 +492,7 @@ func (m *member) leave() error {
 		return nil
 	}
 	err := m.coordinator.Leave(m.consumer.life, m.group.ID(), group.LeavingMember{
-		MemberID: joined.MemberID, InstanceID: joined.InstanceID, Temporary: joined.InstanceID != "",
+		MemberID: joined.MemberID, InstanceID: joined.InstanceID, Temporary: keep && joined.InstanceID != "",
 	})
 	if errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, group.ErrFencedInstanceID) || errors.Is(err, partition.ErrClosed) {
 		return nil // gone already

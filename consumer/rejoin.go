@@ -13,16 +13,7 @@ import (
 // partitions.
 func (m *member) rejoin(ctx context.Context) error {
 	c := m.consumer
-	if has := partitionsOf(c.cursors); len(has) > 0 {
-		if lost(m.coordinator.Heartbeat(ctx, m.current().Membership)) {
-			c.replace(nil, group.Membership{})
-			c.tellLost(has)
-		} else {
-			_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
-			c.tellRevoked(has)
-			c.replace(nil, group.Membership{})
-		}
-	}
+	m.giveUp(ctx)
 	for {
 		tps, err := m.enter(ctx, nil)
 		var cursors []*cursor
@@ -44,6 +35,29 @@ func (m *member) rejoin(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// giveUp ends the assignment. The caller has the turn.
+func (m *member) giveUp(ctx context.Context) {
+	c := m.consumer
+	has := partitionsOf(c.cursors)
+	switch {
+	case len(has) == 0:
+	case lost(m.coordinator.Heartbeat(ctx, m.current().Membership)):
+		c.replace(nil, group.Membership{})
+		c.tellLost(has)
+	default:
+		_ = m.lastCommit() // Events tell; what was not committed is read again by whoever gets it
+		c.tellRevoked(has)
+		c.replace(nil, group.Membership{})
+	}
+}
+
+// retire leaves the group at the end of a generation, after the loop was told that every bound is reached: nobody might come back for
+// what another generation gives the member, and those who see that it is the member's might finish as well. The caller has the turn.
+func (m *member) retire(ctx context.Context) {
+	m.giveUp(ctx)
+	_ = m.leaveAs(false) // if it cannot be told, the coordinator finds out: the member does not join again
 }
 
 // lost reports whether an answer of the coordinator means that the member's partitions are not its own any more.

@@ -84,7 +84,11 @@ func Work(ctx context.Context, c *Consumer, h Handler, config WorkConfig) (err e
 		if err = w.read(reading); err != io.EOF {
 			return err
 		}
-		if empty, err := w.sleep(reading, true); err != nil || empty {
+		empty, err := w.sleep(reading, true)
+		if err == nil && empty && c.member != nil {
+			empty, err = c.member.finish(reading, true)
+		}
+		if err != nil || empty {
 			return err
 		}
 	}
