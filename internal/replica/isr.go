@@ -102,11 +102,13 @@ func (l *Leader) eligible(r *Remote) bool {
 	return eligible && (r.BrokerEpoch == epoch || mutant.On(mutant.StaleFollowerJoins))
 }
 
-// expand proposes a follower that has everything below the high watermark and has reached this leader's own epoch.
+// expand proposes a follower that has everything below the high watermark and has reached this leader's own epoch. And it must have heard what has been
+// deleted: DeleteRecords waits for live followers only, so that who was away could bring records back, if it were elected before the answer to its first fetch
+// had come. Kafka leaves that open.
 func (l *Leader) expand(r *Remote) Effects {
 	if l.proposal.state != idle || l.proposal.refused || slices.Contains(l.isr, r.Node) ||
 		r.LogEnd < l.high && !mutant.On(mutant.JoinBelowHighWatermark) ||
-		r.LogEnd < l.epochStart && !mutant.On(mutant.JoinBelowEpochStart) || !l.eligible(r) {
+		r.LogEnd < l.epochStart && !mutant.On(mutant.JoinBelowEpochStart) || r.LogStart < l.start || !l.eligible(r) {
 		return 0
 	}
 	l.proposal.isr = append(append(l.proposal.isr[:0], l.isr...), r.Node)
