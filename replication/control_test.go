@@ -414,7 +414,7 @@ func TestEveryCommandHasWords(t *testing.T) {
 	for _, command := range []control.Command{
 		control.Register{ID: 7}, control.Unregister{ID: 7}, control.Fence{Node: 7}, control.Unfence{Node: 7}, control.BeginShutdown{Node: 7},
 		control.AlterPartitions{Node: 7, Partitions: []control.AlterPartition{{ISR: []control.Member{{Node: 8}}}}},
-		control.OfflineReplicas{Node: 7}, control.OnlineReplicas{Node: 7},
+		control.OfflineReplicas{Node: 7}, control.OnlineReplicas{Node: 7}, control.Resign{Node: 7},
 		control.CreateTopic{Name: "7", Event: control.Event{Kind: 1}}, control.DeleteTopic{ID: control.TopicID{7}}, control.GrowTopic{From: 7},
 		control.ConfigureTopic{Config: control.TopicConfig{MinISR: 7}}, control.ConfigureCluster{Config: control.ClusterConfig{MinISR: 7}},
 		control.Catalogue{Event: control.Event{Kind: 7}}, control.Reassign{Partitions: []control.Reassignment{{Target: []control.NodeID{7}}}},

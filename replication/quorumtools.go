@@ -82,6 +82,8 @@ func describeCommand(command control.Command) string {
 		return b.String()
 	case control.OfflineReplicas:
 		return fmt.Sprintf("%s node %d epoch %d, %d partitions", name, c.Node, c.Epoch, len(c.Partitions))
+	case control.Resign:
+		return fmt.Sprintf("%s node %d epoch %d, %d partitions", name, c.Node, c.Epoch, len(c.Partitions))
 	case control.OnlineReplicas:
 		return fmt.Sprintf("%s node %d epoch %d, %d partitions", name, c.Node, c.Epoch, len(c.Partitions))
 	case control.CreateTopic:

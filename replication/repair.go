@@ -83,8 +83,8 @@ func (m *replicaManager) corrupt(tp partition.TopicPartition, err error) {
 // evadeAgain is how long a node whose disk is full goes on to lead, if leadership has come back to it.
 const evadeAgain = 5 * time.Second
 
-// full is told by the store that there was no room for a batch of a partition that this node leads. Another replica in sync had better lead: this one leaves the ISR, and is
-// back when it has had room to catch up.
+// full is told by the store that there was no room for a batch of a partition that this node leads. Another replica in sync had better lead, see control.Resign: this one
+// leaves the ISR, and is back when it has had room to catch up. Its copy is whole, and stays eligible where the others may not suffice.
 func (m *replicaManager) full(tp partition.TopicPartition, err error) {
 	m.after(0, func() { // the store may be called no more from here
 		h := m.named(tp)
@@ -152,8 +152,8 @@ func (r *repairer) mend(h *hosted) error {
 	h.evade = false
 	h.mu.Unlock()
 	if failed == nil {
-		if evade && state.Leader == id && len(state.ISR) > 1 { // changeRole sees that there is nothing to repair, and comes back with it online
-			return r.propose(control.OfflineReplicas{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions})
+		if evade && state.Leader == id && len(state.ISR) > 1 {
+			return r.propose(control.Resign{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions})
 		}
 		if !slices.Contains(state.Offline, id) {
 			return nil

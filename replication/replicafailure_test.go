@@ -190,6 +190,27 @@ func TestALeaderWithAFullDiskLetsAnotherLead(t *testing.T) {
 	require.Empty(t, told.rebuilt)
 }
 
+// TestALeaderWithAFullDiskStaysEligible: its copy is whole. When the only other that was in sync goes as well, it leads again, and nothing that was acknowledged is missing.
+func TestALeaderWithAFullDiskStaysEligible(t *testing.T) {
+	var d disks
+	l := local(t, LocalConfig{Change: func(c *Config) { d.change(c); calm(c); c.LagTimeMax = time.Second }})
+	ctx := patient(t)
+	_, err := l.Node(3).CreateTopic(ctx, orders.Topic, partition.TopicConfig{Assignment: [][]int32{{1, 2}}, MinInsyncReplicas: 2})
+	require.NoError(t, err)
+	send(ctx, t, l.Node(3), orders, "first")
+	require.EqualValues(t, 1, insync(t, l, 2).Leader)
+	d.of(1).Add(vfs.Rule{Op: vfs.OpWrite, Path: ordersLog(l, 1), Err: syscall.ENOSPC, Forever: true})
+	eventually(ctx, t, "another leads, and writers go on", func() bool {
+		_, err := l.Node(3).Append(ctx, partition.AppendRequest{TopicPartition: orders, Batch: one(t, "second"), Acks: partition.AcksLeader, Foreign: true})
+		return err == nil && info(ctx, t, l.Node(3), orders).Leader == 2
+	})
+	eventually(ctx, t, "the full one is behind", func() bool { return !slices.Contains(info(ctx, t, l.Node(3), orders).ISR, int32(1)) })
+	require.NoError(t, l.Stop(2))
+	eventually(ctx, t, "the full one leads again", func() bool { return info(ctx, t, l.Node(3), orders).Leader == 1 })
+	require.Equal(t, "first", copyOf(t, l.Node(1), orders)[0])
+	d.of(1).Clear()
+}
+
 // TestBadBytesOfALeaderAreNotServed: the disk of a node changes a byte while the node is down. It leads again, a follower reads the byte, and
 // the copy is thrown away, for the others have the records.
 func TestBadBytesOfALeaderAreNotServed(t *testing.T) {

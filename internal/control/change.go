@@ -20,6 +20,7 @@ type change struct {
 	blank                                    []NodeID // have nothing any more: not even as last known leader
 	election                                 election
 	always                                   bool // raises the partition epoch, whether anything is different or not
+	resigns                                  bool // the leader leads no more if another has all that is committed
 
 	elr, last []NodeID
 	unclean   bool
@@ -130,11 +131,11 @@ func (c *change) elect(elr bool) NodeID {
 	if c.election == preferred && c.valid(c.replicas[0]) {
 		return c.replicas[0]
 	}
-	if leader != NoNode && c.valid(leader) {
+	if leader != NoNode && c.valid(leader) && !c.resigns {
 		return leader
 	}
 	for _, id := range c.replicas {
-		if c.valid(id) {
+		if c.valid(id) && !(c.resigns && id == leader) {
 			return id
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	kindReassign
 	kindElect
 	kindSetFeature
+	kindResign
 	kinds // how many there are
 )
 
@@ -83,6 +84,11 @@ func Encode(dst []byte, c Command) []byte {
 		writeList(w, c.Partitions, w.partition)
 	case OnlineReplicas:
 		head(kindOnlineReplicas)
+		w.registration(c.Node, c.Epoch)
+		writeList(w, c.Partitions, w.partition)
+	case Resign:
+		level = LevelRoles
+		head(kindResign)
 		w.registration(c.Node, c.Epoch)
 		writeList(w, c.Partitions, w.partition)
 	case CreateTopic:
@@ -187,6 +193,8 @@ func decode(kind uint8, level int16, r *reader) Command {
 		return OfflineReplicas{r.node(), r.int(), list(r, (*reader).partition)}
 	case kindOnlineReplicas:
 		return OnlineReplicas{r.node(), r.int(), list(r, (*reader).partition)}
+	case kindResign:
+		return Resign{r.node(), r.int(), list(r, (*reader).partition)}
 	case kindCreateTopic:
 		return CreateTopic{r.event(), r.id(), r.string(), r.topicConfig(), r.assignment()}
 	case kindDeleteTopic:

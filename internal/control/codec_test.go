@@ -30,6 +30,7 @@ func every() []Command {
 		Reassign{[]Reassignment{{ps[0], nil}, {ps[1], []NodeID{}}, {ps[1], []NodeID{4, 5}}}, true},
 		Elect{true, nil}, Elect{false, []PartitionID{}}, Elect{false, ps},
 		SetFeature{2},
+		Resign{1, 2, ps},
 		Unknown{Kind: 200, Level: 3, Body: []byte("later")},
 	}
 }
@@ -72,7 +73,8 @@ func TestEncodingsStayAsTheyAre(t *testing.T) {
 		"1002010100", // Elect
 		"1002000000", // Elect
 		"100200000211746f706963000000000000000000000000126f7468657200000000000000000000008c01", // Elect
-		"110204",         // SetFeature
+		"110204", // SetFeature
+		"120602040211746f706963000000000000000000000000126f7468657200000000000000000000008c01", // Resign
 		"c8066c61746572", // Unknown
 	}
 	require.Len(t, golden, len(every()))

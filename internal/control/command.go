@@ -92,6 +92,14 @@ type OnlineReplicas struct {
 	Partitions []PartitionID
 }
 
+// Resign asks for another replica in sync to lead partitions that the node leads: it has no room for what is appended. Its copy is whole, so it stays
+// eligible wherever no two others hold what is committed, and without another that can lead now it goes on leading. It needs LevelRoles, which came in the same version.
+type Resign struct {
+	Node       NodeID
+	Epoch      int64
+	Partitions []PartitionID
+}
+
 // CreateTopic creates a topic. Replicas that are not active do not begin in the ISR.
 type CreateTopic struct {
 	Event
@@ -172,6 +180,7 @@ func (BeginShutdown) isCommand()    {}
 func (AlterPartitions) isCommand()  {}
 func (OfflineReplicas) isCommand()  {}
 func (OnlineReplicas) isCommand()   {}
+func (Resign) isCommand()           {}
 func (CreateTopic) isCommand()      {}
 func (DeleteTopic) isCommand()      {}
 func (GrowTopic) isCommand()        {}

@@ -218,6 +218,8 @@ func (a *application) do(c Command) {
 		a.offline(c)
 	case OnlineReplicas:
 		a.online(c)
+	case Resign:
+		a.resign(c)
 	case CreateTopic:
 		a.createTopic(c)
 	case DeleteTopic:

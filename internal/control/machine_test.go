@@ -203,6 +203,8 @@ func (s *story) run(d *datadriven.TestData) {
 		s.apply(AlterPartitions{from.ID, from.Epoch, []AlterPartition{c}})
 	case "offline":
 		s.apply(OfflineReplicas{node(0), epoch(node(0)), partitions(1)})
+	case "resign":
+		s.apply(Resign{node(0), epoch(node(0)), partitions(1)})
 	case "online":
 		s.apply(OnlineReplicas{node(0), epoch(node(0)), partitions(1)})
 	case "reassign":

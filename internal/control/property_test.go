@@ -142,6 +142,13 @@ func (w *world) check(c Command, r Result) {
 				require.True(w.t, holders[id], "%s: %d does not have all that is committed, %v do", at, id, holders)
 			}
 		}
+		// Who resigns though it has it all stays eligible, unless it leaves it to two others.
+		if r, resigned := c.(Resign); resigned {
+			able := slices.DeleteFunc(slices.Clone(ch.After.ISR), func(id NodeID) bool { return id == r.Node || !w.a.Active(id) })
+			require.True(w.t, len(able) > 1 || slices.Contains(ch.After.ISR, r.Node) || slices.Contains(ch.After.ELR, r.Node) || !slices.Contains(ch.After.Replicas, r.Node), at)
+			require.NotEqual(w.t, NoNode, ch.After.Leader, at)
+			require.False(w.t, ch.Unclean, at)
+		}
 		// And nobody who has it leaves unless others stay: all at once are lost only by unclean shutdowns and failed replicas, and without ELR by nothing.
 		had, has := len(ch.Before.ISR)+len(ch.Before.ELR), len(ch.After.ISR)+len(ch.After.ELR)
 		switch c.(type) {
@@ -234,7 +241,7 @@ func (w *world) register(id NodeID, previous, replaces int64) Register {
 }
 
 func (w *world) draw() Command {
-	switch what := w.rand.IntN(36); {
+	switch what := w.rand.IntN(37); {
 	case what < 4:
 		id := w.node()
 		n, known := w.a.Node(id)
@@ -322,6 +329,13 @@ func (w *world) draw() Command {
 	case what < 35:
 		others := []Command{NoOp{}, SetFeature{LevelELR}, SetFeature{LevelRoles}, SetFeature{MaxLevel + 1}, DeleteTopic{w.event(), w.topic()}, Catalogue{w.event()}, Unknown{Kind: 99, Level: 5}}
 		return others[w.rand.IntN(len(others))]
+	case what < 36:
+		id, p := w.partition()
+		from := p.Leader
+		if w.chance(8) {
+			from = w.node()
+		}
+		return Resign{from, w.epoch(from), []PartitionID{id, id}}
 	}
 	return Unregister{w.node()}
 }

@@ -222,6 +222,41 @@ func (a *application) online(c OnlineReplicas) {
 	a.tidy()
 }
 
+// resign has others lead. What the node says of the ISR is not asked for: it may know an earlier one, of which somebody has gone since.
+func (a *application) resign(c Resign) {
+	if a.m.feature < LevelRoles {
+		a.refuse(UnsupportedVersion, "the cluster is at feature level %d, to resign needs %d", a.m.feature, LevelRoles)
+		return
+	}
+	if _, ok := a.registered(c.Node, c.Epoch); !ok {
+		return
+	}
+	for _, id := range c.Partitions {
+		t, p, ok := a.find(id)
+		if !ok || p.Leader != c.Node {
+			continue
+		}
+		ch := a.begin(t, id.Index)
+		others := 0
+		for _, n := range p.ISR {
+			if n != c.Node && ch.acceptable(n) && !slices.Contains(p.Removing, n) {
+				others++
+			}
+		}
+		if others == 0 {
+			continue
+		}
+		// Out of the ISR nobody waits for it. Where it is not eligible then, what is committed must not be down to a single copy by this: the new leader
+		// takes it out by its lag, as it does with every follower, and until then it may be elected again.
+		if rest := without(p.ISR, c.Node); others > 1 || len(rest) < int(a.m.minISR(t, p)) {
+			ch.isr = rest
+		}
+		ch.resigns = true
+		a.finish(ch)
+	}
+	a.tidy()
+}
+
 // find finds a partition.
 func (a *application) find(id PartitionID) (*Topic, PartitionState, bool) {
 	t := a.m.topic(id.Topic)
