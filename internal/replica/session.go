@@ -43,7 +43,7 @@ type SessionPartition struct {
 	// Owner is for who owns the session: what serves the partition.
 	Owner any
 
-	high, start int64 // as the follower has been told; -1: it is to be told whatever they are
+	high, start int64 // as the follower has told, or been told since; -1: it is to be told whatever they are
 	news        News
 	next, prev  *SessionPartition
 }
@@ -94,8 +94,8 @@ func (s *FetchSession) Touch(p *SessionPartition, n News) {
 	p.news = n
 }
 
-// Knows reports whether the follower has been told of this high watermark and log start offset.
-func (p *SessionPartition) Knows(high, start int64) bool { return p.high == high && p.start == start }
+// Knows reports whether the follower has been told of this high watermark and log start offset. Its own log may begin later: it has deleted more.
+func (p *SessionPartition) Knows(high, start int64) bool { return p.high == high && p.start >= start }
 
 // fairPart is what a partition may have of an answer, in bytes, however many there are: Kafka's replica.fetch.max.bytes.
 const fairPart = 1 << 20
@@ -184,8 +184,8 @@ func (s *FetchSession) update(req *FetchRequest, changed, gone func(*SessionPart
 			s.parts[f.TopicPartition] = p
 		}
 		p.Position = f.Position
-		if p.high >= 0 {
-			p.high = f.HighWatermark
+		if p.high >= 0 { // what it has done of what it was told: an answer that says where the logs part is not for more
+			p.high, p.start = f.HighWatermark, f.LogStart
 		}
 		changed(p)
 	}

@@ -188,6 +188,21 @@ func TestOnlyWhatIsNewIsAnswered(t *testing.T) {
 	change(d, func(a *Answer) { *a = Answer{HighWatermark: 5, DivergingEnd: NoOffset} })
 	require.Equal(t, []TopicPartition{d}, fill(1000), "it has healed: the high watermark is told again")
 
+	// What it was told where the logs part it has not used, and its next request says so. Its log may begin later than the leader's: that is no news.
+	at := func(start int64) {
+		c.Request(&FetchRequest{Node: 2, SessionID: s.ID(), SessionEpoch: s.epoch, Partitions: []FetchPartition{{TopicPartition: d, Position: Position{LogStart: start, HighWatermark: 5}}}},
+			0, func(p *SessionPartition) { s.Touch(p, SmallNews) }, nothing)
+	}
+	change(d, func(a *Answer) { *a = Answer{HighWatermark: 5, LogStart: 4, DivergingEnd: 3} })
+	require.Equal(t, []TopicPartition{d}, fill(1000))
+	answers[d] = Answer{HighWatermark: 5, LogStart: 4, DivergingEnd: NoOffset}
+	at(0)
+	require.Equal(t, []TopicPartition{d}, fill(1000))
+	at(4)
+	require.Empty(t, fill(1000))
+	at(5)
+	require.Empty(t, fill(1000))
+
 	// Who has been answered goes behind the others; what has no place keeps its news.
 	for _, tp := range []TopicPartition{a, b, d} {
 		change(tp, func(a *Answer) { a.Records = make([]byte, 60) })
