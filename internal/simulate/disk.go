@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -97,6 +98,11 @@ func (d *Disk) Empty() {
 		d.mem.SetFree(-1)
 		d.lift("full disk")
 	}
+}
+
+// Troubled reports whether writes or syncs may fail: a FailSync or FailWrite has hit nothing yet, or the disk is full.
+func (d *Disk) Troubled() bool {
+	return d.full || slices.ContainsFunc(d.rules, func(r rule) bool { return r.armed.Hits() == 0 })
 }
 
 // Slow makes every sync take between low and high; Slow(0, 0) ends it.

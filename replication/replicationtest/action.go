@@ -134,12 +134,12 @@ func (c *cluster) disturb(a simulate.Action, n *node, rng *rand.Rand) bool {
 			c.sched.After(50*time.Millisecond, n.disk.Mend) // later there may be nobody else who has what is lost
 		}
 	case "fail-write":
-		if n.alive() {
+		if n.alive() && !c.troubled(n) {
 			n.disk.FailWrite([]string{"*.log", "*"}[rng.IntN(2)])
 			c.trace.Say("fault", "%s", a)
 		}
 	case "full-disk":
-		if n.alive() {
+		if n.alive() && !c.troubled(n) {
 			n.disk.Fill(int64(rng.IntN(16 << 10)))
 			c.sched.After(a.For, n.disk.Empty)
 			c.trace.Say("fault", "%s", a)

@@ -173,6 +173,7 @@ func (c *cluster) heal() {
 	for _, m := range c.members {
 		m.comeBack()
 	}
+	c.forget(control.NodeID(len(c.nodes)))
 }
 
 // unwell says what is not as it should be, "" if all is well.

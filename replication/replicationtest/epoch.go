@@ -62,11 +62,14 @@ func (l *life) writeEpoch(epoch int64, confirmed bool) {
 	}
 	if err != nil {
 		l.removeEpoch()
+		return
 	}
+	l.node.unsure = false
 }
 
 // removeEpoch makes this life one that did not end cleanly.
 func (l *life) removeEpoch() {
+	l.node.unsure = true
 	if err := l.disk.FS().Remove(epochFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.fail("cannot remove %s: %v", epochFile, err)
 		return

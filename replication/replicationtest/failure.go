@@ -86,7 +86,8 @@ func (r *replicaState) repair() {
 		return
 	}
 	state, _ := l.ctl.Partition(r.p.id.Topic, r.p.id.Index)
-	if r.wipe && len(state.ISR)+len(state.ELR) > 0 {
+	others := func(id control.NodeID) bool { return id != l.id }
+	if r.wipe && (slices.ContainsFunc(state.ISR, others) || slices.ContainsFunc(state.ELR, others)) {
 		l.c.seen.Add("replica rebuilt", 1)
 		r.remove()
 		l.marks[r.p.index], l.points[r.p.index] = 0, 0

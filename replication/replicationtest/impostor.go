@@ -60,6 +60,9 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 			return
 		}
 		leads.do(func(l *life) {
+			if !c.mayLose(n) {
+				return // it was paused, and has let another in meanwhile
+			}
 			admitted, code := l.watch.Admit(l.now(), r)
 			if tries == 1 {
 				c.counts.Add(a.Kind, 1)
@@ -76,6 +79,7 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 			l.propose(admitted, func(result control.Result, known bool) {
 				switch {
 				case !known:
+					c.forget(r.ID) // it may be registered, all the same
 				case result.Code == control.OK:
 					c.seen.Add("second process has taken the place of the first", 1)
 					c.forget(r.ID)
@@ -94,7 +98,10 @@ func (c *cluster) forget(id control.NodeID) {
 		return
 	}
 	c.sched.After(10*time.Second, func() {
-		if _, known := c.newest.Node(id); known && !c.ended {
+		if c.newest == nil || c.ended {
+			return
+		}
+		if _, known := c.newest.Node(id); known {
 			c.propose(control.Unregister{ID: id})
 			c.forget(id)
 		}

@@ -28,6 +28,7 @@ type node struct {
 	points  []int64 // checkpoint of recovery points, by partition: everything below is on disk
 	lossy   bool    // may have lost what it had, and the controller has not been told
 	rotten  bool    // has a bad sector that may not have been found yet
+	unsure  bool    // has no note of its registration, and would come back as one that may have lost what it had
 	stopped bool    // on purpose, or for a while: who stopped it starts it
 	life    *life   // nil: the process is down
 	failed  string  // why the process ended by itself

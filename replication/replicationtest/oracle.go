@@ -40,10 +40,11 @@ func (c *cluster) mayLose(n *node) bool {
 	return true
 }
 
-// troubled reports whether a node other than n has lost something, and is not whole again.
+// troubled reports whether a node other than n has lost something, and is not whole again, or would not be believed that it has not: it could not write
+// that it ended cleanly, or may not be able to.
 func (c *cluster) troubled(n *node) bool {
 	return slices.ContainsFunc(c.nodes, func(other *node) bool {
-		return other != n && (other.lossy || other.rotten ||
+		return other != n && (other.lossy || other.rotten || other.unsure || other.disk.Troubled() ||
 			other.life != nil && slices.ContainsFunc(other.life.replicas, func(r *replicaState) bool { return r.offline }))
 	})
 }

@@ -134,7 +134,7 @@ func (l *life) removeMember(status quorum.Status) bool {
 func (c *cluster) removedNode(n *node, a simulate.Action) {
 	n.say("is removed")
 	c.seen.Add("node removed", 1)
-	n.removed, n.lossy, n.rotten = true, false, false
+	n.removed, n.lossy, n.rotten, n.unsure = true, false, false, false
 	c.sched.After(a.For, func() {
 		if c.healed {
 			return
