@@ -44,6 +44,7 @@ func (c *controller) advance() {
 // carryOut does what raft wants. Everything that the messages rely on is on disk; they go first, as others wait for them.
 func (c *controller) carryOut(out quorum.Output) {
 	c.out = quorum.Output{Term: out.Term, Leader: out.Leader, Role: out.Role}
+	c.committed.Store(out.Commit)
 	c.setLeader(out.Leader, out.Term)
 	if out.Role != quorum.Leader && c.active {
 		c.active = false
@@ -93,6 +94,9 @@ func (c *controller) attempt(f func() error) {
 
 // apply applies an entry: to the machine, to the store, and then everybody is told. It may be called again for the same one, if the store had no room.
 func (c *controller) apply(e quorum.Entry, out quorum.Output) error {
+	if err := c.countBallot(e); err != nil {
+		return err
+	}
 	now := c.now()
 	seq, mine := uint64(0), false
 	result := control.Result{Index: e.Index}
@@ -181,6 +185,9 @@ func (c *controller) restore(s *quorum.Snapshot) error {
 	c.machine = machine
 	c.mu.Unlock()
 	c.index, c.compacted = s.Index, s.Index
+	if err := c.recountBallot(s.Index); err != nil {
+		return err
+	}
 	for _, n := range machine.Nodes() {
 		if int32(n.ID) != c.id && n.Addr != "" {
 			c.net.set(int32(n.ID), n.Addr)

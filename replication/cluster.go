@@ -191,6 +191,7 @@ var codeErrors = map[control.Code]error{
 	control.UnknownTopicID:              partition.ErrUnknownTopicID,
 	control.DuplicateBrokerRegistration: ErrDuplicateNode,
 	control.BrokerIDNotRegistered:       ErrUnknownNode,
+	control.InvalidUpdateVersion:        ErrInvalidUpdateVersion,
 }
 
 // ids are node ids as the partition package has them.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/clock"
+	"github.com/partlog/partlog/internal/control"
 	"github.com/partlog/partlog/internal/wire/peer"
 	"github.com/partlog/partlog/partition"
 )
@@ -51,6 +52,9 @@ type Config struct {
 	Peers []Peer
 	// Bootstrap makes a new cluster of which this is the first node, unless the directory belongs to one already.
 	Bootstrap bool
+	// FeatureLevel is that of a new cluster, with Bootstrap: a lower one lets nodes of older programs join. Default: the highest that this program knows.
+	// SetFeatureLevel raises it later.
+	FeatureLevel int16
 	// Join makes this node one more of the cluster that Peers are of, unless the directory belongs to one already.
 	Join bool
 	// Servers are addresses of nodes whose ids are not known (controller.quorum.bootstrap.servers): beside Peers, or instead.
@@ -96,6 +100,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	or(&c.FeatureLevel, control.MaxLevel)
 	or(&c.SessionTimeout, 9*time.Second)
 	or(&c.HeartbeatInterval, min(2*time.Second, c.SessionTimeout/4))
 	or(&c.ElectionTimeout, time.Second)
@@ -137,6 +142,10 @@ func (c Config) validate() error {
 		return wrong("Listen", "", "host:port, or a Listener")
 	case c.Bootstrap && c.Join:
 		return wrong("Join", true, "false with Bootstrap: a cluster is made, or joined")
+	case c.FeatureLevel < control.MinLevel || c.FeatureLevel > control.MaxLevel:
+		return wrong("FeatureLevel", c.FeatureLevel, fmt.Sprintf("%d to %d", control.MinLevel, control.MaxLevel))
+	case c.ControllerOnly && c.Bootstrap && c.FeatureLevel < control.LevelRoles:
+		return wrong("FeatureLevel", c.FeatureLevel, fmt.Sprintf("%d or more with ControllerOnly", control.LevelRoles))
 	case c.Join && len(c.Peers)+len(c.Servers) == 0:
 		return wrong("Peers", "none", "at least one node of the cluster that is joined, here or in Servers")
 	case c.ControllerOnly && len(c.Listeners) > 0:

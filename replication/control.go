@@ -41,7 +41,8 @@ type controller struct {
 
 	nonce uint64 // of this process, in the entries that it proposes
 	seq   atomic.Uint64
-	found sync.Map // of Config.Servers: by address, who is there
+	asked atomic.Uint32 // how often everybody was asked who leads
+	found sync.Map      // of Config.Servers: by address, who is there
 
 	inbox  inbox
 	ctx    context.Context // ends with run
@@ -57,6 +58,9 @@ type controller struct {
 	stopped atomic.Pointer[error]
 	stage   atomic.Int32 // control.Stage
 	tried   atomic.Bool  // handOver has done what it can
+	// withdrawn is ballot.Withdrawn, committed the index of the last entry that is known to be committed.
+	withdrawn atomic.Bool
+	committed atomic.Uint64
 
 	waiting waiting
 
@@ -90,6 +94,9 @@ type identity struct {
 	previous int64
 	// registered notes the epoch durably, before the node does anything under it.
 	registered func(epoch int64) error
+	// ballot is what the node remembers of its vote; balloted keeps another. Neither is called but by run, and before it by open.
+	ballot   ballot
+	balloted func(ballot) error
 }
 
 // catalogue is the store, as far as the controller is concerned (partition.Store).

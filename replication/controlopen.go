@@ -55,6 +55,7 @@ func (c *controller) open(n *Node) error {
 	c.catalogue = n.store
 	c.identity = identity{
 		incarnation: n.incarnation, directory: n.directory, address: n.config.Advertise, previous: n.previousEpoch(), registered: n.registered,
+		ballot: n.file.ballot, balloted: n.balloted,
 	}
 	return c.openRaft(func() ([]byte, error) {
 		switch {
@@ -95,7 +96,7 @@ func (n *Node) firstState() (*control.Machine, error) {
 		}
 		topics = append(topics, topic)
 	}
-	return control.Bootstrap(node, control.ClusterConfig{MinISR: n.defaultMinISR(1)}, topics), nil
+	return control.BootstrapAt(n.config.FeatureLevel, node, control.ClusterConfig{MinISR: n.defaultMinISR(1)}, topics), nil
 }
 
 // unlimited is what the controller's machines have for never.
@@ -148,7 +149,12 @@ func (c *controller) openRaft(format func() ([]byte, error)) error {
 		return fmt.Errorf("controller quorum: %w", err)
 	}
 	c.raft = r
-	c.joining.wanted = r.Status().Role == quorum.Observer
+	status := r.Status()
+	c.joining.wanted = status.Role == quorum.Observer
+	c.committed.Store(status.Commit)
+	if err := c.recallBallot(); err != nil {
+		return errors.Join(err, r.Close())
+	}
 	return nil
 }
 

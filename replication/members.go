@@ -68,12 +68,12 @@ func (c *controller) everyTick() {
 		return
 	}
 	status := c.raft.Status()
-	if status.Role != quorum.Observer || c.config.Observer && contains(status.Observers, status.Self) {
+	if status.Role != quorum.Observer || !c.asksForVote() && contains(status.Observers, status.Self) {
 		j.wanted = false
 		return
 	}
 	j.ticks, j.asking = 0, true
-	request := membersRequest{Op: "join", Address: c.identity.address, Member: c.raft.Self(), Voter: !c.config.Observer}
+	request := membersRequest{Op: "join", Address: c.identity.address, Member: c.raft.Self(), Voter: c.asksForVote()}
 	c.work.Go(func() {
 		ctx, stop := c.bounded(c.config.ElectionTimeout)
 		defer stop()
@@ -98,7 +98,8 @@ func (c *controller) bounded(d time.Duration) (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// hello tells those whose addresses are known where this node is: one that has come back with another address would not hear from them.
+// hello tells those whose addresses are known where this node is: one that has come back with another address would not hear from them. All are told at a time:
+// one that hangs costs the others nothing.
 func (c *controller) hello() {
 	request := membersRequest{Op: "hello", Address: c.identity.address}
 	known := c.known()
@@ -111,41 +112,35 @@ func (c *controller) hello() {
 	c.work.Go(func() {
 		ctx, stop := c.bounded(c.config.ElectionTimeout)
 		defer stop()
-		found := c.discoverAll(ctx, asked)
-		for address, node := range found {
-			c.found.Store(address, node)
-			if node != c.id && !slices.Contains(known, node) {
-				c.net.set(node, address)
-				known = append(known, node)
-			}
-		}
+		var all sync.WaitGroup
 		for _, node := range known {
-			_, _ = c.members(ctx, node, request) // who does not answer is asked again
+			all.Go(func() { _, _ = c.members(ctx, node, request) }) // who does not answer is asked again
 		}
+		for _, address := range asked {
+			all.Go(func() {
+				node, err := c.discover(ctx, address)
+				if err != nil || node == c.id || slices.Contains(known, node) {
+					return
+				}
+				c.net.set(node, address)
+				_, _ = c.members(ctx, node, request)
+			})
+		}
+		all.Wait()
 		c.inbox.put(func() { c.joining.greeting = false })
 	})
 }
 
-// discoverAll asks at addresses who is there, all at a time.
-func (c *controller) discoverAll(ctx context.Context, addresses []string) map[string]int32 {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	found := map[string]int32{}
-	for _, address := range addresses {
-		all.Go(func() {
-			node, err := c.net.discover(ctx, address)
-			if errors.Is(err, peer.ErrDuplicateNode) {
-				node, err = c.id, nil // it is this one
-			}
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				found[address] = node
-			}
-		})
+// discover asks who is there at an address of Config.Servers, and notes it.
+func (c *controller) discover(ctx context.Context, address string) (int32, error) {
+	node, err := c.net.discover(ctx, address)
+	if errors.Is(err, peer.ErrDuplicateNode) {
+		node, err = c.id, nil // it is this one
 	}
-	all.Wait()
-	return found
+	if err == nil {
+		c.found.Store(address, node)
+	}
+	return node, err
 }
 
 // known are the other nodes that the node has heard of.
@@ -173,11 +168,15 @@ func (c *controller) known() (nodes []int32) {
 	return nodes
 }
 
-// askAll asks the leader, if it is known, and else everybody until one knows it.
+// askAll asks the leader, if it is known, and else everybody until one knows it, each time beginning with another: one that hangs may use up ctx.
 func (c *controller) askAll(ctx context.Context, leader int32, request membersRequest) (membersAnswer, error) {
 	nodes := []int32{leader}
 	if leader == -1 {
 		nodes = c.known()
+		if n := len(nodes); n > 1 {
+			first := int(c.asked.Add(1) % uint32(n))
+			nodes = slices.Concat(nodes[first:], nodes[:first])
+		}
 	}
 	var failed error = ErrNoQuorum
 	for i := 0; i < len(nodes) && i < 100; i++ {
@@ -335,27 +334,48 @@ func (c *controller) transferLeader(ctx context.Context, node int32) error {
 	return c.untilDone(ctx, membersRequest{Op: "transfer", Node: node})
 }
 
-// untilDone asks the leader again and again, until it is done.
+// membersWords are what the operations are to who asked for them.
+var membersWords = map[string]string{"promote": "make node %d a voter", "demote": "make node %d an observer", "remove": "remove node %d from the quorum", "transfer": "hand the quorum over to node %d"}
+
+// errUnderWay says that a change of the quorum has been proposed, and is not in force yet.
+var errUnderWay = errors.New("the quorum has not committed the change yet")
+
+// untilDone asks the leader again and again, until it is done. One attempt ends after a while, as whoever is asked may hang.
 func (c *controller) untilDone(ctx context.Context, request membersRequest) error {
+	failed := func(format string, args ...any) error {
+		return fmt.Errorf(membersWords[request.Op]+": %w", request.Node, fmt.Errorf(format, args...))
+	}
 	var last error = ErrNoQuorum
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		leader, _ := c.leader()
-		answer, err := c.askAll(ctx, leader, request)
+		attempt, end := context.WithCancelCause(ctx)
+		stop := c.clock.AfterFunc(2*c.config.ElectionTimeout, func() { end(ErrNodeNotAvailable) })
+		answer, err := c.askAll(attempt, leader, request)
 		switch {
+		case err != nil && attempt.Err() != nil && errors.Is(err, attempt.Err()):
+			if ctx.Err() == nil {
+				last = fmt.Errorf("%w: the leader of the quorum does not answer", context.Cause(attempt))
+			}
 		case err != nil:
 			last = err
 		case answer.Done:
-			return nil
 		case answer.Refused:
-			return fmt.Errorf("%s %d: %w: %s", request.Op, request.Node, ErrVoterChange, answer.Reason)
+			err = failed("%w: %s", ErrVoterChange, answer.Reason)
 		case answer.Reason != "":
 			last = errors.New(answer.Reason)
+		default:
+			last = errUnderWay
+		}
+		stop()
+		end(nil)
+		if answer.Done || answer.Refused {
+			return err
 		}
 		if !c.pause(ctx, pause) {
 			if ctx.Err() == nil {
 				return ErrClosed
 			}
-			return fmt.Errorf("%s %d: %w: %w", request.Op, request.Node, ctx.Err(), last)
+			return failed("%w: %w", context.Cause(ctx), last)
 		}
 	}
 }

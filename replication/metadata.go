@@ -67,6 +67,8 @@ type NodeInfo struct {
 	ControllerOnly bool
 	DirectoryID    [16]byte // of its data directory (KIP-858)
 	Leads          int      // partitions
+	// MinFeature and MaxFeature are the feature levels that the node's program knows.
+	MinFeature, MaxFeature int16
 }
 
 // DescribeCluster describes the nodes of the cluster as this node knows them.
@@ -82,6 +84,7 @@ func (n *Node) DescribeCluster(ctx context.Context) ([]NodeInfo, error) {
 				NodeID: int32(node.ID), Address: node.Addr, Rack: node.Rack, Epoch: node.Epoch, Fenced: node.Fenced, ShuttingDown: node.ShuttingDown,
 				Controller: int32(node.ID) == controller, Leads: m.Leads(node.ID),
 				ControllerOnly: node.ControllerOnly, DirectoryID: node.DirectoryID,
+				MinFeature: node.MinFeature, MaxFeature: node.MaxFeature,
 			}
 			for _, l := range node.Listeners {
 				info.Listeners = append(info.Listeners, Listener(l))

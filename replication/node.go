@@ -277,7 +277,7 @@ func (n *Node) applied(r control.Result) {
 			}
 		}
 	}
-	if len(r.Changed)+len(r.Nodes) > 0 || r.Catalogue != nil {
+	if len(r.Changed)+len(r.Nodes) > 0 || r.Catalogue != nil || r.Feature != 0 {
 		n.wake()
 	}
 }

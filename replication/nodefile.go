@@ -26,6 +26,7 @@ type nodeFile struct {
 	// Unclean: something that was acknowledged may be missing, and the controller may not know it yet.
 	Unclean bool  `json:"unclean,omitempty"`
 	Epoch   int64 `json:"epoch"` // of the last registration whose answer was heard; -1 before it
+	ballot
 }
 
 // nodeFileName is in Config.Dir, beside lock and journal.

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,6 +26,18 @@ type parts struct {
 	mu  sync.Mutex
 	all map[int32]*part
 	cut map[[2]int32]bool
+	// calling is asked about every call, and every look at an address (to is -1); nil: nothing is held up.
+	calling func(ctx context.Context, from, to int32, body []byte) error
+}
+
+func (ps *parts) mayCall(ctx context.Context, from, to int32, body []byte) error {
+	ps.mu.Lock()
+	calling := ps.calling
+	ps.mu.Unlock()
+	if calling == nil {
+		return nil
+	}
+	return calling(ctx, from, to, body)
 }
 
 // part is one node: its disk outlives its controllers.
@@ -35,6 +48,7 @@ type part struct {
 	fs      *vfs.Mem
 	shared  *sharedCatalogue
 	epoch   int64 // noted on its disk
+	ballot  ballot
 	run     sync.WaitGroup
 	running bool
 
@@ -114,9 +128,14 @@ func (p *part) send(to int32, kind uint8, body []byte) {
 	}
 }
 
-func (p *part) discover(context.Context, string) (int32, error) { return -1, ErrNodeNotAvailable }
+func (p *part) discover(ctx context.Context, _ string) (int32, error) {
+	return -1, cmp.Or(p.parts.mayCall(ctx, p.id, -1, nil), error(ErrNodeNotAvailable))
+}
 
 func (p *part) call(ctx context.Context, to int32, kind uint8, body []byte, reply func([]byte) error) error {
+	if err := p.parts.mayCall(ctx, p.id, to, body); err != nil {
+		return err
+	}
 	q := p.other(to)
 	if q == nil {
 		return &NodeError{to, ErrNodeNotAvailable}
@@ -172,7 +191,7 @@ func (ps *parts) start(id int32, change ...func(*Config)) *part {
 		id: id, config: config, clock: clock.System, events: config.Events, fs: p.fs, dir: "/n/quorum", net: p, catalogue: p.shared, work: &p.run,
 		identity: identity{
 			incarnation: [16]byte{byte(drawNonce()), byte(drawNonce()), byte(drawNonce()), byte(drawNonce()), byte(id + 1)}, address: fmt.Sprint("node", id), previous: p.epoch,
-			registered: func(epoch int64) error { p.epoch = epoch; return nil },
+			registered: func(epoch int64) error { p.epoch = epoch; return nil }, ballot: p.ballot, balloted: func(b ballot) error { p.ballot = b; return nil },
 		},
 		applied: func(r control.Result) {
 			p.mu.Lock()

@@ -22,6 +22,7 @@ type Stats struct {
 	// The controller (kafka.server:type=raft-metrics, kafka.controller:type=KafkaController), as this node knows it.
 	CurrentLeader     int32  // current-leader: the active controller, -1 if none is known
 	CurrentEpoch      uint64 // current-epoch: raft's term
+	HighWatermark     uint64 // high-watermark: index behind the last entry that this node knows to be committed; it has applied, or is about to apply, those before
 	LastAppliedOffset uint64 // last-applied-record-offset: index of the last entry that this node has applied, which is committed
 
 	// The cluster as this node knows it (kafka.controller:type=KafkaController).
@@ -84,6 +85,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{NodeID: n.id, BrokerEpoch: n.control.epoch(), Isolated: n.control.isolated(), Fenced: true, Replicas: n.replicas.stats(false)}
 	s.CurrentLeader, s.CurrentEpoch = n.control.leader()
 	n.control.read(func(m *control.Machine) { s.cluster(m) })
+	s.HighWatermark = n.control.committed.Load() + 1 // read last: never behind what is applied
 	for _, p := range n.peers.Stats() {
 		s.Peers = append(s.Peers, PeerStats{
 			NodeID: p.NodeID, Address: p.Address, Connected: p.Connected, RoundTrip: p.RoundTrip, Connects: p.Connects, Failures: p.Failures, Calls: p.Calls,

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,7 @@ func TestStatsSayWhatEachNodeIsAndHowFarItsFollowersAre(t *testing.T) {
 			if s.ActiveBrokerCount != 3 || s.FencedBrokerCount != 0 || s.OfflinePartitionsCount != 0 || s.Replicas.UnderReplicated != 0 || s.CurrentLeader < 1 || s.Fenced || s.Isolated {
 				return false
 			}
+			require.Greater(t, s.HighWatermark, s.LastAppliedOffset, "what is applied is committed")
 			if len(s.Partitions) != 3 || s.Replicas.Leading+s.Replicas.Following != 3 {
 				return false
 			}
@@ -51,6 +53,11 @@ func TestStatsSayWhatEachNodeIsAndHowFarItsFollowersAre(t *testing.T) {
 	require.Equal(t, 3, s.GlobalPartitionCount)
 	require.Positive(t, s.CurrentEpoch)
 	require.Positive(t, s.LastAppliedOffset)
+	q, err := l.Node(2).DescribeQuorum(ctx)
+	require.NoError(t, err)
+	eventually(ctx, t, "each node hears how far the quorum is", func() bool {
+		return !slices.ContainsFunc(l.Nodes(), func(n *Node) bool { return n.Stats().HighWatermark < q.HighWatermark })
+	})
 	require.Positive(t, s.BrokerEpoch)
 	require.Positive(t, s.Feature)
 	require.Len(t, s.Peers, 2)

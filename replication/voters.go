@@ -9,13 +9,13 @@ import (
 )
 
 // AddVoter makes a node that observes the controller quorum a voter (KIP-853, kafka-metadata-quorum add-controller), and returns when it is one. It has to be up
-// and to have caught up: until then AddVoter waits, for as long as ctx allows. A node whose Config says Observer becomes a voter by this alone; the others
+// and to have caught up: until then AddVoter waits, until ctx's deadline, or for Config.RequestTimeout if it has none. A node whose Config says Observer becomes a voter by this alone; the others
 // do so by themselves.
 //
 // Errors: ErrDuplicateVoter; ErrUnknownNode for one that is no member of the quorum; ErrVoterChange, when too few of the voters that there would be are heard
-// from; ErrNoQuorum, ctx's.
+// from; when the time is over ctx's, or partition.ErrTimeout, with what was waited for, such as ErrNoQuorum.
 func (n *Node) AddVoter(ctx context.Context, node int32) error {
-	ctx, cancel := n.bounded(ctx)
+	ctx, cancel := n.patient(ctx)
 	defer cancel()
 	q, err := n.DescribeQuorum(ctx)
 	switch {
@@ -30,12 +30,12 @@ func (n *Node) AddVoter(ctx context.Context, node int32) error {
 }
 
 // RemoveVoter makes a voter of the controller quorum an observer (kafka-metadata-quorum remove-controller), and returns when it is one. The node may be down. It
-// keeps its registration and its replicas; RemoveNode takes those. A node whose Config does not say Observer becomes a voter again at its next start, so
-// that is to be changed first. A leader hands the quorum over to another voter before.
+// keeps its registration and its replicas; RemoveNode takes those. It remembers that it is to vote no more, whatever its Config says, until AddVoter. A leader hands the quorum over to another voter before.
 //
-// Errors: ErrVoterNotFound; ErrVoterChange for the last voter, and when too few of the others are heard from; ErrNoQuorum, ctx's.
+// Errors: ErrVoterNotFound; ErrVoterChange for the last voter, and when too few of the others are heard from; when the time is over
+// ctx's, or partition.ErrTimeout, with what was waited for, such as ErrNoQuorum.
 func (n *Node) RemoveVoter(ctx context.Context, node int32) error {
-	ctx, cancel := n.bounded(ctx)
+	ctx, cancel := n.patient(ctx)
 	defer cancel()
 	q, err := n.DescribeQuorum(ctx)
 	switch {
@@ -45,6 +45,14 @@ func (n *Node) RemoveVoter(ctx context.Context, node int32) error {
 		return fmt.Errorf("node %d: %w", node, ErrVoterNotFound)
 	}
 	return n.control.untilDone(ctx, membersRequest{Op: "demote", Node: node})
+}
+
+// patient is ctx, and ends after Config.RequestTimeout if it has no deadline of its own.
+func (n *Node) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return n.bounded(ctx)
 }
 
 func isMember(all []QuorumMember, node int32) bool {

@@ -81,3 +81,28 @@ func TestStateBeginsAtAnEarlierLevel(t *testing.T) {
 	require.Equal(t, OK, m.Apply(1, Register{ID: 1, MinFeature: LevelBase, MaxFeature: LevelBase, PreviousEpoch: NoEpoch, Replaces: NoEpoch}).Code)
 	require.Equal(t, InvalidUpdateVersion, m.Apply(2, SetFeature{LevelELR}).Code)
 }
+
+// At every level the store leads all that it has after a clean start, and an election after another one is told as unclean, where that is known.
+func TestStoreBecomesTheFirstNodeAtAnEarlierLevel(t *testing.T) {
+	for level := MinLevel; level <= MaxLevel; level++ {
+		for previous, clean := range map[int64]bool{0: true, NoEpoch: false} {
+			topics := []BootstrapTopic{{ID: topicID("t"), Name: "t", Partitions: []BootstrapPartition{{0}, {4}}}}
+			m, err := Restore(BootstrapAt(level, Node{ID: 1, MinFeature: MinLevel, MaxFeature: MaxLevel}, ClusterConfig{}, topics).Snapshot())
+			require.NoError(t, err)
+			require.Equal(t, level, m.Feature())
+			checkInvariants(t, m)
+			r := m.Apply(1, Register{ID: 1, Incarnation: [16]byte{1}, MinFeature: MinLevel, MaxFeature: MaxLevel, PreviousEpoch: previous})
+			require.Equal(t, OK, r.Code)
+			r = m.Apply(2, Unfence{1, r.Epoch})
+			checkInvariants(t, m)
+			require.Equal(t, 2, m.Leads(1))
+			for _, c := range r.Changed { // without ELR the last of an ISR stays in it, whatever it has lost
+				require.Equal(t, !clean && level >= LevelELR, c.Unclean, "level %d, clean %v", level, clean)
+			}
+			raised := m.Apply(3, SetFeature{MaxLevel})
+			require.Equal(t, OK, raised.Code)
+			require.Equal(t, MaxLevel, m.Feature())
+			checkInvariants(t, m)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type Output struct {
 	Term   uint64
 	Leader int32 // -1: not known
 	Role   Role
+	Commit uint64 // index of the last entry known to be committed
 
 	// Snapshot replaces the caller's state. Everything before it has been handed out, or is covered by it.
 	Snapshot *Snapshot
@@ -184,6 +185,7 @@ func (r *Raft) hand(e *raftpb.Entry) (Entry, error) {
 // output completes an Output and keeps it for Ready.
 func (r *Raft) output(out Output) {
 	basic := r.node.BasicStatus()
+	out.Commit = basic.GetCommit()
 	out.Term, out.Leader, out.Role = basic.GetTerm(), nodeOf(basic.Lead), r.roleOf(basic)
 	leads := basic.RaftState == raft.StateLeader
 	if leads && (!r.leading || out.Term != r.term) {

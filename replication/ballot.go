@@ -1,0 +1,93 @@
+package replication
+
+import (
+	"fmt"
+
+	"github.com/partlog/partlog/internal/quorum"
+)
+
+// ballot is what a node remembers of its vote in the controller quorum: one whose vote has been taken (RemoveVoter) does not ask for it again, now or after a
+// restart. Only AddVoter gives it back. A new disk knows nothing of it, and asks as any that joins.
+type ballot struct {
+	// VotedAs is which of the node's members (quorum.Member.Directory) votes, or has voted last; nil: none yet.
+	VotedAs *uint32 `json:"votedAs,omitempty"`
+	// Withdrawn: that member was made an observer. A node that lost its log of the quorum since, and is another member now, asks for no vote either.
+	Withdrawn bool `json:"voteWithdrawn,omitempty"`
+	// At is the index behind which no change of that member has been seen. When the log is read again from an earlier place, what was before is old.
+	At uint64 `json:"votedAt,omitempty"`
+}
+
+// is reports whether a ballot is that of a member.
+func (b ballot) is(m quorum.Member) bool { return b.VotedAs != nil && *b.VotedAs == m.Directory }
+
+// VoteWithdrawn reports whether this node's vote in the controller quorum was taken by RemoveVoter, as far as the node has heard: it observes, whatever
+// Config.Observer says, until AddVoter.
+func (n *Node) VoteWithdrawn() bool { return n.control.withdrawn.Load() }
+
+// asksForVote reports whether the node becomes a voter by itself.
+func (c *controller) asksForVote() bool { return !c.config.Observer && !c.withdrawn.Load() }
+
+// recallBallot notes that the node votes, if its log says so when it is opened: the first node of a cluster votes without having asked, and a recovery makes voters.
+func (c *controller) recallBallot() error {
+	c.withdrawn.Store(c.identity.ballot.Withdrawn)
+	if s := c.raft.Status(); s.Failure == nil && s.Role != quorum.Observer {
+		return c.noteBallot(s.Self, false, s.Applied)
+	}
+	return nil
+}
+
+// countBallot notes what an entry that changes the members has done to the node's vote.
+func (c *controller) countBallot(e quorum.Entry) error {
+	self := c.raft.Self()
+	switch {
+	case e.Change == nil || e.Change.Member != self:
+	case e.Change.Op == quorum.Promote:
+		return c.noteBallot(self, false, e.Index)
+	case e.Change.Op == quorum.AddObserver && c.identity.ballot.is(self): // of a voter, it takes the vote
+		return c.noteBallot(self, true, e.Index)
+	}
+	return nil
+}
+
+// recountBallot does so behind a snapshot, which has passed over changes.
+func (c *controller) recountBallot(index uint64) error {
+	s := c.raft.Status()
+	switch {
+	case s.Failure != nil:
+	case s.Role != quorum.Observer:
+		return c.noteBallot(s.Self, false, index)
+	case contains(s.Observers, s.Self) && c.identity.ballot.is(s.Self):
+		return c.noteBallot(s.Self, true, index)
+	}
+	return nil
+}
+
+// noteBallot keeps it, durably, unless it is known, or later is.
+func (c *controller) noteBallot(self quorum.Member, withdrawn bool, index uint64) error {
+	b := &c.identity.ballot
+	if b.is(self) && (b.Withdrawn == withdrawn || index <= b.At) {
+		return nil
+	}
+	now := ballot{VotedAs: &self.Directory, Withdrawn: withdrawn, At: index}
+	if err := c.identity.balloted(now); err != nil {
+		return fmt.Errorf("note whether the node votes: %w", err)
+	}
+	*b = now
+	c.withdrawn.Store(withdrawn)
+	return nil
+}
+
+// balloted keeps what the node remembers of its vote.
+func (n *Node) balloted(b ballot) error {
+	n.mu.Lock()
+	f := *n.file
+	n.mu.Unlock()
+	f.ballot = b
+	if err := f.write(n.fs, n.dir); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.file = &f
+	n.mu.Unlock()
+	return nil
+}
