@@ -356,6 +356,8 @@ func (c *controller) untilDone(ctx context.Context, request membersRequest) erro
 			if ctx.Err() == nil {
 				last = fmt.Errorf("%w: the leader of the quorum does not answer", context.Cause(attempt))
 			}
+		case err != nil && leader == -1 && !errors.Is(err, ErrNoQuorum):
+			last = fmt.Errorf("%w: %w", ErrNoQuorum, err)
 		case err != nil:
 			last = err
 		case answer.Done:
