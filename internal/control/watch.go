@@ -46,6 +46,7 @@ type Watch struct {
 type session struct {
 	epoch    int64
 	heard    time.Duration
+	forgiven time.Duration // of the silence since then, see Held
 	applied  uint64
 	ended    bool // told that it may shut down: another process may take its place
 	asked    bool // a command was proposed at this time
@@ -152,7 +153,7 @@ func (w *Watch) Heartbeat(now time.Duration, hb Heartbeat) (HeartbeatAnswer, []C
 		return HeartbeatAnswer{Code: StaleBrokerEpoch}, nil
 	}
 	s := w.session(now, n)
-	s.heard, s.applied = now, max(s.applied, hb.Applied)
+	s.heard, s.forgiven, s.applied = now, 0, max(s.applied, hb.Applied)
 	answer := HeartbeatAnswer{Fenced: n.Fenced, CaughtUp: int64(hb.Applied) >= n.Epoch}
 	var c Command
 	switch {

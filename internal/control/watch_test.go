@@ -139,6 +139,28 @@ func TestNewControllerGivesEveryNodeAWholeSession(t *testing.T) {
 	require.Len(t, h.w.Tick(h.now+9*time.Second), 1)
 }
 
+// A controller that is held up all the time, and that nobody can replace, still fences who is gone, and nobody else.
+func TestAControllerThatIsHeldUpForEverFencesWhoIsSilent(t *testing.T) {
+	for _, held := range []time.Duration{3 * time.Second, 8 * time.Second, time.Hour} {
+		h := newHall(t, WatchConfig{Session: 9 * time.Second})
+		silent, alive := h.join(1, 1), h.join(2, 2)
+		var fences []Command
+		began := h.now
+		for range 14 {
+			h.now += held
+			h.w.Held(held)
+			h.beat(2, alive)
+			fences = append(fences, h.w.Tick(h.now)...)
+			if len(fences) > 0 {
+				break
+			}
+		}
+		require.Equal(t, []Command{Fence{Node: 1, Epoch: silent}}, fences)
+		require.Greater(t, h.now-began, 4*9*time.Second-held)
+		require.LessOrEqual(t, h.now-began, max(4*9*time.Second, held)+held)
+	}
+}
+
 // Not the state of a controller that has not yet applied the node's registration, nor of one that is none any more.
 func TestWhatHeldTheControllerUpIsNobodysSilence(t *testing.T) {
 	h := newHall(t, WatchConfig{Session: 9 * time.Second})
