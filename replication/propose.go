@@ -162,8 +162,12 @@ func (c *controller) accept(entry []byte) proposeAnswer {
 		} else {
 			r, code = c.watch.Admit(c.now(), r)
 		}
-		if code != control.OK {
-			return proposeAnswer{Code: code, Detail: "another process of the node has a session"}
+		switch code {
+		case control.OK:
+		case control.DuplicateBrokerRegistration:
+			return proposeAnswer{Code: code, Detail: c.machine.Duplicate(r)}
+		default:
+			return proposeAnswer{Code: code}
 		}
 		entry = encodeProposal(node, nonce, seq, r)
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/partlog/partlog/internal/mutant"
@@ -16,8 +17,8 @@ func (a *application) register(c Register) {
 		a.refuse(UnsupportedVersion, "the cluster is at feature level %d, node %d can live with %d to %d", m.feature, c.ID, c.MinFeature, c.MaxFeature)
 		return
 	}
-	if owner, copied := m.copied(c); copied {
-		a.refuse(DuplicateBrokerRegistration, "directory %x is node %d's: node %d has a copy of it", c.DirectoryID, owner, c.ID)
+	if _, copied := m.copied(c); copied {
+		a.refuse(DuplicateBrokerRegistration, "%s", m.Duplicate(c))
 		return
 	}
 	i, known := m.findNode(c.ID)
@@ -66,6 +67,14 @@ func (m *Machine) copied(c Register) (owner NodeID, copied bool) {
 		return NoNode, false
 	}
 	return m.nodes[i].ID, true
+}
+
+// Duplicate says in words what a registration that is a DuplicateBrokerRegistration is a duplicate of.
+func (m *Machine) Duplicate(c Register) string {
+	if owner, copied := m.copied(c); copied {
+		return fmt.Sprintf("directory %x is node %d's: node %d has a copy of it", c.DirectoryID, owner, c.ID)
+	}
+	return fmt.Sprintf("another process of node %d has a session", c.ID)
 }
 
 // replicasOf counts the partitions that have a node among their replicas.
