@@ -17,6 +17,7 @@ type FeatureLevels struct {
 	Level int16 // the cluster's, which SetFeatureLevel raises
 	// Min and Max are what all registered nodes know, this one's program among them; those that do not run now, too.
 	Min, Max int16
+	Epoch    uint64 // of what this node knows: an entry of the quorum's log, of which a higher one is newer
 }
 
 // FeatureLevels returns the levels as this node knows them. Of a node that has heard of no cluster yet, Level is 0.
@@ -26,7 +27,7 @@ func (n *Node) FeatureLevels() (f FeatureLevels) {
 		if m.Applied() == 0 {
 			return
 		}
-		f.Level = m.Feature()
+		f.Level, f.Epoch = m.Feature(), m.Applied()
 		for _, node := range m.Nodes() {
 			f.Min, f.Max = max(f.Min, node.MinFeature), min(f.Max, node.MaxFeature)
 		}

@@ -20,7 +20,9 @@ func TestTheFeatureLevelIsRaisedWhenAllNodesKnowIt(t *testing.T) {
 	whole(ctx, t, l.Node(1), orders.Topic)
 	send(ctx, t, l.Node(2), orders, "at the old level")
 	n := l.Node(3)
-	require.Equal(t, FeatureLevels{Level: control.LevelBase, Min: control.MinLevel, Max: control.MaxLevel}, n.FeatureLevels())
+	levels := n.FeatureLevels()
+	require.Positive(t, levels.Epoch)
+	require.Equal(t, FeatureLevels{Level: control.LevelBase, Min: control.MinLevel, Max: control.MaxLevel, Epoch: levels.Epoch}, levels)
 
 	// A node of an older program is registered, if it does not run now.
 	result, err := n.propose(ctx, control.Register{

@@ -23,3 +23,6 @@ func (n *Node) Voting(ctx context.Context) (bool, error) {
 		return false, ctx.Err()
 	}
 }
+
+// ControllerOnly reports whether the node takes part in the quorum and keeps no replicas, by its Config.
+func (n *Node) ControllerOnly() bool { return n.config.ControllerOnly }
