@@ -132,6 +132,16 @@ func (s *simulated) Members() int {
 	return len(s.m.members)
 }
 
+func (s *simulated) Generation(member string) (generation int32, ok bool) {
+	if s.m.next != nil {
+		if known := s.m.next.live.members[member]; known != nil {
+			return int32(known.epoch), true
+		}
+		return 0, false
+	}
+	return int32(s.m.generation), s.m.byID[member] != nil
+}
+
 // step steps, and leaves out the effects that only a shell with threads, listeners and transactions has to do with.
 func (s *simulated) step(now time.Time, e event) (out []groups.Effect) {
 	for _, e := range s.m.Step(now, e) {

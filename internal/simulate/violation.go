@@ -24,7 +24,7 @@ const (
 	BadISR             = "bad-isr"             // not part of the replicas, or a leader outside
 	OffsetLost         = "offset-lost"         // a group's committed offset went back
 	TwoOwners          = "two-owners"          // two members of a group have had one partition in one generation
-	StaleCommit        = "stale-commit"        // a member of an old generation has committed
+	StaleCommit        = "stale-commit"        // a coordinator takes a commit of a member that is in another generation, or none
 	NotLinearizable    = "not-linearizable"    // commands on topics have no order that explains their answers
 	MetadataBack       = "metadata-back"       // a node has told of an earlier state than before
 	DeletedBack        = "deleted-back"        // something of a deleted topic is there

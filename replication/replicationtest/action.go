@@ -33,6 +33,9 @@ func (c *cluster) act(a simulate.Action) {
 	case "member-dies", "member-leaves", "member-pauses":
 		c.disturbMember(a)
 		return
+	case "late-commit":
+		c.members[a.A%len(c.members)].late = true
+		return
 	case "create-topic", "delete-topic", "grow-topic", "alter-topic", "describe-topic":
 		c.operator.command(a)
 		return

@@ -3,6 +3,7 @@ package replicationtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/partlog/partlog/group"
 	"github.com/partlog/partlog/internal/batch"
@@ -237,7 +238,35 @@ func (l *life) serveGroup(b groupRequest, reply func(any)) {
 		reply(a)
 	}
 	h := s.host(b.group)
-	h.carryOut(h.m.Request(l.clock.Now(), call, b.body, fmt.Sprintf("%s-%08x", b.group, l.rng.Uint32())))
+	stale := h.stale(b.body)
+	effects := h.m.Request(l.clock.Now(), call, b.body, fmt.Sprintf("%s-%08x", b.group, l.rng.Uint32()))
+	if stale != "" && !slices.ContainsFunc(effects, func(e groups.Effect) bool { a, ok := e.(groups.Answer); return ok && a.Call == call && a.Err != nil }) {
+		l.c.findings.Report(simulate.StaleCommit, "%s: the coordinator on %s takes a commit %s", b.group, l.name, stale)
+	}
+	h.carryOut(effects)
+}
+
+// stale says why a commit must not be taken now, if it is one: what counts is the moment at which it has come to the coordinator, however long it was on its way.
+// "": it may be taken.
+func (h *hostedGroup) stale(request any) string {
+	commit, ok := request.(group.CommitRequest)
+	if !ok {
+		return ""
+	}
+	generation := int32(commit.Generation)
+	if generation < 0 { // of whoever is alone
+		if n := h.m.Members(); n > 0 {
+			return fmt.Sprintf("from outside of its %d members", n)
+		}
+		return ""
+	}
+	switch current, known := h.m.Generation(commit.MemberID); {
+	case !known:
+		return fmt.Sprintf("of %s in generation %d, which is no member", commit.MemberID, generation)
+	case current != generation:
+		return fmt.Sprintf("of %s in generation %d, which is in %d", commit.MemberID, generation, current)
+	}
+	return ""
 }
 
 func (l *life) serveCommitted(b committedRequest, reply func(any)) {

@@ -37,6 +37,9 @@ type member struct {
 	doubt bool   // KIP-848: the last answer did not come, so all is to be told again
 	away  bool   // it has left or died, and comes back later
 	last  string // error
+
+	late bool        // the next commit is to be kept
+	kept *lateCommit // see there
 }
 
 // share is a partition that a member has.
@@ -63,7 +66,7 @@ func (m *member) start() {
 	m.caller = newCaller(m.caller.station, m.c.net, m.clock)
 	m.asking, m.busy = false, false
 	m.life++
-	m.id, m.epoch = "", 0
+	m.id, m.epoch, m.kept = "", 0, nil
 	m.drop(nil)
 	if m.modern {
 		m.id = fmt.Sprintf("%s-%d", m.name, m.life)
@@ -123,6 +126,7 @@ func (m *member) take(parts []int, term int32, renewed bool) {
 		m.c.history.Rewind(m.reader(), part)
 		s.load()
 	}
+	m.commitLate()
 	m.c.seen.Add("assignment taken", 1)
 	m.say("has partitions %v in generation %d", m.parts(), term)
 }
@@ -209,6 +213,12 @@ func (m *member) commit() {
 	}
 	if len(list) == 0 {
 		return
+	}
+	if m.late && m.kept == nil {
+		m.late, m.kept = false, &lateCommit{request: commitOf(m.membership(), offsets), offsets: offsets, term: map[int]int32{}, epoch: m.epoch}
+		for _, x := range list {
+			m.kept.term[x.s.part] = x.term
+		}
 	}
 	identity := m.identity()
 	m.ask(commitOf(m.membership(), offsets), 4*time.Second, func(a groupAnswer, ok bool) {

@@ -64,7 +64,7 @@ func membersMenu(members int) (menu []simulate.Menu) {
 		m.A = members
 		menu = append(menu, m)
 	}
-	return menu
+	return append(menu, simulate.Menu{Kind: "late-commit", Every: 10 * time.Second, Chance: 0.3, A: members})
 }
 
 // disturbMember takes a member away for a while.
@@ -93,6 +93,29 @@ func (c *cluster) disturbMember(a simulate.Action) {
 	}
 	c.counts.Add(a.Kind, 1)
 	c.trace.Say("fault", "%s", a)
+}
+
+// lateCommit is a commit that is to arrive once more when its generation is over, over a connection that was slower than the one over which it was
+// answered: it must be refused.
+type lateCommit struct {
+	request groupRequest
+	offsets map[int]int64
+	term    map[int]int32
+	epoch   int32
+}
+
+// commitLate has the commit that was kept arrive, if the member is in another generation by now.
+func (m *member) commitLate() {
+	to, known := m.leader(m.c.partitions)
+	if m.kept == nil || m.kept.epoch == m.epoch || !known {
+		return
+	}
+	for _, part := range sortedKeys(m.kept.offsets) {
+		m.c.offsets.Sent(m.number(), part, m.kept.offsets[part], m.kept.term[part]) // never answered: a coordinator that knows of no later generation may take it
+	}
+	m.c.net.Dial(m.caller.station, to).Send(m.caller.station, request{body: m.kept.request})
+	m.kept = nil
+	m.c.counts.Add("late-commit", 1)
 }
 
 // comeBack begins a new life where there is none.

@@ -42,6 +42,8 @@ type Machine interface {
 	Owners() []Owner
 	// Members is how many there are.
 	Members() int
+	// Generation returns the generation that a member is in (its epoch in the new protocol); ok is false if it is no member.
+	Generation(member string) (generation int32, ok bool)
 }
 
 // Owner is a member that has a partition, or is to give it up.
