@@ -310,7 +310,13 @@ func (m *Mending) take(b batch.Batch) error {
 			m.step, m.need = mendFilling, m.holes[0].offset
 			return nil
 		}
-		return m.filled()
+		if err := m.filled(); err != nil {
+			return err
+		}
+		if m.step == mendBefore && m.need == Offset(b.BaseOffset()) {
+			return m.take(b) // nothing else lies between two holes: it is in front of the next one as well
+		}
+		return nil
 	}
 	h, gaps := m.holes[0], m.log.gapsLawful()
 	base, next := Offset(b.BaseOffset()), Offset(b.NextOffset())

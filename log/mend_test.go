@@ -271,6 +271,54 @@ func TestADamagedRangeIsMendedFromTheLeader(t *testing.T) {
 	require.Greater(t, mended, 90, "of 120, some of which are not damaged: zeros and sums")
 }
 
+// One good batch is all that is between two damaged ranges: it is behind the one and in front of the other, in what the leader has answered once.
+func TestTwoDamagedRangesWithOneBatchBetweenAreMended(t *testing.T) {
+	for _, answer := range []int{1, 1 << 20} { // a batch at a time, all at once
+		r := newMendRig(t, 1, SyncAlways)
+		found := false
+		for _, base := range r.segments() {
+			r.change(base, func(b []byte) []byte {
+				var at []int
+				for p := 0; p < len(b); {
+					next, err := batch.Peek(b[p:])
+					require.NoError(t, err)
+					at = append(at, p)
+					p += len(next)
+				}
+				if found = len(at) >= 5 && !found; found {
+					b[at[1]+batch.HeaderSize] ^= 1
+					b[at[3]+batch.HeaderSize] ^= 1
+				}
+				return b
+			})
+			if found {
+				break
+			}
+		}
+		require.True(t, found, "a segment has five batches")
+		r.open(true)
+		_, damaged := r.read(r.log)
+		require.True(t, damaged)
+		m, err := r.log.BeginMending()
+		require.NoError(t, err)
+		require.Len(t, m.holes, 2)
+		rounds := 0
+		for from, more := m.Need(); more; from, more = m.Need() {
+			v, err := r.leader.ReadReplica(from, answer)
+			require.NoError(t, err)
+			require.NoError(t, m.Feed(bytes.Clone(v.Bytes)))
+			v.Release()
+			rounds++
+		}
+		require.Equal(t, answer > 1, rounds == 1)
+		r.point = min(r.point, m.Base())
+		require.NoError(t, m.Commit())
+		r.open(false)
+		r.same(fmt.Sprint(answer))
+		r.log.Abandon()
+	}
+}
+
 // TestACrashWhileMendingLeavesTheOldSegmentOrTheNew: power is lost before every operation of the disk. What can be read then is what the leader has, nothing in
 // front of the damage is missing, and the copy, mended or cut off and copied again, becomes the leader's log.
 func TestACrashWhileMendingLeavesTheOldSegmentOrTheNew(t *testing.T) {
