@@ -53,7 +53,7 @@ func (r *run) coordinators() {
 	g := func(name string) string { return name }
 	for v := int16(0); v <= 6; v++ {
 		for _, kind := range []int8{0, 1, 2, 3, -1} {
-			r.both(fmt.Sprint("FindCoordinator ", v, " kind ", kind), func(s *side) kmsg.Response {
+			r.read(fmt.Sprint("FindCoordinator ", v, " kind ", kind), func(s *side) kmsg.Response {
 				return s.ask(v, &kmsg.FindCoordinatorRequest{CoordinatorKey: "x", CoordinatorType: kind, CoordinatorKeys: []string{"x", ""}})
 			})
 		}
@@ -82,7 +82,7 @@ func (r *run) coordinators() {
 			r.both(name("second"), func(s *side) kmsg.Response { return s.ask(v, joining(id, s.member[id])) })
 		}
 		r.both(name("again while completing"), func(s *side) kmsg.Response { return s.ask(v, joining(id, s.member[id])) })
-		r.both(name("commit while completing"), func(s *side) kmsg.Response { return s.ask(9, commit(id, s.member[id], 1, "t", "nope")) })
+		r.both(name("commit while completing"), func(s *side) kmsg.Response { return s.ask(highest(8, 9), commit(id, s.member[id], 1, "t", "nope")) })
 		r.both(name("sync"), func(s *side) kmsg.Response { return s.ask(min(v, 5), syncing(id, s.member[id], 1)) })
 		r.both(name("sync again"), func(s *side) kmsg.Response { return s.ask(min(v, 5), syncing(id, s.member[id], 1)) })
 		r.both(name("sync illegal"), func(s *side) kmsg.Response { return s.ask(min(v, 5), syncing(id, s.member[id], 2)) })
@@ -125,11 +125,11 @@ func (r *run) coordinators() {
 			}
 		}
 		for dv := int16(0); dv <= 6; dv++ {
-			r.both(fmt.Sprint(name("describe "), dv), func(s *side) kmsg.Response {
+			r.read(fmt.Sprint(name("describe "), dv), func(s *side) kmsg.Response {
 				return s.ask(dv, &kmsg.DescribeGroupsRequest{Groups: []string{id, g("none")}, IncludeAuthorizedOperations: dv%2 == 1})
 			})
 		}
-		for cv := int16(2); cv <= 9; cv++ {
+		for cv := lowest(8, 2); cv <= 9; cv++ {
 			for _, x := range []struct {
 				m   string
 				gen int32
@@ -166,9 +166,11 @@ func (r *run) coordinators() {
 			})
 		}
 		r.both(name("leave"), func(s *side) kmsg.Response {
-			return s.ask(min(v, 5), &kmsg.LeaveGroupRequest{Group: id, MemberID: s.member[id], Members: []kmsg.LeaveGroupRequestMember{{MemberID: s.member[id]}}})
+			return s.ask(min(v, highest(13, 5)), &kmsg.LeaveGroupRequest{Group: id, MemberID: s.member[id], Members: []kmsg.LeaveGroupRequestMember{{MemberID: s.member[id]}}})
 		})
-		r.both(name("describe empty"), func(s *side) kmsg.Response { return s.ask(6, &kmsg.DescribeGroupsRequest{Groups: []string{id}}) })
+		r.read(name("describe empty"), func(s *side) kmsg.Response {
+			return s.ask(highest(15, 6), &kmsg.DescribeGroupsRequest{Groups: []string{id}})
+		})
 		r.both(name("rejoin empty"), func(s *side) kmsg.Response { return s.ask(v, joining(id, s.member[id])) })
 	}
 	// static
@@ -201,14 +203,16 @@ func (r *run) coordinators() {
 			return s.ask(4, &kmsg.HeartbeatRequest{Group: id, MemberID: s.member[id], Generation: 1, InstanceID: &j})
 		})
 		r.both(name("sync2"), func(s *side) kmsg.Response { return s.ask(5, syncing(id, s.member[id+"2"], 1)) })
-		r.both(name("describe"), func(s *side) kmsg.Response { return s.ask(6, &kmsg.DescribeGroupsRequest{Groups: []string{id}}) })
+		r.read(name("describe"), func(s *side) kmsg.Response {
+			return s.ask(highest(15, 6), &kmsg.DescribeGroupsRequest{Groups: []string{id}})
+		})
 		r.both(name("leave"), func(s *side) kmsg.Response {
 			j := "j"
-			return s.ask(5, &kmsg.LeaveGroupRequest{Group: id, Members: []kmsg.LeaveGroupRequestMember{{InstanceID: &j}, {MemberID: s.member[id], InstanceID: &i}, {InstanceID: &i}}})
+			return s.ask(highest(13, 5), &kmsg.LeaveGroupRequest{Group: id, Members: []kmsg.LeaveGroupRequestMember{{InstanceID: &j}, {MemberID: s.member[id], InstanceID: &i}, {InstanceID: &i}}})
 		})
 	}
 	// simple groups and fetch
-	for v := int16(2); v <= 9; v++ {
+	for v := lowest(8, 2); v <= 9; v++ {
 		id := g(fmt.Sprint("simple", v))
 		r.both(fmt.Sprint("commit no group ", v), func(s *side) kmsg.Response { return s.ask(v, commit(id, "m", 3, "t", "nope")) })
 		r.both(fmt.Sprint("commit empty group ", v), func(s *side) kmsg.Response { return s.ask(v, commit("", "", -1, "t")) })
@@ -226,14 +230,14 @@ func (r *run) coordinators() {
 			return s.ask(v, r)
 		})
 	}
-	id := g("simple9")
-	for v := int16(1); v <= 9; v++ {
+	id := g(fmt.Sprint("simple", highest(8, 9)))
+	for v := lowest(9, 1); v <= 9; v++ {
 		for _, grp := range []string{id, g("none"), ""} {
 			for _, all := range []bool{true, false} {
 				if all && v < 2 {
 					continue
 				}
-				r.both(fmt.Sprint("fetch ", v, " ", grp, all), func(s *side) kmsg.Response {
+				r.read(fmt.Sprint("fetch ", v, " ", grp, all), func(s *side) kmsg.Response {
 					r := kmsg.NewPtrOffsetFetchRequest()
 					r.Group = grp
 					gr := kmsg.NewOffsetFetchRequestGroup()
@@ -251,7 +255,7 @@ func (r *run) coordinators() {
 	}
 	for v := int16(0); v <= 5; v++ {
 		for _, f := range [][2][]string{{nil, nil}, {{"empty"}, nil}, {{"x"}, nil}, {nil, {"consumer"}}, {nil, {"bogus"}}, {{"Empty"}, {"Classic"}}} {
-			r.both(fmt.Sprint("list ", v, f), func(s *side) kmsg.Response {
+			r.read(fmt.Sprint("list ", v, f), func(s *side) kmsg.Response {
 				r := s.ask(v, &kmsg.ListGroupsRequest{StatesFilter: f[0], TypesFilter: f[1]}).(*kmsg.ListGroupsResponse)
 				var keep []kmsg.ListGroupsResponseGroup
 				for _, x := range r.Groups {
@@ -308,12 +312,12 @@ func (r *run) coordinators() {
 	r.both("new beat wrong epoch", func(s *side) kmsg.Response { return s.ask(1, hb("m", 9)) })
 	r.both("new beat unknown", func(s *side) kmsg.Response { return s.ask(1, hb("n", 1)) })
 	for v := int16(0); v <= 1; v++ {
-		r.both(fmt.Sprint("new describe ", v), func(s *side) kmsg.Response {
+		r.read(fmt.Sprint("new describe ", v), func(s *side) kmsg.Response {
 			return s.ask(v, &kmsg.ConsumerGroupDescribeRequest{Groups: []string{ng, g("none"), g("join5"), ""}, IncludeAuthorizedOperations: v == 1})
 		})
 	}
 	for v := int16(0); v <= 6; v++ {
-		r.both(fmt.Sprint("new described classic ", v), func(s *side) kmsg.Response { return s.ask(v, &kmsg.DescribeGroupsRequest{Groups: []string{ng}}) })
+		r.read(fmt.Sprint("new described classic ", v), func(s *side) kmsg.Response { return s.ask(v, &kmsg.DescribeGroupsRequest{Groups: []string{ng}}) })
 	}
 	for v := int16(2); v <= 9; v++ {
 		for _, x := range []struct {
@@ -327,7 +331,7 @@ func (r *run) coordinators() {
 		m   *string
 		gen int32
 	}{{p("m"), 1}, {p("m"), 0}, {p("n"), 1}, {nil, -1}, {p(""), -1}, {p(""), 1}} {
-		r.both(fmt.Sprint("new fetch ", x), func(s *side) kmsg.Response {
+		r.read(fmt.Sprint("new fetch ", x), func(s *side) kmsg.Response {
 			gr := kmsg.NewOffsetFetchRequestGroup()
 			gr.Group, gr.MemberID, gr.MemberEpoch = ng, x.m, x.gen
 			return s.ask(9, &kmsg.OffsetFetchRequest{Groups: []kmsg.OffsetFetchRequestGroup{gr}})

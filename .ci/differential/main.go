@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -30,12 +31,18 @@ func main() {
 	flag.DurationVar(&patience, "patience", patience, "how long an answer of Kafka's may take to become ours")
 	flag.BoolVar(&verbose, "v", false, "print every request and its answers")
 	doc := flag.String("differences", "kafka/DIFFERENCES.md", "the document that has every allowed difference")
+	of := flag.String("persona", "", "a file of kafka/kafkatest/testdata/personas: the release of both")
 	flag.Parse()
+	if *of != "" {
+		if err := pass(*of); err != nil {
+			fail(err)
+		}
+	}
 	text, err := os.ReadFile(*doc)
 	if err != nil {
 		fail(err)
 	}
-	for _, a := range allowed {
+	for _, a := range slices.Concat(allowed, of28, ofOld) {
 		if !strings.Contains(string(text), "| `"+a.id+"` |") {
 			fail(fmt.Errorf("%s has no difference `%s`", *doc, a.id))
 		}
@@ -77,6 +84,11 @@ func (r *run) both(what string, ask func(*side) kmsg.Response) { r.compare(what,
 func (r *run) read(what string, ask func(*side) kmsg.Response) { r.compare(what, ask, true) }
 
 func (r *run) compare(what string, ask func(*side) kmsg.Response, again bool) {
+	defer func() {
+		if x := recover(); x != nil && x != (notServed{}) {
+			panic(x)
+		}
+	}()
 	pause := 10 * time.Millisecond
 	for began := time.Now(); ; time.Sleep(pause) {
 		k, p := ask(r.kafka), ask(r.partlog)

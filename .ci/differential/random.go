@@ -33,12 +33,13 @@ func (r *run) random(seed uint64, n int) {
 			if d.fix != nil {
 				d.fix(g.Rand, req, s)
 			}
+			oldOffsets(req)
 			return req
 		}
 		what := fmt.Sprintf("%d: %s %d %s", i, kmsg.NameForKey(d.key), version, asked(build(r.kafka)))
 		ask := func(s *side) kmsg.Response {
 			req := build(s)
-			resp := s.ask(version, req)
+			resp := s.send(version, req)
 			if d.after != nil {
 				d.after(s, req, resp)
 			}

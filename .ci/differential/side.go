@@ -33,6 +33,12 @@ var slow = 10 * time.Minute
 
 // ask returns the answer, or nil if the broker has closed the connection instead.
 func (s *side) ask(version int16, req kmsg.Request) kmsg.Response {
+	served(req, version)
+	return s.send(version, req)
+}
+
+// send is ask for any version.
+func (s *side) send(version int16, req kmsg.Request) kmsg.Response {
 	req.SetVersion(version)
 	if s.conn == nil {
 		s.conn = s.dial(s.addr)
@@ -81,7 +87,7 @@ func (s *side) exchange(conn net.Conn, req kmsg.Request) kmsg.Response {
 	}
 	resp := req.ResponseKind()
 	resp.SetVersion(req.GetVersion())
-	if req.Key() == 18 && (req.GetVersion() > 4 || len(body) >= 2 && body[1] == 35) { // a version that the broker does not know is answered in version 0
+	if req.Key() == 18 && (req.GetVersion() > highest(18, 4) || len(body) >= 2 && body[1] == 35) { // a version that the broker does not know is answered in version 0
 		resp.SetVersion(0)
 	}
 	if resp.IsFlexible() && req.Key() != 18 {
@@ -134,7 +140,7 @@ func (s *side) until(what string, done func() bool) {
 func (s *side) learn() {
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = false
-	resp, ok := s.ask(12, req).(*kmsg.MetadataResponse)
+	resp, ok := s.ask(highest(3, 12), req).(*kmsg.MetadataResponse)
 	if !ok {
 		fail(fmt.Errorf("%s closed the connection of a Metadata request", s.name))
 	}

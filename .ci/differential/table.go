@@ -10,6 +10,7 @@ import (
 type drawn struct {
 	key      int16
 	from, to int16
+	floor    int16 // below which it is something else in older releases too
 	often    int
 	change   bool // the cluster's metadata; what follows waits until brokers know
 	write    bool // changes something, and is asked once
@@ -20,7 +21,7 @@ type drawn struct {
 var drawns = []drawn{
 	{key: 0, from: 3, to: 13, often: 20, write: true, fix: produce},
 	{key: 1, from: 4, to: 18, often: 20, fix: fetch},
-	{key: 1, from: 7, to: 18, often: 20, write: true, fix: incrementalFetch, after: afterIncrementalFetch},
+	{key: 1, from: 7, to: 18, floor: 7, often: 20, write: true, fix: incrementalFetch, after: afterIncrementalFetch},
 	{key: 2, from: 1, to: 10, often: 20, fix: listOffsets},
 	{key: 3, from: 0, to: 13, often: 15, fix: metadata},
 	{key: 23, from: 2, to: 4, often: 10},
@@ -105,7 +106,7 @@ var pools = map[string][]any{
 	"IncrementalAlterConfigs.ResourceType": {2}, "IncrementalAlterConfigs.ResourceName": {"c"},
 	"Name":  {"retention.ms", "cleanup.policy", "max.message.bytes", "segment.bytes", "min.insync.replicas", "compression.type", "bogus", ""},
 	"Value": {"1", "1000", "100000000", "-1", "compact", "compact,delete", "delete", "gzip", "x", "", nil}, "Op": {0, 0, 1, 2, 3},
-	"Type": {"user", "client-id", "ip", "bogus"}, "EntityType": {"user", "client-id", "ip", "bogus"}, "MatchType": {0, 1, 2}, "Match": {"alice", nil},
+	"Type": {"user", "client-id", "ip", "bogus"}, "EntityType": {"user", "client-id", "ip", "bogus"}, "MaxNumOffsets": {1, 2, 3, 10}, "MatchType": {0, 1, 2}, "Match": {"alice", nil},
 	"EntityName": {"alice", "app", "127.0.0.9", nil}, "Key": {"producer_byte_rate", "consumer_byte_rate", "request_percentage", "bogus"},
 	"User": {"alice", "nobody", ""}, "ResponsePartitionLimit": {2000, 1, 2, 0, -1}, "ConfigNames": {"retention.ms", "cleanup.policy", "num.network.threads", "bogus"},
 	"ResourcePatternType": {3, 1, 4}, "Operation": {3, 4, 2}, "PermissionType": {3, 2}, "Principal": {"User:a"}, "Host": {"*"}, "PrincipalType": {"User"}, "PrincipalName": {"a"},

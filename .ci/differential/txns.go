@@ -22,7 +22,6 @@ func (r *run) transactions() {
 		}
 		return r
 	}
-	// patient repeats what answers CONCURRENT_TRANSACTIONS
 	for v := int16(0); v <= 5; v++ {
 		id := g(fmt.Sprint("x", v))
 		name := func(what string) string { return fmt.Sprint("txn ", v, " ", what) }
@@ -59,23 +58,20 @@ func (r *run) transactions() {
 			r.Transactions = append(r.Transactions, x)
 			return r
 		}
-		end := func(s *side, id string, pid int64, epoch int16, commit bool) *kmsg.EndTxnRequest {
-			return &kmsg.EndTxnRequest{TransactionalID: id, ProducerID: pid, ProducerEpoch: epoch, Commit: commit}
-		}
 		for _, c := range []bool{true, false} {
 			r.both(name(fmt.Sprint("end nothing ", c)), func(s *side) kmsg.Response {
-				r := s.ask(v, end(s, id, s.producer[id], s.epoch[id], c)).(*kmsg.EndTxnResponse)
+				r := s.ask(v, end(id, s.producer[id], s.epoch[id], c)).(*kmsg.EndTxnResponse)
 				if v == 5 && r.ErrorCode == 0 {
 					s.producer[id], s.epoch[id] = r.ProducerID, r.ProducerEpoch
-					s.ended(id)
+					s.ended(id, c)
 				}
 				return r
 			})
-			r.both(name(fmt.Sprint("end unknown ", c)), func(s *side) kmsg.Response { return s.ask(v, end(s, g("none"), 1, 1, c)) })
-			r.both(name(fmt.Sprint("end empty ", c)), func(s *side) kmsg.Response { return s.ask(v, end(s, "", 1, 1, c)) })
-			r.both(name(fmt.Sprint("end old epoch ", c)), func(s *side) kmsg.Response { return s.ask(v, end(s, id, s.producer[id], s.epoch[id]-1, c)) })
-			r.both(name(fmt.Sprint("end new epoch ", c)), func(s *side) kmsg.Response { return s.ask(v, end(s, id, s.producer[id], s.epoch[id]+1, c)) })
-			r.both(name(fmt.Sprint("end other pid ", c)), func(s *side) kmsg.Response { return s.ask(v, end(s, id, s.producer[id]+100, s.epoch[id], c)) })
+			r.both(name(fmt.Sprint("end unknown ", c)), func(s *side) kmsg.Response { return s.ask(v, end(g("none"), 1, 1, c)) })
+			r.both(name(fmt.Sprint("end empty ", c)), func(s *side) kmsg.Response { return s.ask(v, end("", 1, 1, c)) })
+			r.both(name(fmt.Sprint("end old epoch ", c)), func(s *side) kmsg.Response { return s.ask(v, end(id, s.producer[id], s.epoch[id]-1, c)) })
+			r.both(name(fmt.Sprint("end new epoch ", c)), func(s *side) kmsg.Response { return s.ask(v, end(id, s.producer[id], s.epoch[id]+1, c)) })
+			r.both(name(fmt.Sprint("end other pid ", c)), func(s *side) kmsg.Response { return s.ask(v, end(id, s.producer[id]+100, s.epoch[id], c)) })
 		}
 		av := min(v, 3)
 		r.both(name("add nope"), func(s *side) kmsg.Response { return s.ask(av, add(s, id, s.producer[id], s.epoch[id], "t", "nope")) })
@@ -118,19 +114,20 @@ func (r *run) transactions() {
 		r.both(name("txn commit unknown member"), func(s *side) kmsg.Response { return s.ask(v, tcommit(s, v, "m", 3, s.epoch[id])) })
 		r.both(name("txn commit old epoch"), func(s *side) kmsg.Response { return s.ask(v, tcommit(s, v, "", -1, s.epoch[id]-1)) })
 		r.both(name("txn commit"), func(s *side) kmsg.Response { return s.ask(v, tcommit(s, v, "", -1, s.epoch[id])) })
-		r.both(name("describe ongoing"), func(s *side) kmsg.Response {
+		r.read(name("describe ongoing"), func(s *side) kmsg.Response {
 			return s.ask(0, &kmsg.DescribeTransactionsRequest{TransactionalIDs: []string{id, g("none"), ""}})
 		})
-		r.both(name("unstable"), func(s *side) kmsg.Response {
+		r.read(name("unstable"), func(s *side) kmsg.Response {
 			r := kmsg.NewPtrOffsetFetchRequest()
 			gr := kmsg.NewOffsetFetchRequestGroup()
 			gr.Group = g("tg" + fmt.Sprint(v))
 			gr.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", Partitions: []int32{0, 1}}}
 			r.Groups, r.RequireStable = append(r.Groups, gr), true
-			return s.ask(9, r)
+			r.Group, r.Topics = gr.Group, []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: []int32{0, 1}}}
+			return s.ask(highest(9, 9), r)
 		})
-		r.both(name("describe group of txn"), func(s *side) kmsg.Response {
-			return s.ask(6, &kmsg.DescribeGroupsRequest{Groups: []string{g("tg" + fmt.Sprint(v))}})
+		r.read(name("describe group of txn"), func(s *side) kmsg.Response {
+			return s.ask(highest(15, 6), &kmsg.DescribeGroupsRequest{Groups: []string{g("tg" + fmt.Sprint(v))}})
 		})
 		// produce to what was added and to what was not
 		for _, part := range []int32{0, 2} {
@@ -156,7 +153,7 @@ func (r *run) transactions() {
 				return resp
 			})
 		}
-		r.both(name("producers"), func(s *side) kmsg.Response {
+		r.read(name("producers"), func(s *side) kmsg.Response {
 			resp := s.ask(0, &kmsg.DescribeProducersRequest{Topics: []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: []int32{0, 9}}, {Topic: "nope", Partitions: []int32{0}}, {Topic: "bad name", Partitions: []int32{0}}}}).(*kmsg.DescribeProducersResponse)
 			ps := &resp.Topics[0].Partitions[0].ActiveProducers
 			var keep []kmsg.DescribeProducersResponseTopicPartitionActiveProducer
@@ -171,14 +168,14 @@ func (r *run) transactions() {
 		})
 		for lv := int16(0); lv <= 2; lv++ {
 			for _, st := range [][]string{nil, {"Ongoing", "Nope"}, {"Nope"}, {"ongoing"}} {
-				r.both(name(fmt.Sprint("list ", lv, st)), func(s *side) kmsg.Response {
+				r.read(name(fmt.Sprint("list ", lv, st)), func(s *side) kmsg.Response {
 					r := kmsg.NewPtrListTransactionsRequest()
 					r.StateFilters, r.ProducerIDFilters = st, []int64{s.producer[id]}
 					return s.ask(lv, r)
 				})
 			}
 			for _, d := range []int64{0, 3600000} {
-				r.both(name(fmt.Sprint("list duration", lv, d)), func(s *side) kmsg.Response {
+				r.read(name(fmt.Sprint("list duration", lv, d)), func(s *side) kmsg.Response {
 					r := kmsg.NewPtrListTransactionsRequest()
 					r.ProducerIDFilters, r.DurationFilterMillis = []int64{s.producer[id]}, d
 					pat := id[:1] + ".*"
@@ -202,28 +199,42 @@ func (r *run) transactions() {
 		})
 		commit := v%2 == 0
 		r.both(name("end"), func(s *side) kmsg.Response {
-			r := s.ask(v, end(s, id, s.producer[id], s.epoch[id], commit)).(*kmsg.EndTxnResponse)
-			s.ended(id)
+			r := s.ask(v, end(id, s.producer[id], s.epoch[id], commit)).(*kmsg.EndTxnResponse)
+			s.ended(id, commit)
 			return r
 		})
-		r.both(name("end again"), func(s *side) kmsg.Response { return s.ask(v, end(s, id, s.producer[id], s.epoch[id], commit)) })
-		r.both(name("end otherwise"), func(s *side) kmsg.Response { return s.ask(v, end(s, id, s.producer[id], s.epoch[id], !commit)) })
-		r.both(name("describe ended"), func(s *side) kmsg.Response {
+		r.both(name("end again"), func(s *side) kmsg.Response { return s.ask(v, end(id, s.producer[id], s.epoch[id], commit)) })
+		r.both(name("end otherwise"), func(s *side) kmsg.Response { return s.ask(v, end(id, s.producer[id], s.epoch[id], !commit)) })
+		r.read(name("describe ended"), func(s *side) kmsg.Response {
 			return s.ask(0, &kmsg.DescribeTransactionsRequest{TransactionalIDs: []string{id}})
 		})
-		r.both(name("committed"), func(s *side) kmsg.Response {
+		r.read(name("list ended by duration"), func(s *side) kmsg.Response {
+			r := kmsg.NewPtrListTransactionsRequest()
+			r.ProducerIDFilters, r.DurationFilterMillis = []int64{s.producer[id]}, 0
+			return s.ask(1, r)
+		})
+		r.read(name("committed"), func(s *side) kmsg.Response {
 			r := kmsg.NewPtrOffsetFetchRequest()
 			gr := kmsg.NewOffsetFetchRequestGroup()
 			gr.Group = g("tg" + fmt.Sprint(v))
 			r.Groups, r.RequireStable = append(r.Groups, gr), true
-			return s.ask(9, r)
+			r.Group, r.Topics = gr.Group, nil
+			return s.ask(highest(9, 9), r)
 		})
 	}
 }
 
+func end(id string, pid int64, epoch int16, commit bool) *kmsg.EndTxnRequest {
+	return &kmsg.EndTxnRequest{TransactionalID: id, ProducerID: pid, ProducerEpoch: epoch, Commit: commit}
+}
+
 // ended waits for the end of what EndTxn has begun: Kafka answers when that is written down, before the markers are.
-func (s *side) ended(id string) {
+func (s *side) ended(id string, commit bool) {
 	s.until("end of the transaction of "+id, func() bool {
+		if old28() { // it does not describe transactions; to end it again is refused until it has ended
+			resp, ok := s.ask(2, end(id, s.producer[id], s.epoch[id], commit)).(*kmsg.EndTxnResponse)
+			return ok && resp.ErrorCode != 51
+		}
 		resp, ok := s.ask(0, &kmsg.DescribeTransactionsRequest{TransactionalIDs: []string{id}}).(*kmsg.DescribeTransactionsResponse)
 		return ok && !strings.HasPrefix(resp.TransactionStates[0].State, "Prepare")
 	})

@@ -40,7 +40,7 @@ var (
 	Kafka28 = &Persona{
 		name: "Kafka 2.8", release: "2.8", code: 104, // INCONSISTENT_CLUSTER_ID
 		habits: []habit{
-			noAbortedListBesideErrors, anyTimestampIsATime, groupsHaveNoConfigs, statesAreSpelled, electionsTakeTheirTime, electedTopicsOnly, topicsAreCheckedByZooKeeper,
+			noAbortedListBesideErrors, anyTimestampIsATime, groupsHaveNoConfigs, statesAreSpelled, electionsTakeTheirTime, electedTopicsOnly, electionsOfNoKind, matchesAreForNames, topicsAreCheckedByZooKeeper,
 			featuresFailOneByOne(codeInvalidRequest), featuresOfRelease, badNamesAreUnknown, strangersHaveNoTransactions, describedKinds(configOfTopic, configOfBroker, configOfLogger), alteredKinds(configOfTopic, configOfBroker, configOfLogger), ownTopicConfigs, releaseConfigs,
 		},
 		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807", "producer.id.expiration.ms": "604800000"},
@@ -148,20 +148,19 @@ func (p *Persona) feature(resp *kmsg.ApiVersionsResponse) {
 		level := min(f.MaxVersionLevel, find(f.Name).level)
 		f.MinVersionLevel, f.MaxVersionLevel = level, level
 	}
-	if len(own) == 0 {
+	if len(own) == 0 && resp.ErrorCode == 0 {
 		resp.FinalizedFeaturesEpoch = 0 // of nothing
 	}
 }
 
 // codes replaces error codes that the release does not know.
 func (p *Persona) codes(v reflect.Value) {
-	const unknownServerError = -1
 	for i := range v.NumField() {
 		f := v.Field(i)
 		switch f.Kind() {
 		case reflect.Int16:
 			if v.Type().Field(i).Name == "ErrorCode" && f.Int() > int64(p.code) {
-				f.SetInt(unknownServerError)
+				f.SetInt(int64(codeUnknownServerError))
 			}
 		case reflect.Slice:
 			if f.Type().Elem().Kind() == reflect.Struct {

@@ -216,3 +216,41 @@ func TestShareCoordinatorsAreNotAvailableInKafka39(t *testing.T) {
 	require.Equal(t, kerr.CoordinatorNotAvailable.Code, old)
 	require.Equal(t, kerr.InvalidRequest.Code, recent)
 }
+
+func TestAnElectionOfNoKindFailsInKafka28(t *testing.T) {
+	type told struct{ all, one int16 }
+	old, recent := ofReleases(t, kafkatest.Kafka28, kafkatest.Kafka39, func(k *kgo.Client, _ *kafkatest.Persona) told {
+		req := kmsg.NewPtrElectLeadersRequest()
+		req.ElectionType, req.TimeoutMillis = 2, 60000
+		req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "orders", Partitions: []int32{0}}}
+		resp := answerTo[*kmsg.ElectLeadersResponse](t, k, req)
+		return told{resp.ErrorCode, resp.Topics[0].Partitions[0].ErrorCode}
+	})
+	require.Equal(t, told{kerr.UnknownServerError.Code, kerr.UnknownServerError.Code}, old)
+	require.Equal(t, told{kerr.InvalidRequest.Code, kerr.InvalidRequest.Code}, recent)
+}
+
+func TestAFilterOfQuotasForDefaultsMayHaveANameInKafka28(t *testing.T) {
+	old, recent := ofReleases(t, kafkatest.Kafka28, kafkatest.Kafka39, func(k *kgo.Client, _ *kafkatest.Persona) int16 {
+		req := kmsg.NewPtrDescribeClientQuotasRequest()
+		name := "alice"
+		req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "user", MatchType: kmsg.QuotasMatchTypeAny, Match: &name}}
+		return answerTo[*kmsg.DescribeClientQuotasResponse](t, k, req).ErrorCode
+	})
+	require.Zero(t, old)
+	require.Equal(t, kerr.InvalidRequest.Code, recent)
+}
+
+func TestAnInvalidApiVersionsHasNoEpochOfFeaturesInKafka28(t *testing.T) {
+	k := client(t, kafkatest.New(t, kafkatest.As(kafkatest.Kafka28)))
+	for name, want := range map[string]struct {
+		code  int16
+		epoch int64
+	}{"client": {0, 0}, "-": {kerr.InvalidRequest.Code, -1}} {
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.ClientSoftwareName, req.ClientSoftwareVersion = name, "1"
+		resp := answerTo[*kmsg.ApiVersionsResponse](t, k, req)
+		require.Equal(t, want.code, resp.ErrorCode, name)
+		require.Equal(t, want.epoch, resp.FinalizedFeaturesEpoch, name)
+	}
+}

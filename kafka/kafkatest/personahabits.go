@@ -32,9 +32,11 @@ const (
 	keyAlterConfigs            int16 = 33
 	keyElectLeaders            int16 = 43
 	keyIncrementalAlterConfigs int16 = 44
+	keyDescribeClientQuotas    int16 = 48
 	keyUpdateFeatures          int16 = 57
 	keyDescribeProducers       int16 = 61
 
+	codeUnknownServerError       int16 = -1
 	codeUnknownTopicOrPartition  int16 = 3
 	codeCoordinatorNotAvailable  int16 = 15
 	codeInvalidTopic             int16 = 17
@@ -108,6 +110,29 @@ var electionsTakeTheirTime = before(keyElectLeaders, func(_ *Cluster, req *kmsg.
 var electedTopicsOnly = after(keyElectLeaders, func(_ *Cluster, req *kmsg.ElectLeadersRequest, resp *kmsg.ElectLeadersResponse) {
 	if req.Topics == nil {
 		resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.ElectLeadersResponseTopic) bool { return len(t.Partitions) == 0 })
+	}
+})
+
+// electionsOfNoKind: a kind of election that there is not is a failure of the broker.
+var electionsOfNoKind = after(keyElectLeaders, func(_ *Cluster, req *kmsg.ElectLeadersRequest, resp *kmsg.ElectLeadersResponse) {
+	if req.ElectionType == 0 || req.ElectionType == 1 {
+		return
+	}
+	resp.ErrorCode = codeUnknownServerError
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			p := &resp.Topics[i].Partitions[j]
+			p.ErrorCode, p.ErrorMessage = codeUnknownServerError, nil
+		}
+	}
+})
+
+// matchesAreForNames: a filter of client quotas that is not for a name (KIP-546) may have one.
+var matchesAreForNames = before(keyDescribeClientQuotas, func(_ *Cluster, req *kmsg.DescribeClientQuotasRequest) {
+	for i := range req.Components {
+		if c := &req.Components[i]; c.MatchType != kmsg.QuotasMatchTypeExact {
+			c.Match = nil
+		}
 	}
 })
 

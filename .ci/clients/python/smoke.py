@@ -1,9 +1,12 @@
 """What the smoke tests of the Python clients have in common."""
+import faulthandler
 import os
+import signal
 import sys
 import time
 
 BOOTSTRAP, SASL, TLS, CA = (os.environ[k] for k in ("BOOTSTRAP", "SASL_BOOTSTRAP", "TLS_BOOTSTRAP", "CA_FILE"))
+faulthandler.register(signal.SIGQUIT, all_threads=True)  # which comes when this hangs: where does it?
 PATIENCE = 120  # seconds that anything may take: it bounds what hangs, nothing is measured by it
 
 

@@ -1,10 +1,13 @@
 // Command watch starts partlogd for one client, runs the client against it and writes down which requests went over the wire.
 //
-//	watch -partlogd BINARY -dir DIR -client NAME -- COMMAND ARG...
+//	watch -partlogd BINARY -dir DIR -- COMMAND ARG...
 //
 // The three brokers of partlogd are told to advertise the addresses of proxies in this process; the proxies read the
 // header of each request and pass every byte on as it is. In DIR/seen.tsv there is a line for each API and version:
 // key, version, how often it was asked and how often answered. TLS listeners are passed through unread.
+// A run that fails prints the last requests and answers, and one that takes longer than -limit also where partlogd and, if its language
+// can tell, the client are. It ends with status 3 if the client hangs though it has an answer to all that it has sent: that is not
+// partlogd's.
 // The command finds the addresses and files in its environment: BOOTSTRAP, SASL_BOOTSTRAP (users "alice" by PLAIN and
 // "scram" by SCRAM-SHA-256, each with the password "secret"), TLS_BOOTSTRAP with CA_FILE, WORK, a directory, and STORE, the one of the store.
 package main
@@ -26,6 +29,11 @@ import (
 
 const brokers = 3
 
+// errSilent is the end of a client that waits for nothing that a broker owes it. Its steps take PATIENCE at most, which is less than silence.
+var errSilent = errors.New("the client has been silent for minutes, and has an answer to all that it has sent")
+
+const silence = 5 * time.Minute
+
 func main() {
 	binary := flag.String("partlogd", "", "the binary")
 	dir := flag.String("dir", "", "a directory of its own for this run")
@@ -43,6 +51,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "watch:", err)
 		cancel()
 		stop()
+		if errors.Is(err, errSilent) {
+			os.Exit(3)
+		}
 		os.Exit(1)
 	}
 }
@@ -59,23 +70,34 @@ func run(ctx context.Context, binary, dir string, command []string) (err error) 
 		return err
 	}
 	seen := &sightings{counts: map[sighting]*counts{}}
+	lately := newTrace()
 	var d *daemon
 	for try := 1; ; try++ { // a port may be taken between being found free and being listened on
-		if d, err = start(ctx, binary, dir, certs, seen); err == nil {
+		if d, err = start(ctx, binary, dir, certs, seen, lately); err == nil {
 			break
 		}
 		if try == 5 || ctx.Err() != nil {
 			return err
 		}
 	}
-	err = d.drive(ctx, dir, certs, command)
+	err = d.drive(ctx, dir, certs, command, lately)
+	if err != nil {
+		lately.print(os.Stderr)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // it hangs: where is partlogd?
+		_ = d.cmd.Process.Signal(syscall.SIGQUIT)
+	}
 	if e := d.stop(); e != nil {
 		err = errors.Join(err, fmt.Errorf("partlogd at its end: %w", e))
 	}
 	if err != nil {
 		out, _ := os.ReadFile(filepath.Join(dir, "partlogd.err"))
 		lines := strings.Split(string(out), "\n")
-		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		shown := 40
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			shown = 1000
+		}
+		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-shown):], "\n"))
 		return errors.Join(err, seen.write(filepath.Join(dir, "seen-at-failure.tsv")))
 	}
 	return seen.write(filepath.Join(dir, "seen.tsv"))
@@ -92,7 +114,7 @@ type daemon struct {
 var listeners = []string{"PLAINTEXT", "SASL_PLAINTEXT", "SSL"}
 
 // start writes the property files and waits until all of it serves.
-func start(ctx context.Context, binary, dir string, certs certificates, seen *sightings) (_ *daemon, err error) {
+func start(ctx context.Context, binary, dir string, certs certificates, seen *sightings, lately *trace) (_ *daemon, err error) {
 	d := &daemon{done: make(chan struct{}), proxies: map[string][]*proxy{}}
 	defer func() {
 		if err != nil {
@@ -107,7 +129,7 @@ func start(ctx context.Context, binary, dir string, certs certificates, seen *si
 			if err != nil {
 				return nil, err
 			}
-			p, err := newProxy(free, name != "SSL", seen)
+			p, err := newProxy(free, name != "SSL", seen, lately)
 			if err != nil {
 				return nil, err
 			}
@@ -173,7 +195,7 @@ ssl.keystore.location=%s
 }
 
 // drive runs the client, in a process group of its own that is ended with it.
-func (d *daemon) drive(ctx context.Context, dir string, certs certificates, command []string) error {
+func (d *daemon) drive(ctx context.Context, dir string, certs certificates, command []string, lately *trace) error {
 	work := filepath.Join(dir, "work")
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
@@ -183,28 +205,38 @@ func (d *daemon) drive(ctx context.Context, dir string, certs certificates, comm
 		"TLS_BOOTSTRAP="+d.bootstrap("SSL"), "CA_FILE="+certs.ca, "WORK="+work, "STORE="+filepath.Join(dir, "store"))
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
+	err := c.Start()
+	if err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
 	defer func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }() // what it has left running
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
-		}
-		return nil
-	case <-d.done:
-		return fmt.Errorf("partlogd ended while the client ran: %v", d.err)
-	case <-ctx.Done():
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGQUIT) // Go and Java tell where they hang
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for err == nil {
 		select {
-		case <-done:
-		case <-time.After(3 * time.Second):
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
+			}
+			return nil
+		case <-d.done:
+			return fmt.Errorf("partlogd ended while the client ran: %v", d.err)
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-tick.C:
+			if lately.silent(silence) {
+				err = errSilent
+			}
 		}
-		return fmt.Errorf("%s: %w", strings.Join(command, " "), ctx.Err())
 	}
+	_ = syscall.Kill(-c.Process.Pid, syscall.SIGQUIT) // Go, Java and Python tell where they hang
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+	}
+	return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
 }
 
 func (d *daemon) bootstrap(listener string) string {

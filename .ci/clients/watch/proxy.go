@@ -13,18 +13,19 @@ type proxy struct {
 	target string
 	reads  bool
 	seen   *sightings
+	trace  *trace
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	ended bool
 }
 
-func newProxy(target string, reads bool, seen *sightings) (*proxy, error) {
+func newProxy(target string, reads bool, seen *sightings, t *trace) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{l: l, target: target, reads: reads, seen: seen, conns: map[net.Conn]bool{}}
+	p := &proxy{l: l, target: target, reads: reads, seen: seen, trace: t, conns: map[net.Conn]bool{}}
 	go p.accept()
 	return p, nil
 }
@@ -80,7 +81,9 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.drop(broker)
-	pending := &asked{byCorrelation: map[int32]sighting{}}
+	pending := &asked{conn: p.trace.conn(p.target), byCorrelation: map[int32]sighting{}}
+	var first sync.Once
+	ended := func(by string) { first.Do(func() { p.trace.ended(pending.conn, by) }) }
 	var toBroker, toClient io.Writer = broker, client
 	if p.reads {
 		toBroker = io.MultiWriter(&frames{head: 8, each: func(head []byte) { p.request(pending, head) }}, broker)
@@ -90,9 +93,11 @@ func (p *proxy) serve(client net.Conn) {
 	go func() {
 		defer close(done)
 		io.Copy(toClient, broker)
+		ended("broker")
 		client.Close() // the broker's end is the client's
 	}()
 	io.Copy(toBroker, client)
+	ended("client")
 	if half, ok := broker.(*net.TCPConn); ok {
 		half.CloseWrite()
 	}
@@ -107,21 +112,26 @@ func (p *proxy) request(a *asked, head []byte) {
 	if s.key < 0 || s.key > 100 || s.version < 0 || s.version > 30 {
 		return // a token of SASL without a header
 	}
-	a.put(int32(binary.BigEndian.Uint32(head[4:])), s)
+	correlation := int32(binary.BigEndian.Uint32(head[4:]))
+	a.put(correlation, s)
 	p.seen.asked(s)
+	p.trace.asked(asking{a.conn, correlation, s})
 }
 
 func (p *proxy) response(a *asked, head []byte) {
 	if len(head) < 4 {
 		return
 	}
-	if s, ok := a.take(int32(binary.BigEndian.Uint32(head))); ok {
+	correlation := int32(binary.BigEndian.Uint32(head))
+	if s, ok := a.take(correlation); ok {
 		p.seen.answered(s)
+		p.trace.answered(asking{a.conn, correlation, s})
 	}
 }
 
 // asked is what a connection waits for.
 type asked struct {
+	conn          int // its number
 	mu            sync.Mutex
 	byCorrelation map[int32]sighting
 }
