@@ -33,6 +33,7 @@ type Mending struct {
 	log     *Log
 	segment *logSegment
 	bound   Offset   // behind the segment
+	last    bool     // no segment is behind it
 	file    vfs.File // the damaged one; nil: it is gone
 	end     int64    // of its batches
 	holes   []damage // still to be filled; the first is being filled
@@ -155,7 +156,7 @@ func (m *Mending) survey() error {
 	if last {
 		bound = l.Written()
 	}
-	m.bound = bound
+	m.bound, m.last = bound, last
 	file, err := l.openForRead(s)
 	if e, gone := errors.AsType[*suspicion](err); gone {
 		m.holes = []damage{{offset: s.base, next: bound, err: e.err}}

@@ -25,7 +25,20 @@ func (m *Mending) Commit() error {
 	if err := m.proofread(); err != nil {
 		return err
 	}
+	if err := m.commit(); err != nil {
+		return err
+	}
+	m.Close()
+	l.Abandon()
+	return nil
+}
+
+// commit has the new segment take the place of the old one. Nothing is done to the log after that, even before it is closed: what it would write down, as
+// snapshots of producers, is what the damaged segment had said.
+func (m *Mending) commit() error {
+	l := m.log
 	l.admin.Lock()
+	defer l.admin.Unlock()
 	err := l.failureError()
 	switch {
 	case l.closed.Load():
@@ -40,13 +53,12 @@ func (m *Mending) Commit() error {
 		err = l.commitSwap(&swap{base: m.segment.base})
 	}
 	m.committed = err == nil
-	l.admin.Unlock()
-	if err != nil {
-		return err
+	if err == nil {
+		l.mu.Lock()
+		l.failure = ErrClosed
+		l.mu.Unlock()
 	}
-	m.Close()
-	l.Abandon()
-	return nil
+	return err
 }
 
 // Base returns the base offset of the segment that is being mended.
@@ -69,7 +81,8 @@ func (m *Mending) proofread() error {
 	if err != nil {
 		return storageError(nil, "scan", path, err)
 	}
-	if !r.Clean() || Offset(r.Next) != m.bound && !l.gapsLawful() {
+	// Compaction may have removed what a finished segment ended with. The last one ends where the log does.
+	if next := Offset(r.Next); !r.Clean() || next != m.out.next || next > m.bound || next < m.bound && (m.last || !l.gapsLawful()) {
 		return unproven("the mended segment would end at %d, and not at %d", r.Next, m.bound)
 	}
 	return nil
