@@ -288,11 +288,15 @@ func (s *Store) endClean(p *part, cleaning *log.Cleaning, err error) (more bool)
 
 // saveCleaned journals the first dirty offset of p.
 func (s *Store) saveCleaned(p *part, cleaned Offset) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commitCleanedLocked(p, cleaned)
+}
+
+func (s *Store) commitCleanedLocked(p *part, cleaned Offset) error {
 	var e encoder
 	e.int(1)
 	e.mark(mark{id: p.t.id, partition: p.tp.Partition, offset: cleaned})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return s.commitLocked(eventCleaned, e.buf)
 }
 

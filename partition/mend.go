@@ -42,7 +42,10 @@ func (m *Mending) Commit() error {
 	s.mu.Lock()
 	var err error
 	if cp := s.catPart(p); cp != nil && cp.knowsBehind(m.Base()) {
-		err = s.commitLocked(eventTruncated, e.buf)
+		cleaned := min(cp.cleaned, max(m.Base(), 1)) // what is in front stays compacted; above 0 the gaps there stay lawful, whatever the topic's policy is now
+		if err = s.commitLocked(eventTruncated, e.buf); err == nil && cleaned > 0 && cp.cleaned != cleaned {
+			err = s.commitCleanedLocked(p, cleaned)
+		}
 	}
 	p.cutting = err == nil // until ReopenReplica no recovery point is persisted
 	s.mu.Unlock()
