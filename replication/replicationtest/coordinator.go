@@ -240,10 +240,22 @@ func (l *life) serveGroup(b groupRequest, reply func(any)) {
 	h := s.host(b.group)
 	stale := h.stale(b.body)
 	effects := h.m.Request(l.clock.Now(), call, b.body, fmt.Sprintf("%s-%08x", b.group, l.rng.Uint32()))
-	if stale != "" && !slices.ContainsFunc(effects, func(e groups.Effect) bool { a, ok := e.(groups.Answer); return ok && a.Call == call && a.Err != nil }) {
+	if stale != "" && slices.ContainsFunc(effects, func(e groups.Effect) bool { return takes(e, call) }) {
 		l.c.findings.Report(simulate.StaleCommit, "%s: the coordinator on %s takes a commit %s", b.group, l.name, stale)
 	}
 	h.carryOut(effects)
+}
+
+// takes reports whether an effect of a commit's own step says that it was taken. One that comes while the group becomes one of the other protocol is held: that
+// is neither.
+func takes(e groups.Effect, call int64) bool {
+	switch e := e.(type) {
+	case groups.Append:
+		return true
+	case groups.Answer:
+		return e.Call == call && e.Err == nil
+	}
+	return false
 }
 
 // stale says why a commit must not be taken now, if it is one: what counts is the moment at which it has come to the coordinator, however long it was on its way.
