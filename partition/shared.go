@@ -272,6 +272,9 @@ func (s *Store) configureShared(ctx context.Context, name string, changes map[st
 // newSharedID is newProducerID in a cluster. A block is this node's if nobody else's change came between the look at the next id and it.
 func (s *Store) newSharedID(ctx context.Context) (int64, error) {
 	for {
+		if s.closed.Load() {
+			return -1, ErrClosed
+		}
 		if id, ok := s.takeID(); ok {
 			return id, nil
 		}

@@ -233,22 +233,27 @@ func (n *Node) Addr() net.Addr { return n.peers.Addr() }
 func (n *Node) Store() *partition.Store { return n.store }
 
 // Ready waits until the node takes part in the cluster: it is registered, has caught up with the metadata, and, unless it is a controller only,
-// is not fenced.
+// is not fenced, and knows that: what it leads it acknowledges.
 func (n *Node) Ready(ctx context.Context) error {
 	for {
 		changed := n.metadataChanged()
 		if err := n.open(ctx); err != nil {
 			return err
 		}
-		active := false
+		active, only := false, false
 		n.control.read(func(m *control.Machine) {
 			node, _ := m.Node(control.NodeID(n.id))
 			active = (node.Active() || node.ControllerOnly) && node.Incarnation == n.incarnation
+			only = node.ControllerOnly
 		})
+		pause := maxPause
 		if active {
-			return nil
+			if only || !n.control.isolated() {
+				return nil
+			}
+			pause = minPause // the answer to the next heartbeat says so, and changes no metadata
 		}
-		if err := n.wait(ctx, changed, maxPause); err != nil {
+		if err := n.wait(ctx, changed, pause); err != nil {
 			return err
 		}
 	}

@@ -2,13 +2,10 @@ package partitiontest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/partlog/partlog/internal/batch"
 	"github.com/partlog/partlog/partition"
 )
 
@@ -22,251 +19,225 @@ type Backend interface {
 	InitProducerID(ctx context.Context, txnID string, timeout time.Duration, last partition.ProducerID) (partition.ProducerID, error)
 }
 
-var _ Backend = (*partition.Store)(nil)
+// Store is all that a store that is alone and a node of a cluster promise alike: *partition.Store and *replication.Node, which have to pass
+// StoreConformance.
+type Store interface {
+	Backend
+
+	CreateTopic(ctx context.Context, name string, c partition.TopicConfig) (*partition.Topic, error)
+	DeleteTopic(ctx context.Context, name string) error
+	CreatePartitions(ctx context.Context, name string, count int32) error
+	AlterTopicConfig(ctx context.Context, name string, changes map[string]string) error
+	DescribeTopic(ctx context.Context, name string) (partition.TopicDescription, error)
+	ListTopics(ctx context.Context) ([]partition.TopicDescription, error)
+
+	LookUpOffset(ctx context.Context, tp partition.TopicPartition, timestamp int64, epoch partition.LeaderEpoch, committed bool) (partition.FoundOffset, error)
+	EpochEnd(ctx context.Context, tp partition.TopicPartition, epoch partition.LeaderEpoch) (partition.LeaderEpoch, partition.Offset, error)
+	DeleteRecords(ctx context.Context, tp partition.TopicPartition, before partition.Offset) (partition.Offset, error)
+	Size(ctx context.Context, tp partition.TopicPartition) (int64, error)
+
+	AddPartitionsToTxn(ctx context.Context, txnID string, p partition.ProducerID, tps []partition.TopicPartition) error
+	AddPartitionsToTxnV1(ctx context.Context, txnID string, p partition.ProducerID, tps []partition.TopicPartition) error
+	PartitionsInTxn(ctx context.Context, txnID string, p partition.ProducerID, tps []partition.TopicPartition) ([]bool, error)
+	EndTxn(ctx context.Context, txnID string, p partition.ProducerID, commit bool) (partition.ProducerID, error)
+	EndTxnV1(ctx context.Context, txnID string, p partition.ProducerID, commit bool) error
+	ListTransactions(ctx context.Context, f partition.TransactionFilter) ([]partition.TransactionListing, error)
+	DescribeTransactions(ctx context.Context, ids []string) ([]partition.TransactionDescription, error)
+	DescribeProducers(ctx context.Context, tp partition.TopicPartition) ([]partition.ProducerState, error)
+	AbortTransaction(ctx context.Context, txnID string) error
+	AbortHanging(ctx context.Context, tp partition.TopicPartition, p partition.ProducerState) error
+
+	Close() error
+}
+
+var _ Store = (*partition.Store)(nil)
+
+// Subject is what StoreConformance is run on.
+type Subject struct {
+	// Store is who is asked: the store, or any node.
+	Store Store
+	// Clock is that of the store, or of the stores of all nodes. Checks advance it.
+	Clock *Clock
+	// Replicas are the nodes that get each partition, the leader first; nil for a store that is alone.
+	Replicas []int32
+	// Compact compacts a partition, on all nodes.
+	Compact func(ctx context.Context, tp partition.TopicPartition) error
+	// Reopen closes everything and opens it again, all nodes at once or one by one; it returns who is asked from then on. It is called once, at the end.
+	Reopen func(t *testing.T) Store
+	// StopOne stops a node that has copies and neither leads nor is asked, and returns what starts it again; nil where there is none.
+	StopOne func(t *testing.T) (start func())
+	// Differs says in what the subject legitimately differs from others.
+	Differs Differences
+}
+
+// Differences are all that a store that is alone and a node of a cluster do not promise alike: each check that concerns one says what holds in
+// either case. The zero value is a store that is alone.
+type Differences struct {
+	// TransactionsGoOn: an open transaction goes on when everything has been closed and opened again. A store that is alone aborts it: its
+	// producer has ended with the process.
+	TransactionsGoOn bool
+	// LaterEpochsAreAwaited: a fetch under a later leader epoch than the leader's brings nothing, as the leader may have yet to hear of its own. A store that
+	// is alone knows all that there are, and refuses it.
+	LaterEpochsAreAwaited bool
+	// HangingIsJudged: AbortHanging does not ask whether a coordinator knows the transaction, which may be any node; who calls it has looked, as with
+	// Kafka's tool. A store that is alone knows better.
+	HangingIsJudged bool
+	// KnowsNoReplicas: the store's metadata have no replicas, as in a cluster only the node around it knows them.
+	KnowsNoReplicas bool
+	// NeverReopened: there is no Reopen, for the reason given here.
+	NeverReopened string
+}
+
+// claim is one check, whose name says what it claims.
+type claim struct {
+	name  string
+	check func(*check)
+}
+
+// backendClaims are those that hold for every Backend.
+var backendClaims = []claim{
+	{"AppendedRecordsAreFetchedInOrder", appendedAreFetched},
+	{"FetchNeverShowsMoreThanTheHighWatermark", fetchStopsAtHighWatermark},
+	{"FetchWaitsForAnAppend", fetchWaits},
+	{"FetchWaitsForAsMuchAsItAsksFor", fetchWaitsForMinBytes},
+	{"FetchReadsFromTheMiddleOfABatch", fetchWithinBatch},
+	{"ErrorsOfPartitionsAreInTheirResults", errorsInResults},
+	{"PartitionsOfATopicAreIndependent", partitionsAreIndependent},
+	{"KeysHeadersAndNullsAreKept", contentsAreKept},
+	{"AnIdempotentProducersRetryIsADuplicate", retryIsDuplicate},
+	{"AnIdempotentProducerCannotSkipOrBeFenced", sequenceAndEpoch},
+	{"SequencesBeginAgainAtZeroAfterTheLargest", sequenceWraps},
+	{"OffsetsAreFoundByTime", offsetsByTime},
+	{"ProducerIDsAreNeverGivenTwice", producerIDs},
+	{"MetadataNamesWhatIsThereAndWhatIsNot", metadata},
+	{"ACancelledContextChangesNothingAndIsReturned", cancelled},
+}
+
+// storeClaims are those that hold for every Store beyond them.
+var storeClaims = []claim{
+	{"AcksOfOneAndOfNoneAnswerWithOffsetsToo", acks},
+	{"UnknownAcksAreRefused", unknownAcks},
+	{"AcksOfAllNeedTheReplicasThatTheTopicAsksFor", minISR},
+	{"ADamagedBatchIsRefused", damagedBatch},
+	{"ABatchThatIsLargerThanTheTopicTakesIsRefused", largeBatch},
+	{"RecordsOutsideOfTheTopicsTimesAreRefused", timestampBounds},
+	{"ATopicMayStampItsOwnTimes", logAppendTime},
+	{"ATopicsCompressionWins", compressionType},
+	{"InternalTopicsAreClosedToProducers", internalTopics},
+	{"FetchObeysItsBoundsExceptForTheFirstBatch", fetchBounds},
+	{"AFetchWithNothingToReadEnds", fetchEnds},
+	{"AFetchUnderALaterLeaderEpochIsRefused", fetchEpoch},
+
+	{"AProducersSequencesAreEachPartitionsOwn", sequencesPerPartition},
+	{"TheLastFiveBatchesOfAProducerAreRemembered", fiveBatches},
+	{"ProducersOfAPartitionAreDescribed", describeProducers},
+
+	{"CommittedTransactionsAreReadAndAbortedOnesAreNot", committedAndAborted},
+	{"AnOpenTransactionHoldsBackTheLastStableOffset", openHoldsBack},
+	{"AbortedTransactionsAreListedWhereTheyAreRead", abortedList},
+	{"AFetchOfCommittedRecordsWaitsForTheEndOfTheTransaction", committedFetchWaits},
+	{"ANewerProducerFencesTheOlder", newerFences},
+	{"AProducerMayContinueItsOwnID", continuedID},
+	{"TheEndOfATransactionMayBeAskedForAgain", endIsRepeated},
+	{"ATransactionThatIsOpenForTooLongIsAborted", txnTimesOut},
+	{"TransactionsAreListedAndDescribed", txnDescribed},
+	{"AnAdministratorMayEndATransaction", txnAbortedByAdmin},
+	{"BatchesThatAreNotOfTheTransactionAreRefused", notOfTheTransaction},
+	{"PartitionsMayBeAddedToATransactionBeforehand", partitionsAdded},
+	{"ProducersBeforeVersionTwoAddTheirPartitions", txnVersionOne},
+	{"TransactionTimeoutsHaveBounds", txnTimeoutBounds},
+	{"WhatNoCoordinatorKnowsIsNoHangingTransaction", notHanging},
+
+	{"ATopicIsCreatedDescribedAndListed", topicDescribed},
+	{"ATopicGrowsAndNeverShrinks", topicGrows},
+	{"ARecreatedTopicIsAnother", topicRecreated},
+	{"BadTopicsAreRefused", badTopics},
+	{"SettingsChangeAllOrNothing", settingsChange},
+	{"ChangedSettingsAreInForce", settingsInForce},
+
+	{"AnOffsetIsFoundWithItsTimeAndEpoch", lookUpOffset},
+	{"TheLargestTimestampIsFoundWhereverItIs", maxTimestamp},
+	{"AnEmptyPartitionHasNoOffsetOfAnyTime", emptyPartitionOffsets},
+	{"TimestampsOfNoMeaningAreRefused", meaninglessTimestamps},
+	{"TheEndOfTheLeaderEpochIsTheEndOfTheLog", epochEnd},
+	{"ThePartitionsSizeIsThatOfItsRecords", size},
+
+	{"DeletedRecordsAreOutOfRange", deleteRecords},
+	{"RecordsOfACompactedTopicAreNotDeletedByOffset", deleteCompacted},
+	{"CompactionKeepsTheLastRecordOfEachKeyAtItsOffset", compaction},
+	{"TombstonesGoAfterTheirTime", tombstones},
+	{"CompactedTopicsWantKeys", compactedWantKeys},
+	{"OldRecordsGoByTheirAge", retentionByAge},
+	{"OldRecordsGoByTheSizeOfTheLog", retentionBySize},
+
+	{"AnAppendThatExpectsAnotherLastRecordChangesNothing", expectations},
+	{"ExpectationsNeedAKeyIndexAndOneKey", expectationsRefused},
+	{"OfWritersThatExpectTheSameOneSucceeds", expectationsRace},
+}
+
+// reopenClaims are those of what is there after a Reopen: what each does before it returns what looks afterwards.
+var reopenClaims = []struct {
+	name   string
+	before func(*check) (after func(*check))
+}{
+	{"WhatWasAcknowledgedIsThereAfterAReopen", reopened},
+	{"AnIdempotentProducerGoesOnAfterAReopen", reopenedProducer},
+	{"TransactionsAreWholeAfterAReopen", reopenedTransactions},
+}
 
 // Conformance checks that a backend keeps the contract of the calls of Backend. open returns a backend that has one
 // topic, empty, of that name and with that many partitions, and whose end the test does not have to see to.
 func Conformance(t *testing.T, open func(t *testing.T, topic string, partitions int32) Backend) {
-	for name, f := range map[string]func(*check){
-		"AppendedRecordsAreFetchedInOrder":             appendedAreFetched,
-		"FetchNeverShowsMoreThanTheHighWatermark":      fetchStopsAtHighWatermark,
-		"FetchWaitsForAnAppend":                        fetchWaits,
-		"ErrorsOfPartitionsAreInTheirResults":          errorsInResults,
-		"AnIdempotentProducersRetryIsADuplicate":       retryIsDuplicate,
-		"AnIdempotentProducerCannotSkipOrBeFenced":     sequenceAndEpoch,
-		"OffsetsAreFoundByTime":                        offsetsByTime,
-		"ProducerIDsAreNeverGivenTwice":                producerIDs,
-		"MetadataNamesWhatIsThereAndWhatIsNot":         metadata,
-		"ACancelledContextChangesNothingAndIsReturned": cancelled,
-	} {
-		t.Run(name, func(t *testing.T) {
-			f(&check{T: t, b: open(t, "conformance", 3), tp: partition.TopicPartition{Topic: "conformance", Partition: 1}})
+	for _, claim := range backendClaims {
+		t.Run(claim.name, func(t *testing.T) {
+			claim.check(newCheck(t, open(t, "conformance", 3), "conformance"))
 		})
 	}
 }
 
-type check struct {
-	*testing.T
-	b  Backend
-	tp partition.TopicPartition
-}
-
-func (c *check) ok(err error, what string) {
-	c.Helper()
-	if err != nil {
-		c.Fatalf("%s: %v", what, err)
+// StoreConformance checks that a store, or a node, keeps the whole contract of Store. All checks share the subject, one after the other, each with
+// topics and ids of its own; then it is reopened, and closed.
+func StoreConformance(t *testing.T, s *Subject) {
+	begin := func(t *testing.T, name string) *check {
+		c := newCheck(t, s.Store, topicName(name))
+		c.on, c.s = s, s.Store
+		return c
 	}
-}
-
-func (c *check) is(err, want error, what string) {
-	c.Helper()
-	if !errors.Is(err, want) {
-		c.Fatalf("%s: got %v, want %v", what, err, want)
+	for _, claim := range append(backendClaims[:len(backendClaims):len(backendClaims)], storeClaims...) {
+		t.Run(claim.name, func(t *testing.T) {
+			c := begin(t, t.Name())
+			c.create(c.tp.Topic, partition.TopicConfig{Partitions: 3})
+			claim.check(c)
+		})
 	}
-}
-
-func equal[V comparable](c *check, got, want V, what string) {
-	c.Helper()
-	if got != want {
-		c.Fatalf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func (c *check) append(vs ...string) partition.AppendResult {
-	c.Helper()
-	var rs []Record
-	for i, v := range vs {
-		rs = append(rs, Record{Timestamp: conformanceTime + int64(i), Value: []byte(v)})
-	}
-	r, err := c.b.Append(c.Context(), partition.AppendRequest{TopicPartition: c.tp, Batch: Batch(rs...)})
-	c.ok(err, "append")
-	return r
-}
-
-const conformanceTime = 900_000_000_000 // milliseconds
-
-// fetch reads one partition once.
-func (c *check) fetch(from partition.Offset, wait time.Duration) ([]Record, partition.FetchResult) {
-	c.Helper()
-	rs, err := c.b.Fetch(c.Context(), partition.FetchRequest{MaxWait: wait, Partitions: []partition.FetchPosition{{TopicPartition: c.tp, Offset: from, LeaderEpoch: partition.LeaderEpochUnknown}}})
-	c.ok(err, "fetch")
-	equal(c, len(rs), 1, "results of a fetch of one partition")
-	records, err := Records(rs[0].Batches)
-	c.ok(err, "decode what was fetched")
-	rs[0].Lease.Release()
-	return slices.DeleteFunc(records, func(r Record) bool { return r.Offset < from }), rs[0]
-}
-
-func appendedAreFetched(c *check) {
-	for i := range 20 {
-		r := c.append(fmt.Sprint(i, "a"), fmt.Sprint(i, "b"))
-		equal(c, r.BaseOffset, partition.Offset(2*i), "base offset")
-	}
-	for from := partition.Offset(0); from < 40; {
-		records, res := c.fetch(from, 0)
-		c.ok(res.Err, "fetch")
-		if len(records) == 0 {
-			c.Fatalf("nothing at offset %d of 40", from)
+	t.Run("Reopen", func(t *testing.T) {
+		if s.Differs.NeverReopened != "" {
+			t.Skip("not reopened: " + s.Differs.NeverReopened)
 		}
-		for _, r := range records {
-			equal(c, r.Offset, from, "offset")
-			equal(c, string(r.Value), fmt.Sprint(from/2, string("ab"[from%2])), "value")
-			from++
+		var after []func(*check)
+		for _, claim := range reopenClaims {
+			c := begin(t, t.Name()+"."+claim.name)
+			c.create(c.tp.Topic, partition.TopicConfig{Partitions: 3})
+			after = append(after, claim.before(c))
 		}
-	}
-}
-
-func fetchStopsAtHighWatermark(c *check) {
-	c.append("a", "b")
-	records, res := c.fetch(0, 0)
-	equal(c, len(records), 2, "records")
-	equal(c, res.HighWatermark, 2, "high watermark")
-	equal(c, res.LogStart, 0, "log start offset")
-	records, res = c.fetch(2, 0)
-	c.ok(res.Err, "fetch at the high watermark")
-	equal(c, len(records), 0, "records at the high watermark")
-}
-
-func fetchWaits(c *check) {
-	got := make(chan []Record)
-	go func() {
-		records, _ := c.fetch(0, time.Minute)
-		got <- records
-	}()
-	c.append("late")
-	records := <-got
-	if len(records) != 1 || string(records[0].Value) != "late" {
-		c.Fatalf("the waiting fetch returned %v", records)
-	}
-}
-
-func errorsInResults(c *check) {
-	c.append("a")
-	at := func(tp partition.TopicPartition, o partition.Offset) partition.FetchPosition {
-		return partition.FetchPosition{TopicPartition: tp, Offset: o, LeaderEpoch: partition.LeaderEpochUnknown}
-	}
-	rs, err := c.b.Fetch(c.Context(), partition.FetchRequest{MaxWait: time.Minute, Partitions: []partition.FetchPosition{
-		at(c.tp, 0), at(c.tp, 99), at(c.tp, -5), at(partition.TopicPartition{Topic: "no-such-topic"}, 0), at(partition.TopicPartition{Topic: c.tp.Topic, Partition: 99}, 0),
-	}})
-	c.ok(err, "a fetch of good and bad partitions")
-	c.ok(rs[0].Err, "the good one")
-	for i, want := range []error{1: partition.ErrOffsetOutOfRange, 2: partition.ErrOffsetOutOfRange, 3: partition.ErrUnknownTopicOrPartition, 4: partition.ErrUnknownTopicOrPartition} {
-		if i > 0 {
-			c.is(rs[i].Err, want, fmt.Sprint("result ", i))
+		s.Store = s.Reopen(t)
+		for i, claim := range reopenClaims {
+			t.Run(claim.name, func(t *testing.T) { after[i](begin(t, t.Name())) })
 		}
-	}
-	for i := range rs {
-		rs[i].Lease.Release()
-	}
-	_, err = c.b.Append(c.Context(), partition.AppendRequest{TopicPartition: partition.TopicPartition{Topic: "no-such-topic"}, Batch: Batch(Record{Value: []byte("x")})})
-	c.is(err, partition.ErrUnknownTopicOrPartition, "append to a topic that is not there")
+	})
+	t.Run("EverythingIsRefusedAfterClose", func(t *testing.T) {
+		c := begin(t, t.Name())
+		c.create(c.tp.Topic, partition.TopicConfig{Partitions: 3})
+		closed(c)
+	})
 }
 
-// idempotent builds a batch of one record of an idempotent producer.
-func idempotent(p partition.ProducerID, sequence int32, v string) []byte {
-	var w batch.Builder
-	w.Reset(nil, batch.Options{Idempotent: true, ProducerID: p.ID, Epoch: p.Epoch, BaseSequence: sequence})
-	w.Append(conformanceTime, nil, []byte(v), nil)
-	b, err := w.Finish()
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	return b
-}
-
-func (c *check) send(p partition.ProducerID, sequence int32) (partition.AppendResult, error) {
-	return c.b.Append(c.Context(), partition.AppendRequest{TopicPartition: c.tp, Batch: idempotent(p, sequence, fmt.Sprint(sequence))})
-}
-
-func retryIsDuplicate(c *check) {
-	p, err := c.b.InitProducerID(c.Context(), "", 0, partition.NoProducerID)
-	c.ok(err, "init producer id")
-	for i := range int32(5) {
-		r, err := c.send(p, i)
-		c.ok(err, "first send")
-		equal(c, r.BaseOffset, partition.Offset(i), "base offset")
-	}
-	for i := range int32(5) {
-		r, err := c.send(p, i)
-		c.ok(err, "retry")
-		equal(c, r.BaseOffset, partition.Offset(i), "the first one's offset")
-	}
-	records, _ := c.fetch(0, 0)
-	hw, err := c.b.ListOffsets(c.Context(), c.tp, partition.TimestampLatest)
-	c.ok(err, "list offsets")
-	equal(c, hw, 5, "high watermark")
-	if len(records) == 0 {
-		c.Fatal("nothing to read")
-	}
-}
-
-func sequenceAndEpoch(c *check) {
-	p, err := c.b.InitProducerID(c.Context(), "", 0, partition.NoProducerID)
-	c.ok(err, "init producer id")
-	_, err = c.send(p, 0)
-	c.ok(err, "first send")
-	_, err = c.send(p, 2)
-	c.is(err, partition.ErrOutOfOrderSequence, "a skipped sequence")
-	newer := p
-	newer.Epoch++
-	_, err = c.send(newer, 0)
-	c.ok(err, "a new epoch begins at 0")
-	_, err = c.send(p, 1)
-	c.is(err, partition.ErrInvalidProducerEpoch, "an old epoch")
-	_, err = c.send(newer, 1)
-	c.ok(err, "the new one goes on")
-}
-
-func offsetsByTime(c *check) {
-	c.append("a", "b", "c")
-	for ts, want := range map[int64]partition.Offset{
-		partition.TimestampEarliest: 0, partition.TimestampLatest: 3, partition.TimestampMax: 2,
-		0: 0, conformanceTime + 1: 1, conformanceTime + 3: partition.OffsetUnknown,
-	} {
-		o, err := c.b.ListOffsets(c.Context(), c.tp, ts)
-		c.ok(err, "list offsets")
-		equal(c, o, want, fmt.Sprint("offset of timestamp ", ts))
-	}
-	_, err := c.b.ListOffsets(c.Context(), partition.TopicPartition{Topic: "no-such-topic"}, partition.TimestampLatest)
-	c.is(err, partition.ErrUnknownTopicOrPartition, "list offsets of a topic that is not there")
-}
-
-func producerIDs(c *check) {
-	seen := map[int64]bool{}
-	for range 100 {
-		p, err := c.b.InitProducerID(c.Context(), "", 0, partition.NoProducerID)
-		c.ok(err, "init producer id")
-		equal(c, p.Epoch, 0, "epoch")
-		equal(c, seen[p.ID], false, "a producer id given twice")
-		seen[p.ID] = true
-	}
-}
-
-func metadata(c *check) {
-	ms, err := c.b.Metadata(c.Context(), []string{c.tp.Topic, "no-such-topic"})
-	c.ok(err, "metadata")
-	equal(c, len(ms), 2, "answers")
-	c.ok(ms[0].Err, "the topic")
-	equal(c, len(ms[0].Partitions), 3, "partitions")
-	equal(c, ms[0].ID.IsZero(), false, "an id of zero")
-	c.is(ms[1].Err, partition.ErrUnknownTopicOrPartition, "a topic that is not there")
-	all, err := c.b.Metadata(c.Context(), nil)
-	c.ok(err, "metadata of all topics")
-	equal(c, slices.ContainsFunc(all, func(m partition.Metadata) bool { return m.Topic == c.tp.Topic && m.ID == ms[0].ID }), true, "the topic is among all")
-	_, err = c.b.Append(c.Context(), partition.AppendRequest{TopicPartition: c.tp, TopicID: partition.TopicID{1, 2}, Batch: Batch(Record{Value: []byte("x")})})
-	c.is(err, partition.ErrUnknownTopicID, "append with another topic's id")
-	_, err = c.b.Append(c.Context(), partition.AppendRequest{TopicPartition: c.tp, TopicID: ms[0].ID, Batch: Batch(Record{Value: []byte("x")})})
-	c.ok(err, "append with the topic's id")
-}
-
-func cancelled(c *check) {
-	ctx, cancel := context.WithCancel(c.Context())
-	cancel()
-	_, err := c.b.Append(ctx, partition.AppendRequest{TopicPartition: c.tp, Batch: Batch(Record{Value: []byte("x")})})
-	c.is(err, context.Canceled, "append")
-	_, err = c.b.Fetch(ctx, partition.FetchRequest{MaxWait: time.Minute, Partitions: []partition.FetchPosition{{TopicPartition: c.tp, LeaderEpoch: -1}}})
-	c.is(err, context.Canceled, "fetch")
-	hw, err := c.b.ListOffsets(c.Context(), c.tp, partition.TimestampLatest)
-	c.ok(err, "list offsets")
-	equal(c, hw, 0, "high watermark")
+// topicName is the name of a test as one of a topic.
+func topicName(test string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '.'
+	}, test)
 }
