@@ -1,10 +1,11 @@
 // Command table writes down, and checks, which requests the clients of the smoke tests have sent.
 //
 //	table -write kafka/COMPATIBILITY.md DIR   writes the file from DIR/CLIENT/seen.tsv
+//	table -doubles kafka/COMPATIBILITY.md     writes its section about older releases anew, for which nothing has to run
 //	table -check kafka/COMPATIBILITY.md DIR   fails if an API of the file was sent by no client any more, or is not served
 //
 // Versions come and go with the clients' releases, and a few requests depend on timing: so neither a version nor a cell is
-// held against anybody, only a row. Clients that did not run (a package manager is absent) prove nothing.
+// held against anybody, only a row. What the doubles of older releases serve is held against the file as it is. Clients that did not run (a package manager is absent) prove nothing.
 package main
 
 import (
@@ -38,7 +39,15 @@ type seen map[string]map[int16][]int16
 func main() {
 	write := flag.String("write", "", "the file to write")
 	check := flag.String("check", "", "the file to check")
+	again := flag.String("doubles", "", "the file whose section about older releases is to be written")
 	flag.Parse()
+	if *again != "" {
+		if err := writeDoubles(*again); err != nil {
+			fmt.Fprintln(os.Stderr, "table:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*write, *check, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "table:", err)
 		os.Exit(1)
@@ -55,10 +64,17 @@ func run(write, check, dir string) error {
 		return err
 	}
 	if write != "" {
-		return os.WriteFile(write, []byte(page(now, served)), 0o644)
+		all, err := releases()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(write, []byte(page(now, served)+doubles(all)), 0o644)
 	}
 	then, err := os.ReadFile(check)
 	if err != nil {
+		return err
+	}
+	if err := checkDoubles(string(then)); err != nil {
 		return err
 	}
 	return compare(parse(string(then)), now, served)
