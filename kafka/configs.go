@@ -51,7 +51,7 @@ type admin struct {
 	dynamic kept[configTable]
 	drawn   atomic.Uint64 // how many random choices have been made
 
-	alter    sync.Mutex        // one change of configurations at a time; held during writes to the catalogue
+	alter    turn              // one change of configurations at a time; held during writes to the catalogue
 	defaults map[string]string // of topics, as the store was told last; guarded by alter
 
 	features  atomic.Pointer[map[string]int16] // finalized levels
@@ -60,6 +60,20 @@ type admin struct {
 
 	telemetry telemetry
 }
+
+// turn is a mutex for which nobody waits longer than a context. It is made with room for one.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
 
 // configTable holds dynamic configurations by kind, name and key. It is never changed, only replaced.
 type configTable map[configKind]map[string]map[string]string

@@ -129,8 +129,10 @@ func (s *session) alterConfigs(ctx context.Context, kind configKind, name string
 	if kind == kindLogger {
 		return s.alterLogger(name, changes, validateOnly)
 	}
-	s.server.admin.alter.Lock()
-	defer s.server.admin.alter.Unlock()
+	if err := s.server.admin.alter.take(ctx); err != nil {
+		return err
+	}
+	defer s.server.admin.alter.give()
 	a := resourceAlteration{s: s, ctx: ctx, kind: kind, name: name, changes: changes, replace: replace, validateOnly: validateOnly}
 	switch kind {
 	case kindTopic:

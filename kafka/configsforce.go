@@ -34,10 +34,11 @@ func (s *Server) startAdmin() error {
 	return s.refreshTopicDefaults(context.Background(), s.settings.Load())
 }
 
-// followConfigs brings the dynamic configurations of brokers and groups into force on a node, whichever node's server was asked for them, each time that this
+// followConfigs brings the dynamic configurations of brokers and groups, and the levels of features, into force on a node, whichever node's server was asked for them, each time that this
 // node has applied a change of them. It is a goroutine of its own, which ends with ctx.
 func (s *Server) followConfigs(ctx context.Context) {
 	var brokers, groups map[string]map[string]string // as they are in force
+	seen := s.store.SettingsVersion("") - 1          // of which the features are
 	for {
 		changed := s.node.node.MetadataChanged() // before the look: what changes behind it is seen by the next
 		t, err := s.admin.dynamic.get(s.store)
@@ -47,9 +48,11 @@ func (s *Server) followConfigs(ctx context.Context) {
 		}
 		if !sameConfigs(brokers, t[kindBroker]) {
 			brokers = t[kindBroker]
-			s.admin.alter.Lock()
-			err := s.refresh(ctx)
-			s.admin.alter.Unlock()
+			err := s.admin.alter.take(ctx)
+			if err == nil {
+				err = s.refresh(ctx)
+				s.admin.alter.give()
+			}
 			if err != nil && ctx.Err() == nil {
 				s.warn([]Warning{{Property: "dynamic configurations", Text: err.Error()}})
 			}
@@ -57,6 +60,16 @@ func (s *Server) followConfigs(ctx context.Context) {
 		if !sameConfigs(groups, t[kindGroup]) {
 			s.configureGroups(groups, t[kindGroup])
 			groups = t[kindGroup]
+		}
+		if version := s.store.SettingsVersion(""); version != seen {
+			err := s.admin.alter.take(ctx)
+			if err == nil {
+				err = s.followFeatures()
+				s.admin.alter.give()
+			}
+			if seen = version; err != nil && ctx.Err() == nil {
+				s.warn([]Warning{{Property: "features", Text: err.Error()}})
+			}
 		}
 		select {
 		case <-changed:

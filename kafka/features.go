@@ -20,6 +20,9 @@ type feature struct {
 
 const metadataVersion = "metadata.version"
 
+// partlogVersion is the feature level of a cluster of nodes (replication.FeatureLevels), which Apache Kafka does not have. Brokers over a store have not either.
+const partlogVersion = "partlog.version"
+
 var features = []feature{
 	{"eligible.leader.replicas.version", 0, 1, 1},
 	{"group.version", 0, 1, 1},
@@ -32,8 +35,51 @@ var features = []feature{
 // featurePrefix begins the settings that keep finalized levels that somebody has changed, behind which is the name.
 const featurePrefix = "kafka/feature/"
 
+// featureList are the features that the server's brokers have. On a node, the level of the nodes is one of them: supported is what all registered nodes know.
+func (s *Server) featureList() []feature {
+	if s.node == nil {
+		return features
+	}
+	f := s.node.node.FeatureLevels()
+	i := slices.IndexFunc(features, func(f feature) bool { return f.name > partlogVersion })
+	return slices.Insert(slices.Clone(features), i, feature{name: partlogVersion, min: f.Min, max: f.Max, from: f.Level})
+}
+
+// featureLevels are the finalized levels, and how new they are.
+func (s *Server) featureLevels() (levels map[string]int16, epoch int64) {
+	levels, epoch = *s.admin.features.Load(), s.admin.epoch.Load()
+	if s.node == nil {
+		return levels, epoch
+	}
+	f := s.node.node.FeatureLevels()
+	levels = maps.Clone(levels)
+	levels[partlogVersion] = f.Level
+	return levels, int64(f.Epoch) // the same on all nodes, which each count their own changes otherwise
+}
+
 // startFeatures reads the finalized levels.
 func (s *Server) startFeatures() error {
+	levels, err := s.keptFeatures()
+	if err != nil {
+		return err
+	}
+	s.admin.features.Store(&levels)
+	s.admin.epoch.Store(1)
+	return nil
+}
+
+// followFeatures reads them again on a node, whichever node's server was asked for a change. The caller holds alter.
+func (s *Server) followFeatures() error {
+	levels, err := s.keptFeatures()
+	if err == nil && !maps.Equal(levels, *s.admin.features.Load()) {
+		s.admin.features.Store(&levels)
+		s.admin.epoch.Add(1)
+	}
+	return err
+}
+
+// keptFeatures are the levels that somebody has set, and those of a new cluster.
+func (s *Server) keptFeatures() (map[string]int16, error) {
 	levels := map[string]int16{}
 	for _, f := range features {
 		levels[f.name] = f.from
@@ -45,13 +91,11 @@ func (s *Server) startFeatures() error {
 		name := strings.TrimPrefix(kept.Key, featurePrefix)
 		n, err := strconv.ParseInt(string(kept.Value), 10, 16)
 		if err != nil {
-			return fmt.Errorf("setting %q: %w", kept.Key, err)
+			return nil, fmt.Errorf("setting %q: %w", kept.Key, err)
 		}
 		levels[name] = int16(n)
 	}
-	s.admin.features.Store(&levels)
-	s.admin.epoch.Store(1)
-	return nil
+	return levels, nil
 }
 
 // featureLevel returns the finalized level of a feature.
@@ -62,11 +106,12 @@ func (s *Server) features(resp *kmsg.ApiVersionsResponse, version int16) {
 	if version < 3 {
 		return
 	}
-	levels := *s.admin.features.Load()
-	resp.FinalizedFeaturesEpoch = s.admin.epoch.Load()
-	resp.SupportedFeatures = make([]kmsg.ApiVersionsResponseSupportedFeature, 0, len(features))
-	resp.FinalizedFeatures = make([]kmsg.ApiVersionsResponseFinalizedFeature, 0, len(features))
-	for _, f := range features {
+	list := s.featureList()
+	levels, epoch := s.featureLevels()
+	resp.FinalizedFeaturesEpoch = epoch
+	resp.SupportedFeatures = make([]kmsg.ApiVersionsResponseSupportedFeature, 0, len(list))
+	resp.FinalizedFeatures = make([]kmsg.ApiVersionsResponseFinalizedFeature, 0, len(list))
+	for _, f := range list {
 		if version >= 4 || f.min > 0 {
 			r := kmsg.NewApiVersionsResponseSupportedFeature()
 			r.Name, r.MinVersion, r.MaxVersion = f.name, f.min, f.max
@@ -87,7 +132,8 @@ const (
 	unsafeDowngrade = 3
 )
 
-// handleUpdateFeatures changes finalized levels, all or none (KIP-584, KIP-778, KIP-1022).
+// handleUpdateFeatures changes finalized levels, all or none (KIP-584, KIP-778, KIP-1022). On a node partlog.version is raised first, as that alone may be refused by
+// the cluster; if the catalogue cannot be written then, it stays raised, and the request is to be sent again.
 func handleUpdateFeatures(s *session, c *call) (kmsg.Response, error) {
 	req := c.req.(*kmsg.UpdateFeaturesRequest)
 	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
@@ -96,9 +142,13 @@ func handleUpdateFeatures(s *session, c *call) (kmsg.Response, error) {
 		return resp, nil
 	}
 	admin := &s.server.admin
-	admin.alter.Lock()
-	defer admin.alter.Unlock()
-	levels := maps.Clone(*admin.features.Load())
+	if err := admin.alter.take(c.ctx); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.outcome(err)
+		return resp, nil
+	}
+	defer admin.alter.give()
+	levels, _ := s.server.featureLevels()
+	levels = maps.Clone(levels)
 	for _, u := range req.FeatureUpdates {
 		way := u.UpgradeType
 		if c.version == 0 {
@@ -106,7 +156,14 @@ func handleUpdateFeatures(s *session, c *call) (kmsg.Response, error) {
 				way = safeDowngrade
 			}
 		}
-		if err := s.checkFeature(levels[u.Feature], u.Feature, u.MaxVersionLevel, way); err != nil {
+		err := s.checkFeature(levels[u.Feature], u.Feature, u.MaxVersionLevel, way)
+		if err == nil && u.Feature == partlogVersion {
+			err = s.server.node.checkFeature(c.ctx, u.MaxVersionLevel)
+		}
+		if code := errorCode(err, c.key, c.version); err != nil && code != codeInvalidUpdateVersion {
+			resp.ErrorCode, resp.ErrorMessage = c.outcome(err) // nobody could say
+			return resp, nil
+		} else if err != nil {
 			resp.ErrorCode = codeInvalidUpdateVersion
 			resp.ErrorMessage = kmsg.StringPtr("The update failed for all features since the following feature had an error: " + err.Error())
 			return resp, nil
@@ -130,7 +187,18 @@ func handleUpdateFeatures(s *session, c *call) (kmsg.Response, error) {
 // putFeatures keeps changed levels and brings them into force.
 func (s *session) putFeatures(c *call, levels map[string]int16, validateOnly bool) error {
 	old := *s.server.admin.features.Load()
-	if validateOnly || maps.Equal(levels, old) {
+	if validateOnly {
+		return nil
+	}
+	if n := s.server.node; n != nil {
+		if level := levels[partlogVersion]; level != n.node.FeatureLevels().Level {
+			if err := n.node.SetFeatureLevel(c.ctx, level); err != nil {
+				return err
+			}
+		}
+		delete(levels, partlogVersion)
+	}
+	if maps.Equal(levels, old) {
 		return nil
 	}
 	var changes []partition.Setting
@@ -153,6 +221,7 @@ func (s *session) checkFeature(now int16, name string, level int16, way int8) er
 	bad := func(format string, args ...any) error {
 		return refusal(codeInvalidUpdateVersion, fmt.Sprintf("Invalid update version %d for feature %s. "+format, append([]any{level, name}, args...)...))
 	}
+	features := s.server.featureList()
 	i := slices.IndexFunc(features, func(f feature) bool { return f.name == name })
 	switch {
 	case way < upgradeOnly || way > unsafeDowngrade:
@@ -161,7 +230,10 @@ func (s *session) checkFeature(now int16, name string, level int16, way int8) er
 		return bad("A feature version cannot be less than 0.")
 	case i < 0:
 		return bad("Local controller %d does not support this feature.", id)
-	case level != 0 && level < features[i].min || level > features[i].max || level == 0 && features[i].min > 0:
+	case name == partlogVersion && level >= 0 && level < now && way != upgradeOnly:
+		return bad("From level %d there is no way back: the nodes have metadata of it.", now)
+	case name == partlogVersion && level >= now: // the nodes say what they know
+	case name != partlogVersion && (level != 0 && level < features[i].min || level > features[i].max || level == 0 && features[i].min > 0):
 		return bad("Local controller %d only supports versions %d-%d", id, features[i].min, features[i].max)
 	case level < now && way == upgradeOnly:
 		return bad("Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")

@@ -36,7 +36,7 @@ func newNodes(t *testing.T, n int) *nodes {
 	return newNodesOf(t, n, kafka.Config{Properties: map[string]string{"group.initial.rebalance.delay.ms": "0"}})
 }
 
-func newNodesOf(t *testing.T, n int, config kafka.Config) *nodes {
+func newNodesOf(t *testing.T, n int, config kafka.Config, change ...func(*replication.Config)) *nodes {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	c := &nodes{t: t, ctx: ctx, config: config, listeners: map[int32]net.Listener{}, servers: map[int32]*kafka.Server{}}
@@ -44,6 +44,9 @@ func newNodesOf(t *testing.T, n int, config kafka.Config) *nodes {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		config.Rack = fmt.Sprint("rack-", config.NodeID)
+		for _, f := range change {
+			f(config)
+		}
 		config.Listeners = []replication.Listener{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port)}}
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -49,9 +49,14 @@ func ServeNode(l net.Listener, node *replication.Node, c Config) (*Server, error
 // that other nodes lead are theirs: clients are sent there. The coordinator's settings are those of replication.Config.Groups, whatever Config.Properties
 // say of groups; Node.ReplicationConfig makes them of properties. Dynamic configurations of brokers (AlterConfigs) that another node's server was asked to
 // change are in force here once this node has applied the change. The node stays the caller's, who closes it after the server.
+//
+// Errors: *partition.ConfigError, also for a node that is a controller only (replication.Config.ControllerOnly), as there is nothing for clients to connect to.
 func NewOfNode(node *replication.Node, c Config) (*Server, error) {
 	if node == nil {
 		return nil, &partition.ConfigError{Key: "node", Value: "nil", Range: "a node"}
+	}
+	if node.ControllerOnly() {
+		return nil, &partition.ConfigError{Key: "node", Value: fmt.Sprintf("node %d, which is a controller only", node.NodeID()), Range: "a broker: clients connect to no other"}
 	}
 	return newServer(node.Store(), node, c)
 }
@@ -277,6 +282,15 @@ func (v *nodeView) describeQuorum(ctx context.Context, r *kmsg.DescribeQuorumRes
 	return nil
 }
 
+// checkFeature says why the cluster cannot have a feature level, in the words of UpdateFeatures.
+func (v *nodeView) checkFeature(ctx context.Context, level int16) error {
+	err := v.node.CheckFeatureLevel(ctx, level)
+	if errors.Is(err, replication.ErrInvalidUpdateVersion) {
+		return refusal(codeInvalidUpdateVersion, fmt.Sprintf("Invalid update version %d for feature %s. %v", level, partlogVersion, err))
+	}
+	return err
+}
+
 // addNode is AddBroker of a node's server: its own broker, once. The caller holds mu.
 func (s *Server) addNode(c BrokerConfig) (*Broker, error) {
 	id := s.node.node.NodeID()
@@ -300,9 +314,10 @@ func (s *Server) addNode(c BrokerConfig) (*Broker, error) {
 	s.members.Store(&[]*Broker{b})
 	s.node.own.Store(b)
 	s.node.forget()
-	s.admin.alter.Lock()
-	err = s.refresh(s.life) // the broker has configurations of its own
-	s.admin.alter.Unlock()
+	if err = s.admin.alter.take(s.life); err == nil {
+		err = s.refresh(s.life) // the broker has configurations of its own
+		s.admin.alter.give()
+	}
 	if err != nil {
 		s.drop(b)
 		s.node.own.Store(nil)
@@ -365,6 +380,7 @@ var nodeErrors = []struct {
 	{replication.ErrReassignmentInProgress, codeReassignmentInProgress},
 	{replication.ErrInvalidReplicaAssignment, codeInvalidReplicaAssignment},
 	{replication.ErrUnknownNode, codeBrokerIDNotRegistered},
+	{replication.ErrInvalidUpdateVersion, codeInvalidUpdateVersion},
 	{replication.ErrNotController, codeNotController},
 	{replication.ErrNoQuorum, codeRequestTimedOut}, // as a broker says whose controller does not answer
 	{replication.ErrLeaderNotAvailable, codeLeaderNotAvailable},

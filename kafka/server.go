@@ -94,6 +94,7 @@ func newServer(store *partition.Store, node *replication.Node, c Config) (*Serve
 		}
 	}
 	s.keys = keysOf(s.versions)
+	s.admin.alter = make(turn, 1)
 	s.layout.server = s
 	s.fetches.server = s
 	if s.guard, err = newGuard(store, s.clock); err != nil {
@@ -189,9 +190,11 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 		return nil, err
 	}
 	if s.hasDynamic(b) { // what it sets for topics may count now
-		s.admin.alter.Lock()
-		err := s.refresh(context.Background())
-		s.admin.alter.Unlock()
+		err := s.admin.alter.take(s.life)
+		if err == nil {
+			err = s.refresh(s.life)
+			s.admin.alter.give()
+		}
 		if err != nil {
 			s.drop(b)
 			return nil, err
@@ -310,19 +313,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close ends the server at once: listeners and connections are closed, requests in hand come to their end in the store, and
 // their answers are lost. On a node, what waits for other replicas is given up: it may be written. Close waits for the connections, as
-// Broker.Stop does, and for a change of dynamic configurations that is under way. The store stays open. Later calls do nothing.
+// Broker.Stop does. A change of configurations or features that waits for the controller is given up as well: it may be made. The store stays open. Later calls do nothing.
 func (s *Server) Close() error { return s.end(nil) }
 
 // end closes all brokers, after before.
 func (s *Server) end(before func(*wire.Server) error) error {
+	s.stop() // what AddBroker waits for, with mu held, too
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
-	s.stop()
-	s.work.Wait()
 	var wg sync.WaitGroup
 	own := s.ownBrokers()
 	errs := make([]error, len(own))
@@ -330,5 +332,6 @@ func (s *Server) end(before func(*wire.Server) error) error {
 		wg.Go(func() { errs[i] = b.halt(before) })
 	}
 	wg.Wait()
+	s.work.Wait()
 	return errors.Join(errs...)
 }
