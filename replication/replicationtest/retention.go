@@ -195,9 +195,12 @@ func (r *replicaState) lowered() {
 			rest = append(rest, to)
 			continue
 		}
-		f := &r.l.c.floors[r.p.index]
-		f.must = max(f.must, to)
-		r.l.c.seen.Add("deletion acknowledged", 1)
+		c := r.l.c
+		// Somebody from outside of the ISR may have been elected before this node has heard of it: see partitionChanged.
+		if state, _ := c.newest.Partition(r.p.id.Topic, r.p.id.Index); state.Leader == r.l.id && state.LeaderEpoch == r.leader.Epoch() {
+			c.floors[r.p.index].must = max(c.floors[r.p.index].must, to)
+		}
+		c.seen.Add("deletion acknowledged", 1)
 	}
 	r.lows = rest
 }
