@@ -134,6 +134,10 @@ func (d *daemon) awaitVote(ctx context.Context) error {
 		if votes, err := d.node.Voting(ctx); votes || err != nil {
 			return err
 		}
+		if d.node.VoteWithdrawn() {
+			d.say("this node was removed from the voters, and observes until partlogd quorum add-controller")
+			return nil
+		}
 		again := make(chan struct{})
 		stop := d.store.Clock().AfterFunc(50*time.Millisecond, func() { close(again) })
 		select {

@@ -34,6 +34,7 @@ func Commands() []Command {
 		{"dump", "show the files of partitions, as kafka-dump-log", dump},
 		{"cluster", "nodes, partitions, reassignments and elections of a cluster", clusterCommand},
 		{"quorum", "show the controller quorum's log and snapshots of a node, recover it from one survivor", quorumCommand},
+		{"features", "show, raise and lower the levels of features, as kafka-features", featuresCommand},
 		{"perf", "measure, as kafka-producer-perf-test, kafka-consumer-perf-test and kafka-e2e-latency", perf},
 	}
 }
