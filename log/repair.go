@@ -1,7 +1,9 @@
 package log
 
 import (
+	"errors"
 	"math"
+	"os"
 
 	"github.com/partlog/partlog/internal/vfs"
 )
@@ -98,6 +100,22 @@ func (l *Log) trim(f vfs.File, end int64) error {
 		return storageError(nil, "trim", f.Name(), err)
 	}
 	return nil
+}
+
+// trimUntouched gives back what a process that was killed may have reserved behind the active segment, which ends now, though this one has written nothing
+// to it. Its file's time changes, as the segment's does that is finished.
+func (l *Log) trimUntouched() error {
+	w := &l.writer
+	w.reserved = 1
+	if w.file != nil {
+		return l.trim(w.file, w.tail)
+	}
+	path := l.logPath(w.segment)
+	f, err := l.config.FS.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return storageError(nil, "open", path, err)
+	}
+	return errors.Join(l.trim(f, w.tail), f.Close())
 }
 
 // writeFailed is the error of the waiters of a failed write.

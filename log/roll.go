@@ -83,6 +83,11 @@ func (l *Log) roll(base Offset) error {
 	}
 	always := s.Sync == SyncAlways
 	old, oldFile := w.segment, w.file
+	if old != nil && w.reserved < 0 && !w.closing { // nothing was written to it since it was opened, so nobody has given back what was reserved before
+		if err := l.trimUntouched(); err != nil {
+			return err
+		}
+	}
 	if old != nil && oldFile != nil {
 		preallocated := w.zeroed > w.tail
 		if err := l.trim(oldFile, w.tail); err != nil {
