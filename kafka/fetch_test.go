@@ -264,15 +264,11 @@ func TestFetchTellsWhereEpochsDiverge(t *testing.T) {
 
 // With Kafka's selector for racks a consumer is sent to an in-sync replica in its own (KIP-392).
 func TestFetchNamesANearerReplica(t *testing.T) {
-	r := newRig(t, 0, Config{Properties: map[string]string{"replica.selector.class": rackAware}})
-	for _, rack := range []string{"a", "b", "b"} {
-		_, err := r.server.AddBroker(BrokerConfig{Rack: rack, Listeners: []ListenerConfig{{Listener: listen(t)}}})
-		require.NoError(t, err)
-	}
+	r := newRigOn(t, terms{brokers: 3, racks: []string{"a", "b", "b"}, server: Config{Properties: map[string]string{"replica.selector.class": rackAware}}})
 	topic := r.topic("orders", partition.TopicConfig{})
 	r.assign(topic, [][]int32{{1, 2, 3}})
 	r.fill("orders", 0, 3)
-	require.NoError(t, r.server.SetISR(t.Context(), tpOf("orders", 0), 1, 3))
+	r.without(tpOf("orders", 0), 2, 1, 3)
 	for rack, want := range map[string]int32{"": -1, "a": -1, "b": 3, "c": -1} {
 		req := r.fetchOf(0, tpOf("orders", 0))
 		req.Rack, req.IsolationLevel = rack, 1

@@ -50,16 +50,17 @@ type terms struct {
 	brokers  int
 	store    partition.Config
 	server   Config
-	none     bool     // no broker at all
 	racks    []string // of the brokers
 	listener ListenerConfig
-	spread   bool // leaders are anywhere although the test is of one broker
+	// listeners are those of each broker, where one of the kind of listener is not enough.
+	listeners [][]ListenerConfig
+	spread    bool // leaders are anywhere although the test is of one broker
 }
 
 func newGround(t testing.TB, terms terms) *ground {
 	t.Helper()
 	g := &ground{t: t}
-	if terms.brokers == 0 && !terms.none {
+	if terms.brokers == 0 {
 		terms.brokers = 1
 	}
 	if onNodes(t) {
@@ -85,9 +86,18 @@ func (g *ground) openStore(terms terms) {
 		require.NoError(g.t, g.server.Close())
 	})
 	for i := range terms.brokers {
-		_, err := g.server.AddBroker(terms.broker(i, listen(g.t)))
+		_, err := g.server.AddBroker(terms.broker(i, terms.listen(g.t, i)))
 		require.NoError(g.t, err)
 	}
+}
+
+// listen opens the i-th broker's own listener, or returns the first of those that the test has opened.
+func (terms *terms) listen(t testing.TB, i int) net.Listener {
+	t.Helper()
+	if i < len(terms.listeners) {
+		return terms.listeners[i][0].Listener
+	}
+	return listen(t)
 }
 
 // broker is the configuration of the i-th broker, whose own listener is l.
@@ -95,6 +105,9 @@ func (terms *terms) broker(i int, l net.Listener) BrokerConfig {
 	c := terms.listener
 	c.Listener = l
 	b := BrokerConfig{Listeners: []ListenerConfig{c}}
+	if i < len(terms.listeners) {
+		b.Listeners = terms.listeners[i]
+	}
 	if i < len(terms.racks) {
 		b.Rack = terms.racks[i]
 	}

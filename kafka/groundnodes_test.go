@@ -33,8 +33,8 @@ func (g *ground) startNodes(terms terms) {
 	g.parallel()
 	n := max(3, terms.brokers)
 	g.home = terms.brokers == 1 && !terms.spread
-	for range n {
-		g.sockets = append(g.sockets, listen(g.t))
+	for i := range n {
+		g.sockets = append(g.sockets, terms.listen(g.t, i))
 	}
 	set, _, err := parseProperties(terms.server.Properties)
 	require.NoError(g.t, err)
@@ -47,11 +47,12 @@ func (g *ground) startNodes(terms terms) {
 		if i < len(terms.racks) {
 			c.Rack = terms.racks[i]
 		}
-		own := terms.listener
-		own.Listener = g.sockets[i]
-		host, port, err := own.check(terms.server.AllowPlaintext)
-		require.NoError(g.t, err)
-		c.Listeners = []replication.Listener{{Name: own.Name, Protocol: int16(own.Protocol), Host: host, Port: uint16(port)}}
+		c.Listeners = nil
+		for _, own := range terms.broker(i, g.sockets[i]).Listeners {
+			host, port, err := own.check(terms.server.AllowPlaintext)
+			require.NoError(g.t, err)
+			c.Listeners = append(c.Listeners, replication.Listener{Name: own.Name, Protocol: int16(own.Protocol), Host: host, Port: uint16(port)})
+		}
 		// Nobody is fenced, and no leader moves by itself, however slow the machine is.
 		c.SessionTimeout, c.LagTimeMax, c.PreferredInterval = 10*time.Minute, time.Hour, partition.Unlimited
 	}})

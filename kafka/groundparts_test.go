@@ -85,6 +85,16 @@ func (g *ground) start(id int32) {
 	g.settle()
 }
 
+// without takes a follower out of the ISR of a partition, for the rest of the test.
+func (g *ground) without(tp partition.TopicPartition, id int32, isr ...int32) {
+	g.t.Helper()
+	if g.local == nil {
+		require.NoError(g.t, g.server.SetISR(eventually(g.t), tp, isr...))
+		return
+	}
+	g.stop(id)
+}
+
 // alone leaves a partition with its leader as the only replica in sync, until end is called.
 func (g *ground) alone(tp partition.TopicPartition, leader int32) (end func()) {
 	g.t.Helper()

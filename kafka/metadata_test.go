@@ -173,21 +173,20 @@ func TestMetadataOfPartitionsWithoutLeader(t *testing.T) {
 
 // Each listener's clients are told of the endpoints of that listener; a leader that has none is not there for them.
 func TestMetadataIsOfTheListenerAsked(t *testing.T) {
-	r := newRig(t, 0, Config{})
-	for id, listeners := range map[int32][]ListenerConfig{
-		1: {{Name: "IN", Listener: listen(t), Advertised: "inner-1:19092"}, {Name: "OUT", Listener: listen(t), Advertised: "outer-1:29092"}},
-		2: {{Name: "IN", Listener: listen(t), Advertised: "inner-2:0"}},
-	} {
-		_, err := r.server.AddBroker(BrokerConfig{ID: id, Rack: "r", Listeners: listeners})
-		require.NoError(t, err)
-	}
+	inner := listen(t)
+	r := newRigOn(t, terms{brokers: 3, racks: []string{"r", "r", "r"}, listeners: [][]ListenerConfig{
+		{{Name: "IN", Listener: listen(t), Advertised: "inner-1:19092"}, {Name: "OUT", Listener: listen(t), Advertised: "outer-1:29092"}},
+		{{Name: "IN", Listener: inner, Advertised: "inner-2:0"}},
+		{{Name: "IN", Listener: listen(t), Advertised: "inner-3:19093"}, {Name: "OUT", Listener: listen(t), Advertised: "outer-3:29093"}},
+	}})
 	topic := r.topic("orders", partition.TopicConfig{})
 	r.assign(topic, [][]int32{{2}})
 	for _, v := range versionsOf(keyMetadata) {
 		resp := put[*kmsg.MetadataResponse](r, r.session(1), v, metadataOf(v, "orders"))
-		require.Equal(t, []string{"inner-1", "inner-2"}, []string{resp.Brokers[0].Host, resp.Brokers[1].Host})
+		require.Len(t, resp.Brokers, 3)
+		require.Equal(t, []string{"inner-1", "inner-2", "inner-3"}, []string{resp.Brokers[0].Host, resp.Brokers[1].Host, resp.Brokers[2].Host})
 		require.Equal(t, int32(19092), resp.Brokers[0].Port)
-		_, port := splitAddr(r.server.brokerByID(2).listeners[0].config.Listener.Addr().String())
+		_, port := splitAddr(inner.Addr().String())
 		require.Equal(t, port, resp.Brokers[1].Port)
 		require.Equal(t, v >= 1, resp.Brokers[0].Rack != nil)
 		require.Equal(t, int32(2), resp.Topics[0].Partitions[0].Leader)
@@ -195,8 +194,8 @@ func TestMetadataIsOfTheListenerAsked(t *testing.T) {
 		outside := r.session(1)
 		outside.listener = r.server.brokerByID(1).listeners[1]
 		resp = put[*kmsg.MetadataResponse](r, outside, v, metadataOf(v, "orders"))
-		require.Len(t, resp.Brokers, 1)
-		require.Equal(t, "outer-1", resp.Brokers[0].Host)
+		require.Len(t, resp.Brokers, 2)
+		require.Equal(t, []string{"outer-1", "outer-3"}, []string{resp.Brokers[0].Host, resp.Brokers[1].Host})
 		want := codeListenerNotFound
 		if v < 6 {
 			want = codeLeaderNotAvailable

@@ -27,11 +27,15 @@ var rigStart = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func newRig(t testing.TB, brokers int, c Config) *rig {
 	t.Helper()
+	return newRigOn(t, terms{brokers: brokers, server: c})
+}
+
+// newRigOn is a rig on terms of its own.
+func newRigOn(t testing.TB, terms terms) *rig {
+	t.Helper()
 	k := clock.NewManual(rigStart)
-	if brokers == 0 {
-		onOneStore(t, "brokers are added one by one")
-	}
-	return &rig{newGround(t, terms{brokers: brokers, none: brokers == 0, store: partition.Config{Clock: k}, server: c}), k}
+	terms.store.Clock = k
+	return &rig{newGround(t, terms), k}
 }
 
 func listen(t testing.TB) net.Listener {

@@ -35,6 +35,8 @@ func TestOnThreeNodes(t *testing.T) {
 		"OffsetForLeaderEpoch":                     TestOffsetForLeaderEpoch,
 		"DeleteRecords":                            TestDeleteRecords,
 		"MetadataOfPartitionsWithoutLeader":        TestMetadataOfPartitionsWithoutLeader,
+		"FetchNamesANearerReplica":                 TestFetchNamesANearerReplica,
+		"MetadataIsOfTheListenerAsked":             TestMetadataIsOfTheListenerAsked,
 		"ReplicasByHandAreKept":                    TestReplicasByHandAreKept,
 		"AReassignmentEndsWithTheReplicasAsked":    TestAReassignmentEndsWithExactlyTheReplicasAskedFor,
 		"ABrokerThatIsNotTheCoordinatorSaysSo":     TestABrokerThatIsNotTheCoordinatorSaysSoInEveryApi,
