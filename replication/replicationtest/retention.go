@@ -93,6 +93,7 @@ func (r *replicaState) retain() {
 		r.compact()
 		return
 	}
+	before := r.log.Start()
 	result, err := r.log.Retain(r.l.clock.Now())
 	if err != nil {
 		r.trouble("retain", err)
@@ -106,7 +107,8 @@ func (r *replicaState) retain() {
 	if high := int64(r.log.Visible()); start > high {
 		r.l.c.findings.Report(simulate.LogStart, "%s on %s: retention has deleted up to %d, the high watermark is %d", r.p.name, r.l.name, start, high)
 	}
-	if age := r.l.c.keep.age; age == 0 && r.l.c.keep.bytes > 0 && !r.l.c.floors[r.p.index].asked {
+	// Else what lay below its start has gone: a follower's is the leader's, who has more behind it.
+	if age := r.l.c.keep.age; result.Start > before && age == 0 && r.l.c.keep.bytes > 0 && !r.l.c.floors[r.p.index].asked {
 		if left, readable := r.bytes(); readable && left < r.l.c.keep.bytes {
 			r.l.c.findings.Report(simulate.LogStart, "%s on %s: retention has left %d bytes of at least %d", r.p.name, r.l.name, left, r.l.c.keep.bytes)
 		}
