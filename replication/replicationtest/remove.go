@@ -49,6 +49,7 @@ func (c *cluster) drain(n *node, a simulate.Action) {
 		switch {
 		case !n.retired && c.moveAway(n):
 		case !n.retired && c.voting[n.id] && c.successor() == nil: // whoever could vote instead is down now
+		case !n.retired && !c.electsWithout(n): // another voter has gone meanwhile
 		case !n.retired:
 			n.retired = true
 			if c.voting[n.id] {
@@ -65,6 +66,24 @@ func (c *cluster) drain(n *node, a simulate.Action) {
 		}
 		c.drain(n, a)
 	})
+}
+
+// electsWithout reports whether the voters that there are would be a majority without a node.
+func (c *cluster) electsWithout(n *node) bool {
+	leads := c.controller()
+	if leads == nil {
+		return false
+	}
+	voters, able, votes := leads.life.raft.Status().Voters, 0, false
+	for _, v := range voters {
+		switch other := c.nodes[v.Member.Node]; {
+		case other == n:
+			votes = true
+		case other.alive():
+			able++
+		}
+	}
+	return !votes || able > len(voters)/2
 }
 
 // moveAway has the replicas of a node go to others, and reports whether there are any left.
