@@ -36,7 +36,9 @@ type connection struct {
 // addTo defines the flags, with Kafka's names, of which some tools have more than one.
 func (c *connection) addTo(f *flags) {
 	f.Var(&c.brokers, "bootstrap-server", "")
-	f.Var(&c.brokers, "broker-list", "")
+	if f.Lookup("broker-list") == nil { // else it is something else
+		f.Var(&c.brokers, "broker-list", "")
+	}
 	for _, name := range []string{"command-config", "consumer.config", "producer.config", "consumer-config", "producer-config"} {
 		f.Var(&c.configs, name, "")
 	}

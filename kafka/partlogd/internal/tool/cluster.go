@@ -18,7 +18,8 @@ const clusterHelp = `
 Usage: partlogd cluster nodes
        partlogd cluster partitions [--topic NAME,...] [--unavailable] [--under-replicated]
        partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,...
-       partlogd cluster reassign --reassignment-json-file FILE [--execute | --verify | --cancel]
+       partlogd cluster reassign --topics-to-move-json-file FILE --broker-list ID,ID,... --generate [--disable-rack-aware]
+       partlogd cluster reassign --reassignment-json-file FILE [--execute [--throttle N] | --verify [--preserve-throttles] | --cancel]
        partlogd cluster reassign --list | --cancel --topic NAME --partition N
        partlogd cluster elect --topic NAME,... [--partition N] | --all-topic-partitions [--election-type preferred|unclean]
        partlogd cluster remove-node ID
@@ -27,7 +28,8 @@ What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a
 Apache Kafka's clusters, too.
 nodes shows who is registered, who is fenced, and who votes. partitions shows leaders, replicas and which of them are in sync.
 reassign gives a partition other replicas; the first is the preferred leader. --list shows what is under way. The file is that of
-kafka-reassign-partitions, and --execute and --verify print what they print there.
+kafka-reassign-partitions, and --execute and --verify print what they print there. --generate proposes such a file: the partitions of
+some topics, spread over the nodes that are named and their racks as those of a new topic are.
 elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
 remove-node takes a node that is gone for good out of the cluster and its quorum: reassign its replicas first.
 
@@ -39,6 +41,14 @@ Flags:
   --reassignment-json-file FILE     the same of many partitions
   --execute                         the default with a file; prints first what there is, for a way back
   --verify                          whether what the file says is so
+  --throttle N                      with --execute: sets {leader,follower}.replication.throttled.rate of the nodes to N bytes a second,
+                                    and throttled.replicas of the topics. A node of partlogd keeps these settings, and does not
+                                    follow them: its own bound is replication.Config.CatchUpRate. Apache Kafka's do
+  --preserve-throttles              with --verify: they stay; without, they are taken away when all reassignments are complete
+  --generate                        prints a proposal; nothing is changed
+  --topics-to-move-json-file FILE   {"topics":[{"topic":"NAME"}],"version":1}
+  --broker-list ID,ID,...           with --generate: the nodes
+  --disable-rack-aware              racks do not count
   --list                            reassignments that are under way
   --cancel                          ends them, with the replicas that there were
   --all-topic-partitions            all, in place of --topic
@@ -57,13 +67,25 @@ type clusterTool struct {
 	unavailable, under       bool
 	listing, cancel, all     bool
 	execute, verify          bool
+
+	moving             string // of generate
+	brokers            list   // ids
+	proposes, rackless bool
+	rate               int64 // of throttle; -1: none
+	preserve           bool
 }
 
 func clusterCommand(ctx context.Context, args []string, s Streams) error {
 	var conn connection
 	f := newFlags("cluster", clusterHelp)
-	conn.addTo(f)
 	t := &clusterTool{flags: f, streams: s}
+	f.Var(&t.brokers, "broker-list", "") // ids for --generate, as in kafka-reassign-partitions; else addresses
+	conn.addTo(f)
+	f.StringVar(&t.moving, "topics-to-move-json-file", "", "")
+	f.BoolVar(&t.proposes, "generate", false, "")
+	f.BoolVar(&t.rackless, "disable-rack-aware", false, "")
+	f.Int64Var(&t.rate, "throttle", -1, "")
+	f.BoolVar(&t.preserve, "preserve-throttles", false, "")
 	f.Var(&t.topics, "topic", "")
 	f.IntVar(&t.partition, "partition", -1, "")
 	f.StringVar(&t.replicas, "replicas", "", "")
@@ -86,6 +108,9 @@ func clusterCommand(ctx context.Context, args []string, s Streams) error {
 	do := map[string]func(context.Context) error{"nodes": t.nodes, "partitions": t.partitions, "reassign": t.reassign, "elect": t.elect, "remove-node": t.removeNode}[word]
 	if most := map[string]int{"remove-node": 2}[word]; do == nil || len(f.words) > max(most, 1) {
 		return Usagef("want one of nodes, partitions, reassign, elect and remove-node\n(partlogd cluster --help tells what there is)")
+	}
+	if !t.proposes {
+		conn.brokers = append(conn.brokers, t.brokers...)
 	}
 	client, err := conn.open()
 	if err != nil {
@@ -245,7 +270,14 @@ func errNothing(n int) error {
 }
 
 func (t *clusterTool) reassign(ctx context.Context) error {
-	if t.listing {
+	switch {
+	case t.rate >= 0 && (t.verify || t.cancel || t.listing || t.proposes):
+		return Usagef("--throttle is set when a reassignment begins; --verify takes it away")
+	case t.proposes && (t.execute || t.verify || t.cancel || t.listing || t.file != ""):
+		return Usagef("--generate proposes, and nothing else; save what it prints, and give it to --reassignment-json-file")
+	case t.proposes:
+		return t.generate(ctx)
+	case t.listing:
 		return t.listReassignments(ctx)
 	}
 	if t.execute && t.verify || t.cancel && (t.execute || t.verify) {
@@ -260,6 +292,11 @@ func (t *clusterTool) reassign(ctx context.Context) error {
 		return t.verifyReassignment(ctx, r)
 	case t.execute:
 		if err := t.wayBack(ctx, r); err != nil {
+			return err
+		}
+	}
+	if t.rate >= 0 {
+		if err := t.throttle(ctx, r); err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,8 @@ func (t *clusterTool) wayBack(ctx context.Context, r reassignment) error {
 	return nil
 }
 
-// verifyReassignment prints whether the partitions have the replicas of r, in the words of kafka-reassign-partitions --verify.
+// verifyReassignment prints whether the partitions have the replicas of r, in the words of kafka-reassign-partitions --verify, and takes the
+// throttles away when nothing is under way any more.
 func (t *clusterTool) verifyReassignment(ctx context.Context, r reassignment) error {
 	resp, err := kmsg.NewPtrListPartitionReassignmentsRequest().RequestWith(ctx, t.client)
 	if err == nil {
@@ -87,10 +88,12 @@ func (t *clusterTool) verifyReassignment(ctx context.Context, r reassignment) er
 		return err
 	}
 	fmt.Fprintln(t.streams.Out, "Status of partition reassignment:")
+	under := false
 	for i, one := range r.Partitions {
 		name := fmt.Sprintf("%s-%d", one.Topic, one.Partition)
 		switch is := have.Partitions[i].Replicas; {
 		case moves(one):
+			under = true
 			fmt.Fprintf(t.streams.Out, "Reassignment of partition %s is still in progress.\n", name)
 		case slices.Equal(is, one.Replicas):
 			fmt.Fprintf(t.streams.Out, "Reassignment of partition %s is completed.\n", name)
@@ -98,5 +101,8 @@ func (t *clusterTool) verifyReassignment(ctx context.Context, r reassignment) er
 			fmt.Fprintf(t.streams.Out, "There is no active reassignment of partition %s, but replica set is %s rather than %s.\n", name, ids(is), ids(one.Replicas))
 		}
 	}
-	return nil
+	if under || t.preserve {
+		return nil
+	}
+	return t.unthrottle(ctx, r)
 }
