@@ -43,3 +43,35 @@ func TestCloseDoesNotWaitForAChangeOfConfigurations(t *testing.T) {
 	<-followed
 	s.admin.alter.give()
 }
+
+// What AddBroker on a node cannot do now it can do later: the other nodes' brokers are not taken for its own.
+func TestANodeWhoseBrokerCouldNotBeAddedTakesItLater(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	local, err := replication.StartLocal(ctx, replication.LocalConfig{Nodes: 2, Change: func(c *replication.Config) {
+		c.Listeners = []replication.Listener{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: port}}
+	}})
+	require.NoError(t, err)
+	defer local.Close()
+	s, err := NewOfNode(local.Node(1), Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	broker := BrokerConfig{Listeners: []ListenerConfig{{Name: "PLAINTEXT", Listener: l}}}
+	life := s.life
+	over, end := context.WithCancel(ctx)
+	end()
+	require.NoError(t, s.admin.alter.take(ctx)) // as a change of configurations does, behind which AddBroker waits
+	s.life = over
+	_, err = s.AddBroker(broker)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, s.ownBrokers())
+	s.life = life
+	s.admin.alter.give()
+	b, err := s.AddBroker(broker)
+	require.NoError(t, err)
+	require.Equal(t, []*Broker{b}, s.ownBrokers())
+}

@@ -204,9 +204,9 @@ func (s *Server) AddBroker(c BrokerConfig) (*Broker, error) {
 	return b, nil
 }
 
-// drop takes a broker off the list, with mu held.
+// drop takes a broker off the list, with mu held. A node's has no other nodes' brokers.
 func (s *Server) drop(b *Broker) {
-	all := slices.DeleteFunc(s.Brokers(), func(o *Broker) bool { return o == b })
+	all := slices.DeleteFunc(slices.Clone(s.ownBrokers()), func(o *Broker) bool { return o == b })
 	b.running.Store(false)
 	s.members.Store(&all)
 }
