@@ -193,6 +193,40 @@ func (c *comparison) common(path string, a, b []element) (both, same []element) 
 	return only(a, b, "there", "missing"), only(b, a, "missing", "there")
 }
 
+// notYet says whether an answer is that nothing of the request has been done, as the broker is busy with what came before.
+func notYet(r kmsg.Response) bool {
+	if r == nil {
+		return false
+	}
+	busy := false
+	var done func(v reflect.Value) bool // something
+	done = func(v reflect.Value) bool {
+		for i := range v.NumField() {
+			switch f := v.Field(i); {
+			case v.Type().Field(i).Name == "ErrorCode":
+				busy = busy || slices.Contains([]int64{coordinatorLoadInProgress, coordinatorNotAvailable, concurrentTransactions}, f.Int())
+				if f.Int() == 0 {
+					return true
+				}
+			case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:
+				for j := range f.Len() {
+					if done(f.Index(j)) {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	}
+	return !done(reflect.ValueOf(r).Elem()) && busy
+}
+
+const (
+	coordinatorLoadInProgress = 14
+	coordinatorNotAvailable   = 15
+	concurrentTransactions    = 51
+)
+
 func distinctNames(all []element) bool {
 	seen := map[string]bool{}
 	for _, e := range all {

@@ -77,7 +77,7 @@ var patience = 10 * time.Second
 // verbose prints every request and both answers.
 var verbose bool
 
-// both compares the two answers to a request.
+// both compares the two answers to a request. What Kafka refuses because it is busy with what came before, it is asked again.
 func (r *run) both(what string, ask func(*side) kmsg.Response) { r.compare(what, ask, false) }
 
 // read is both for a request that changes nothing: it is asked again for a while if the answers differ.
@@ -90,8 +90,8 @@ func (r *run) compare(what string, ask func(*side) kmsg.Response, again bool) {
 		}
 	}()
 	pause := 10 * time.Millisecond
+	k, p := ask(r.kafka), ask(r.partlog)
 	for began := time.Now(); ; time.Sleep(pause) {
-		k, p := ask(r.kafka), ask(r.partlog)
 		var refused []difference
 		var ids []string
 		for _, d := range differences(r, k, p) {
@@ -111,8 +111,13 @@ func (r *run) compare(what string, ask func(*side) kmsg.Response, again bool) {
 			r.same++
 			return
 		}
-		if again && time.Since(began) < patience {
+		if inTime := time.Since(began) < patience; inTime && again {
 			pause = min(2*pause, 500*time.Millisecond)
+			k, p = ask(r.kafka), ask(r.partlog)
+			continue
+		} else if inTime && notYet(k) && !notYet(p) {
+			pause = min(2*pause, 500*time.Millisecond)
+			k = ask(r.kafka)
 			continue
 		}
 		r.different++

@@ -233,7 +233,7 @@ func (s *side) ended(id string, commit bool) {
 	s.until("end of the transaction of "+id, func() bool {
 		if old28() { // it does not describe transactions; to end it again is refused until it has ended
 			resp, ok := s.ask(2, end(id, s.producer[id], s.epoch[id], commit)).(*kmsg.EndTxnResponse)
-			return ok && resp.ErrorCode != 51
+			return ok && resp.ErrorCode != concurrentTransactions
 		}
 		resp, ok := s.ask(0, &kmsg.DescribeTransactionsRequest{TransactionalIDs: []string{id}}).(*kmsg.DescribeTransactionsResponse)
 		return ok && !strings.HasPrefix(resp.TransactionStates[0].State, "Prepare")
