@@ -124,6 +124,7 @@ var of28 = []allowance{
 
 // ofOld are differences between 2.8 or 3.9 and their doubles.
 var ofOld = []allowance{
+	may("old-features", `UpdateFeatures\.Results\.ErrorCode`, `0`, `95`),
 	may("old-formats", `ApiVersions\.ApiKeys\.MinVersion`, `0`, `4`),
 }
 

@@ -54,7 +54,7 @@ var (
 		telemetry: true,
 		habits: []habit{
 			noOffsetsInZooKeeper(keyOffsetCommit), noOffsetsInZooKeeper(keyOffsetFetch), groupsHaveNoConfigs, shareGroupsAreNotThereYet, newCommitsToNoGroup, featuresFailOneByOne(codeInvalidUpdateVersion), featuresOfRelease,
-			strangersHaveNoTransactions, subscriptionsHaveNoDefaults, alteredKinds(configOfTopic, configOfBroker, configOfLogger, configOfMetrics), ownTopicConfigs, releaseConfigs,
+			strangersHaveNoTransactions, subscriptionsHaveNoDefaults, describedKinds(configOfTopic, configOfBroker, configOfLogger, configOfMetrics), alteredKinds(configOfTopic, configOfBroker, configOfLogger, configOfMetrics), ownTopicConfigs, releaseConfigs,
 		},
 		defaults: map[string]string{"log.message.timestamp.after.max.ms": "9223372036854775807"},
 	}

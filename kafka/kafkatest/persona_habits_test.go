@@ -254,3 +254,22 @@ func TestAnInvalidApiVersionsHasNoEpochOfFeaturesInKafka28(t *testing.T) {
 		require.Equal(t, want.epoch, resp.FinalizedFeaturesEpoch, name)
 	}
 }
+
+func TestOneGroupSpoilsADescriptionOfConfigurationsInKafka39(t *testing.T) {
+	codes := func(k *kgo.Client, _ *kafkatest.Persona) []int16 {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		topic, group := kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource()
+		topic.ResourceType, topic.ResourceName = kmsg.ConfigResourceTypeTopic, "orders"
+		group.ResourceType, group.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "billing"
+		req.Resources = []kmsg.DescribeConfigsRequestResource{topic, group}
+		var codes []int16
+		for _, r := range answerTo[*kmsg.DescribeConfigsResponse](t, k, req).Resources {
+			codes = append(codes, r.ErrorCode)
+		}
+		return codes
+	}
+	old, recent := ofReleases(t, kafkatest.Kafka39, kafkatest.Kafka40, codes)
+	invalid := kerr.InvalidRequest.Code
+	require.Equal(t, []int16{invalid, invalid}, old)
+	require.Equal(t, []int16{0, 0}, recent)
+}
