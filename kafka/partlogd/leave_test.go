@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -17,8 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// trioOfMembers starts three nodes, each broker and controller.
-func trioOfMembers(t *testing.T) *members {
+// trioOfMembers starts three nodes, each broker and controller. first is how the first is formatted, beyond the others.
+func trioOfMembers(t *testing.T, first ...string) *members {
 	m := newMembers(t, 3)
 	var voters []string
 	for i, at := range m.peers {
@@ -29,7 +30,8 @@ func trioOfMembers(t *testing.T) *members {
 	var ready []func()
 	for i := 1; i <= 3; i++ {
 		file := m.file(i, "broker,controller", quorum, replicated)
-		m.format(file)
+		m.format(file, first...)
+		first = nil
 		ready = append(ready, m.begin(i, file))
 		if i == 1 {
 			ready[0]()
@@ -156,7 +158,7 @@ func TestGroupsAndTransactionsGoOnWhileTheirCoordinatorEnds(t *testing.T) {
 }
 
 func TestReassignmentsByAFileAreExecutedAndVerified(t *testing.T) {
-	m := trioOfMembers(t)
+	m := trioOfMembers(t, "--feature", "partlog.version=1") // what else a command does to a whole cluster is below
 	code, out := m.tool("topics", "--create", "--topic", "orders", "--replica-assignment", "1:2,2:1")
 	require.Equal(t, exitOK, code, out)
 	m.produce(m.client(), "orders", 0, 20)
@@ -176,4 +178,30 @@ func TestReassignmentsByAFileAreExecutedAndVerified(t *testing.T) {
 	require.Equal(t, exitUsage, code, out)
 	seen := m.read("orders", 20)
 	require.Len(t, seen, 20)
+
+	// Its nodes all run the program that they were upgraded to: the level that they know is the cluster's when somebody says so.
+	levels := regexp.MustCompile(`Feature: partlog\.version SupportedMinVersion: 1 SupportedMaxVersion: (\d+) FinalizedVersionLevel: (\d+) `)
+	newest := ""
+	isAt := func(level string) func(string) bool {
+		return func(words string) bool {
+			found := levels.FindStringSubmatch(words)
+			if found != nil {
+				newest = found[1]
+			}
+			return found != nil && found[2] == level
+		}
+	}
+	m.shows(isAt("1"), "features", "describe")
+	m.until("no node knows the level", func() bool {
+		code, out := m.tool("features", "upgrade", "--feature", "partlog.version=99")
+		require.Equal(t, exitFailed, code)
+		return strings.Contains(out, "can live with feature levels 1 to "+newest)
+	})
+	m.shows(func(words string) bool { return words == "partlog.version was upgraded to "+newest+"." }, "features", "upgrade", "--feature", "partlog.version="+newest)
+	m.shows(isAt(newest), "features", "describe")
+	m.until("there is no way back", func() bool {
+		code, out := m.tool("features", "downgrade", "--unsafe", "--feature", "partlog.version=1")
+		require.Equal(t, exitFailed, code)
+		return strings.Contains(out, "there is no way back")
+	})
 }

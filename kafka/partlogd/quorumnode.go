@@ -180,7 +180,7 @@ func (d *daemon) nodeConfig(broker kafka.BrokerConfig) (replication.Config, erro
 	case m != nil && o.clusterID != "" && m.cluster != o.clusterID:
 		return c, fmt.Errorf("%s was formatted for cluster %s, and --cluster-id says %s", c.Dir, m.cluster, o.clusterID)
 	case m != nil:
-		c.ClusterID, c.Bootstrap, c.Join = m.cluster, m.bootstrap, !m.bootstrap
+		c.ClusterID, c.Bootstrap, c.Join, c.FeatureLevel = m.cluster, m.bootstrap, !m.bootstrap, m.level
 	case o.clusterID != "":
 		c.Join = true
 	}

@@ -79,6 +79,17 @@ func TestControllersAndBrokersAreNodesOfTheirOwn(t *testing.T) {
 	require.Equal(t, exitOK, code, out)
 	m.shows(has("4 Leader ", "1 Observer "), "quorum", "describe")
 	m.stop(1)
+
+	// It does not vote again by itself, though its file would have it join: it is asked.
+	m.begin(1, files[0])()
+	m.shows(has("4 Leader ", "1 Observer "), "quorum", "describe")
+	code, out = m.tool("quorum", "add-controller", "--controller-id", "1")
+	require.Equal(t, exitOK, code, out)
+	m.shows(has("4 Leader ", "1 Follower "), "quorum", "describe")
+	code, out = m.tool("quorum", "remove-controller", "--controller-id", "1")
+	require.Equal(t, exitOK, code, out)
+	m.shows(has("4 Leader ", "1 Observer "), "quorum", "describe")
+	m.stop(1)
 	m.produce(cl, "orders", 20, 40)
 
 	// Node 2 misses records, and then is the only one that is there.
@@ -123,6 +134,8 @@ func TestTheFirstOfTheInitialControllersMakesTheCluster(t *testing.T) {
 		"want ID@HOST:PORT:DIRECTORY":  "-I 1@nowhere",
 		"one can be":                   "-I " + list + " -s",
 		"want one of --standalone, --": "",
+		"this one joins it":            "-N --feature partlog.version=1",
+		"want partlog.version=LEVEL":   "-s --feature metadata.version=7",
 	} {
 		file := m.file(1, "broker,controller", quorum)
 		code, out := m.says(append([]string{"storage", "format", "-t", m.id, "-c", file}, strings.Fields(args)...)...)

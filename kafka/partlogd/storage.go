@@ -24,7 +24,7 @@ import (
 )
 
 const storageHelp = `Usage: partlogd storage format --cluster-id ID --config FILE [--ignore-formatted]
-                               [--standalone | --initial-controllers LIST | --no-initial-controllers]
+                               [--standalone | --initial-controllers LIST | --no-initial-controllers] [--feature partlog.version=LEVEL]
        partlogd storage info --config FILE
        partlogd storage random-uuid
        partlogd storage certificate --cluster-id ID --node-id N --output DIR
@@ -41,9 +41,14 @@ Flags:
   -c, --config FILE              the node's properties
   -s, --standalone               this node makes the new cluster; others may join it
   -I, --initial-controllers ID@HOST:PORT:DIRECTORY,...
-                                 the first of the list makes the new cluster, the others join it as voters. The directory
-                                 id is the node's own, or may be left out
+                                 the same on all that are listed: the first of them makes the new cluster, the others join
+                                 it as voters, and need it up for that, once. (In Apache Kafka any majority of the list can
+                                 begin. Here the maker's directory may be a store with topics and records, which no other
+                                 has, and one maker cannot make two clusters of lists that differ.) The directory id is the
+                                 node's own, or may be left out
   -N, --no-initial-controllers   this node joins: the cluster is there, and this is one more node, or the disk is new
+  -f, --feature NAME=LEVEL       of the node that makes the cluster: partlog.version, the feature level, so that nodes of
+                                 older programs can join; partlogd features upgrade raises it. Default: the newest
   -g, --ignore-formatted         nothing is done, and it is no error, if the directory is formatted
   --node-id N                    whose certificate
   --output DIR                   where certificates are kept
@@ -55,6 +60,7 @@ type storageOptions struct {
 	node                        int
 	standalone, join, ignore    bool
 	initial                     string
+	level                       int16 // 0: not given
 }
 
 func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
@@ -77,6 +83,9 @@ func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
 	}
 	for _, name := range []string{"I", "initial-controllers"} {
 		f.StringVar(&o.initial, name, "", "")
+	}
+	for _, name := range []string{"f", "feature"} {
+		f.Func(name, "", o.setFeature)
 	}
 	for _, name := range []string{"g", "ignore-formatted"} {
 		f.BoolVar(&o.ignore, name, false, "")
@@ -102,6 +111,17 @@ func parseStorage(args []string, out io.Writer) (*storageOptions, error) {
 		return nil, tool.Usagef("of --standalone, --initial-controllers and --no-initial-controllers one can be: does this node make the cluster, or join it?")
 	}
 	return o, nil
+}
+
+// setFeature reads the level of a new cluster.
+func (o *storageOptions) setFeature(s string) error {
+	name, text, _ := strings.Cut(s, "=")
+	level, err := strconv.ParseInt(text, 10, 16)
+	if name != "partlog.version" || err != nil || level < 1 {
+		return errors.New("want partlog.version=LEVEL; the levels of Kafka's features are changed when the cluster runs, by partlogd features")
+	}
+	o.level = int16(level)
+	return nil
 }
 
 // storage does what kafka-storage does.
@@ -158,7 +178,8 @@ func randomUUID() string {
 type mark struct {
 	cluster   string
 	node      int32
-	bootstrap bool // it makes the cluster
+	bootstrap bool  // it makes the cluster
+	level     int16 // of the cluster that it makes; 0: the newest
 }
 
 func markFile(dir string) string { return filepath.Join(dir, "format.properties") }
@@ -181,13 +202,24 @@ func readMark(dir string) (*mark, error) {
 	if props["version"] != "1" || err != nil || props["cluster.id"] == "" {
 		return nil, fmt.Errorf("%s is of no version that this program knows", f.Name())
 	}
-	return &mark{props["cluster.id"], int32(id), props["bootstrap"] == "true"}, nil
+	m := &mark{cluster: props["cluster.id"], node: int32(id), bootstrap: props["bootstrap"] == "true"}
+	if text, ok := props["feature.level"]; ok {
+		level, err := strconv.ParseInt(text, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%s: feature.level: %w", f.Name(), err)
+		}
+		m.level = int16(level)
+	}
+	return m, nil
 }
 
 func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
 	bootstrap, err := o.makes(n)
 	if err != nil {
 		return err
+	}
+	if o.level != 0 && !bootstrap {
+		return tool.Usagef("--feature is for the node that makes the cluster, and this one joins it")
 	}
 	m, err := readMark(n.Dir)
 	if err != nil {
@@ -224,7 +256,11 @@ func format(o *storageOptions, n *kafka.Node, out io.Writer) error {
 		fmt.Fprintf(out, "Formatting %s: a node that is alone\n", n.Dir)
 		return nil
 	}
-	if err := writeWhole(markFile(n.Dir), fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\nbootstrap=%v\n", o.cluster, n.ID, bootstrap)); err != nil {
+	text := fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\nbootstrap=%v\n", o.cluster, n.ID, bootstrap)
+	if o.level != 0 {
+		text += fmt.Sprintf("feature.level=%d\n", o.level)
+	}
+	if err := writeWhole(markFile(n.Dir), text); err != nil {
 		return err
 	}
 	if bootstrap {

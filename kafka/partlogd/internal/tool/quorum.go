@@ -23,7 +23,8 @@ Usage: partlogd quorum dump DIR [--from INDEX] [--to INDEX] [--grep TEXT]
 
 describe asks a cluster that runs who its controllers are, and how far behind, as kafka-metadata-quorum does. add-controller
 makes a node that observes the quorum a voter, and remove-controller a voter an observer, as they do there; by themselves
-nodes become voters unless their properties say controller.quorum.auto.join.enable=false.
+nodes become voters unless their properties say controller.quorum.auto.join.enable=false, or they have been removed: a
+controller that was remembers it, and observes until add-controller.
 
 dump shows what a node's directory holds of the controller quorum: the newest snapshot with nodes, topics and partitions,
 every entry of the log as the command that it is, votes and terms, and what is damaged. Nothing is changed, and the node may
