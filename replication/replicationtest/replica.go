@@ -245,9 +245,11 @@ func (r *replicaState) lead(m replica.Metadata) {
 	if r.p.gives {
 		r.giveUp(m.LeaderEpoch)
 	}
-	l.c.replicas.Holds(r.p.index, int(l.id), r.firstOf(), int64(r.log.End()), m.LeaderEpoch, false,
-		fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
-	r.checkKeys("it leads")
+	if m.LeaderEpoch >= r.p.since { // else it hears late of an election that another has followed since, and one of the two was unclean
+		l.c.replicas.Holds(r.p.index, int(l.id), r.firstOf(), int64(r.log.End()), m.LeaderEpoch, false,
+			fmt.Sprintf("it leads in epoch %d", m.LeaderEpoch), r.batches)
+		r.checkKeys("it leads")
+	}
 	c := replica.LeaderConfig{Node: l.id, BrokerEpoch: l.lifecycle.Epoch(), LagTime: l.c.lag, Brokers: l}
 	state := replica.LogState{Start: int64(r.log.Start()), End: int64(r.log.End()), Durable: r.counted(), HighWatermark: int64(r.log.Visible())}
 	r.leader = replica.NewLeader(c, m, state, l.now())
