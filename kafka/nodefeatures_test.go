@@ -26,7 +26,7 @@ func TestUpdateFeaturesRaisesTheLevelOfACluster(t *testing.T) {
 		level int16
 		way   int8
 	}
-	update := func(validate bool, changes ...change) (error, string) {
+	update := func(validate bool, changes ...change) (string, error) {
 		req := kmsg.NewPtrUpdateFeaturesRequest()
 		req.ValidateOnly, req.TimeoutMillis = validate, 60_000
 		for _, u := range changes {
@@ -43,7 +43,7 @@ func TestUpdateFeaturesRaisesTheLevelOfACluster(t *testing.T) {
 				if resp.ErrorMessage != nil {
 					text = *resp.ErrorMessage
 				}
-				return err, text
+				return text, err
 			}
 			require.NoError(t, c.ctx.Err(), "%v", err) // a node that was slow has lost the controller
 		}
@@ -86,29 +86,29 @@ func TestUpdateFeaturesRaisesTheLevelOfACluster(t *testing.T) {
 	require.Equal(t, int16(27), now["metadata.version"])
 
 	const upgrade, downgrade, unsafe = 1, 2, 3
-	err, text := update(false, change{"partlog.version", newest + 1, upgrade})
+	text, err := update(false, change{"partlog.version", newest + 1, upgrade})
 	require.ErrorIs(t, err, kerr.InvalidUpdateVersion)
 	require.Contains(t, text, "can live with feature levels")
-	err, _ = update(false, change{"partlog.version", 0, downgrade})
+	_, err = update(false, change{"partlog.version", 0, downgrade})
 	require.ErrorIs(t, err, kerr.InvalidUpdateVersion)
-	err, _ = update(false, change{"transaction.version", 1, downgrade}, change{"partlog.version", newest + 1, upgrade})
+	_, err = update(false, change{"transaction.version", 1, downgrade}, change{"partlog.version", newest + 1, upgrade})
 	require.ErrorIs(t, err, kerr.InvalidUpdateVersion, "all or none")
-	err, _ = update(true, change{"partlog.version", newest, upgrade})
+	_, err = update(true, change{"partlog.version", newest, upgrade})
 	require.NoError(t, err)
 	now, _, _ = told(1)
 	require.Equal(t, int16(1), now["partlog.version"], "it was a question")
 	require.Equal(t, int16(2), now["transaction.version"])
 
-	err, text = update(false, change{"partlog.version", newest, upgrade}, change{"transaction.version", 1, downgrade})
+	text, err = update(false, change{"partlog.version", newest, upgrade}, change{"transaction.version", 1, downgrade})
 	require.NoError(t, err, text)
 	everywhere("partlog.version", newest)
 	everywhere("transaction.version", 1)
 	_, _, after := told(2)
 	require.Greater(t, after, before)
-	err, _ = update(false, change{"partlog.version", newest, upgrade})
+	_, err = update(false, change{"partlog.version", newest, upgrade})
 	require.NoError(t, err, "it is there already")
 	for _, way := range []int8{upgrade, downgrade, unsafe} {
-		err, _ = update(false, change{"partlog.version", newest - 1, way})
+		_, err = update(false, change{"partlog.version", newest - 1, way})
 		require.ErrorIs(t, err, kerr.InvalidUpdateVersion, "there is no way back")
 	}
 	require.Equal(t, newest, c.local.Node(1).FeatureLevels().Level)
