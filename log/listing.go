@@ -19,6 +19,7 @@ type listing struct {
 	temporary []string       // never completed, never read
 	torn      []string       // kept by recovery
 	foreign   []string
+	doubt     bool // a sync has failed since the last open
 }
 
 // list reads the directory. A missing one is empty.
@@ -58,6 +59,8 @@ func (l *Log) list() (listing, error) {
 			d.snapshots = append(d.snapshots, Offset(n.Base))
 		case n.Kind == segment.KindTorn:
 			d.torn = append(d.torn, e.Name())
+		case n.Kind == segment.KindDoubt:
+			d.doubt = true
 		case n.Kind == segment.KindEpochCheckpoint || n.Kind == segment.KindPartitionMetadata:
 		default:
 			attached = append(attached, n)

@@ -51,7 +51,7 @@ func (l *Log) recover(d listing) error {
 		first--
 	}
 	r := &recovery{Log: l, ends: d.segments[first].base}
-	if err := r.dropCaches(d.segments[first:]); err != nil {
+	if err := r.dropCaches(d.segments[first:], d.doubt); err != nil {
 		return err
 	}
 	if err := r.restoreState(d, r.ends); err != nil {
@@ -103,9 +103,9 @@ func (l *Log) recoverNothing(d listing) error {
 }
 
 // dropCaches makes sure that what is read next comes from the disk: after a failed sync the system keeps pages in its cache that look
-// written and are not.
-func (r *recovery) dropCaches(list []*logSegment) error {
-	if r.config.ReadOnly || r.settings.Load().Sync == SyncNever {
+// written and are not. Where nothing is synced one by one that takes long after a kill, and is only done if a sync has failed, see poison.
+func (r *recovery) dropCaches(list []*logSegment, doubt bool) error {
+	if r.config.ReadOnly || r.settings.Load().Sync == SyncNever && !doubt {
 		return nil
 	}
 	for _, s := range list {
@@ -119,6 +119,9 @@ func (r *recovery) dropCaches(list []*logSegment) error {
 		if err := errors.Join(err, file.Close()); err != nil {
 			return storageError(nil, "drop cache of", r.logPath(s), err)
 		}
+	}
+	if doubt {
+		_ = r.config.FS.Remove(r.path(segment.DoubtName)) // if it stays, the next open looks at the disk again
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package log
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
+	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -177,17 +179,25 @@ func (l *Log) countSync(took time.Duration) {
 }
 
 // poison makes the first failed sync final. The system may have thrown the bytes away and marked them clean, so another sync would
-// succeed and prove nothing. It returns the error for all who wait.
+// succeed and prove nothing. It returns the error for all who wait. A file says so to the next open; should that be after a loss of power,
+// which takes the file, the cache has gone as well.
 func (l *Log) poison(err error) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failure == nil {
+	first := l.failure == nil
+	if first {
 		l.failure = storageError(ErrPoisoned, "sync", l.config.Dir, err)
 		if l.state != stateClosed {
 			l.state = statePoisoned
 		}
 	}
-	return l.failure
+	failure := l.failure
+	l.mu.Unlock()
+	if first {
+		if file, err := l.config.FS.OpenFile(l.path(segment.DoubtName), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
+			_ = file.Close()
+		}
+	}
+	return failure
 }
 
 func (l *Log) failureError() error {

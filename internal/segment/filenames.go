@@ -9,6 +9,7 @@ import (
 const (
 	EpochCheckpointName   = "leader-epoch-checkpoint"
 	PartitionMetadataName = "partition.metadata"
+	DoubtName             = "doubt" // empty: what the system's cache shows of the log may not be on disk
 )
 
 // Files of a log directory (a broker's log.dir, a store's data/).
@@ -103,12 +104,13 @@ const (
 	KindPartitionMetadata
 	KindTorn // bytes that recovery cut off a log file
 	KindKeyIndex
+	KindDoubt
 )
 
 // String is the kind in a word.
 func (k Kind) String() string {
 	return [...]string{"foreign", "log", "index", "timeindex", "txnindex", "snapshot", "sum",
-		"leader-epoch-checkpoint", "partition.metadata", "torn", "keyindex"}[k]
+		"leader-epoch-checkpoint", "partition.metadata", "torn", "keyindex", "doubt"}[k]
 }
 
 // State says in which step of its life a file is, by its last suffix.
@@ -151,6 +153,11 @@ func ParseName(name string) Name {
 		n.Kind = KindEpochCheckpoint
 	case PartitionMetadataName:
 		n.Kind = KindPartitionMetadata
+	case DoubtName:
+		if n.State != Live {
+			return Name{}
+		}
+		n.Kind = KindDoubt
 	}
 	if n.Kind != KindForeign {
 		if n.State == Live || n.State == Tmp {

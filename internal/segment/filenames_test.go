@@ -27,6 +27,8 @@ func TestNamesParseToWhatMadeThem(t *testing.T) {
 	require.Equal(t, Name{Kind: KindEpochCheckpoint}, ParseName("leader-epoch-checkpoint"))
 	require.Equal(t, Name{Kind: KindEpochCheckpoint, State: Tmp}, ParseName("leader-epoch-checkpoint.tmp"))
 	require.Equal(t, Name{Kind: KindPartitionMetadata}, ParseName("partition.metadata"))
+	require.Equal(t, Name{Kind: KindDoubt}, ParseName("doubt"))
+	require.Equal(t, Name{}, ParseName("doubt.tmp"))
 }
 
 func TestOtherNamesAreForeign(t *testing.T) {
