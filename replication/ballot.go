@@ -7,9 +7,10 @@ import (
 )
 
 // ballot is what a node remembers of its vote in the controller quorum: one whose vote has been taken (RemoveVoter) does not ask for it again, now or after a
-// restart. Only AddVoter gives it back. A new disk knows nothing of it, and asks as any that joins.
+// restart. Only AddVoter gives it back. A new disk knows nothing of it, and asks as any that joins; so does a node that was taken out as a whole (RemoveNode) and
+// starts again with what it has.
 type ballot struct {
-	// VotedAs is which of the node's members (quorum.Member.Directory) votes, or has voted last; nil: none yet.
+	// VotedAs is which of the node's members (quorum.Member.Directory) votes, or has voted last; nil: none since the node was taken out, or none yet.
 	VotedAs *uint32 `json:"votedAs,omitempty"`
 	// Withdrawn: that member was made an observer. A node that lost its log of the quorum since, and is another member now, asks for no vote either.
 	Withdrawn bool `json:"voteWithdrawn,omitempty"`
@@ -31,27 +32,41 @@ func (c *controller) asksForVote() bool { return !c.config.Observer && !c.withdr
 func (c *controller) recallBallot() error {
 	c.withdrawn.Store(c.identity.ballot.Withdrawn)
 	if s := c.raft.Status(); s.Failure == nil && s.Role != quorum.Observer {
+		c.votes = true
 		return c.noteBallot(s.Self, false, s.Applied)
 	}
 	return nil
 }
 
-// countBallot notes what an entry that changes the members has done to the node's vote.
+// countBallot notes what an entry that changes the members has done to the node's vote. Whoever joins becomes an observer by the entry by which a voter's vote is taken: what the node was before tells
+// the two apart.
 func (c *controller) countBallot(e quorum.Entry) error {
 	self := c.raft.Self()
-	switch {
-	case e.Change == nil || e.Change.Member != self:
-	case e.Change.Op == quorum.Promote:
-		return c.noteBallot(self, false, e.Index)
-	case e.Change.Op == quorum.AddObserver && c.identity.ballot.is(self): // of a voter, it takes the vote
-		return c.noteBallot(self, true, e.Index)
+	if e.Change == nil || e.Change.Member != self {
+		return nil
 	}
-	return nil
+	before := c.votes
+	var err error
+	switch e.Change.Op {
+	case quorum.Promote:
+		err = c.noteBallot(self, false, e.Index)
+	case quorum.AddObserver:
+		if before {
+			err = c.noteBallot(self, true, e.Index)
+		}
+	case quorum.Remove:
+		err = c.forgetBallot(self, e.Index)
+	}
+	if err == nil { // else the entry comes again
+		c.votes = e.Change.Op == quorum.Promote
+	}
+	return err
 }
 
 // recountBallot does so behind a snapshot, which has passed over changes.
 func (c *controller) recountBallot(index uint64) error {
 	s := c.raft.Status()
+	c.votes = s.Failure == nil && s.Role != quorum.Observer
 	switch {
 	case s.Failure != nil:
 	case s.Role != quorum.Observer:
@@ -68,12 +83,24 @@ func (c *controller) noteBallot(self quorum.Member, withdrawn bool, index uint64
 	if b.is(self) && (b.Withdrawn == withdrawn || index <= b.At) {
 		return nil
 	}
-	now := ballot{VotedAs: &self.Directory, Withdrawn: withdrawn, At: index}
-	if err := c.identity.balloted(now); err != nil {
+	return c.keepBallot(ballot{VotedAs: &self.Directory, Withdrawn: withdrawn, At: index})
+}
+
+// forgetBallot notes that a member is none any more, unless its vote had been taken before, or later is known.
+func (c *controller) forgetBallot(self quorum.Member, index uint64) error {
+	b := &c.identity.ballot
+	if !b.is(self) || b.Withdrawn || index <= b.At {
+		return nil
+	}
+	return c.keepBallot(ballot{At: index})
+}
+
+func (c *controller) keepBallot(b ballot) error {
+	if err := c.identity.balloted(b); err != nil {
 		return fmt.Errorf("note whether the node votes: %w", err)
 	}
-	*b = now
-	c.withdrawn.Store(withdrawn)
+	c.identity.ballot = b
+	c.withdrawn.Store(b.Withdrawn)
 	return nil
 }
 

@@ -54,6 +54,32 @@ func TestAVoterThatWasRemovedDoesNotAddItselfAgain(t *testing.T) {
 	})
 }
 
+// A node that was taken out as a whole while it was up votes again when it is started again with what it has: nobody has taken its vote.
+func TestANodeThatWasRemovedAndComesBackVotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newParts(t)
+		a, _, c := ps.three()
+		require.NoError(t, a.transferLeader(t.Context(), 0))
+		for range 2 {
+			time.Sleep(10 * time.Second) // of the bubble: it knows that it votes, and asks no more
+			require.NoError(t, a.removeMember(t.Context(), 2))
+			time.Sleep(10 * time.Second) // of the bubble: while it is up it stays out
+			require.Equal(t, 2, ps.voters())
+			c.kill()
+			c = ps.start(2)
+			ps.until("it votes again", func() bool { return ps.voters() == 3 && !c.isolated() && !c.withdrawn.Load() })
+		}
+		require.NoError(t, a.untilDone(t.Context(), membersRequest{Op: "demote", Node: 2}))
+		ps.until("it hears of a vote that is taken", func() bool { return ps.voters() == 2 && c.withdrawn.Load() })
+		require.NoError(t, a.removeMember(t.Context(), 2))
+		time.Sleep(30 * time.Second) // of the bubble
+		c.kill()
+		c = ps.start(2)
+		time.Sleep(30 * time.Second) // of the bubble
+		ps.until("it is back without a vote", func() bool { return ps.voters() == 2 && ps.active() == 3 && !c.isolated() && c.withdrawn.Load() })
+	})
+}
+
 // What was decided may reach a node in a snapshot alone.
 func TestANodeHearsFromASnapshotThatItsVoteIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,6 +79,7 @@ type controller struct {
 	alarm     func() bool    // stops the timer of the next deadline
 	ticked    atomic.Bool
 	joining   joining
+	votes     bool // by the entries applied
 	// confirming are heartbeats whose answers wait for it to be certain that this node leads.
 	confirming map[uint64]chan bool
 	isolation  bool   // as told by events

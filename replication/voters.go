@@ -30,7 +30,7 @@ func (n *Node) AddVoter(ctx context.Context, node int32) error {
 }
 
 // RemoveVoter makes a voter of the controller quorum an observer (kafka-metadata-quorum remove-controller), and returns when it is one. The node may be down. It
-// keeps its registration and its replicas; RemoveNode takes those. It remembers that it is to vote no more, whatever its Config says, until AddVoter. A leader hands the quorum over to another voter before.
+// keeps its registration and its replicas; RemoveNode takes those. That node remembers that it is to vote no more, whatever its Config says, until AddVoter. A leader hands the quorum over to another voter before.
 //
 // Errors: ErrVoterNotFound; ErrVoterChange for the last voter, and when too few of the others are heard from; when the time is over
 // ctx's, or partition.ErrTimeout, with what was waited for, such as ErrNoQuorum.
