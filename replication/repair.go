@@ -84,7 +84,7 @@ func (m *replicaManager) corrupt(tp partition.TopicPartition, err error) {
 const evadeAgain = 5 * time.Second
 
 // full is told by the store that there was no room for a batch of a partition that this node leads. Another replica in sync had better lead, see control.Resign: this one
-// leaves the ISR, and is back when it has had room to catch up. Its copy is whole, and stays eligible where the others may not suffice.
+// leaves the ISR, where enough others are in it, and is back when it has had room to catch up. Its copy is whole, and stays eligible where the others may not suffice.
 func (m *replicaManager) full(tp partition.TopicPartition, err error) {
 	m.after(0, func() { // the store may be called no more from here
 		h := m.named(tp)
@@ -153,7 +153,7 @@ func (r *repairer) mend(h *hosted) error {
 	h.mu.Unlock()
 	if failed == nil {
 		if evade && state.Leader == id && len(state.ISR) > 1 {
-			return r.propose(control.Resign{Node: id, Epoch: m.node.control.epoch(), Partitions: partitions})
+			return r.evade(h, state)
 		}
 		if !slices.Contains(state.Offline, id) {
 			return nil
@@ -182,6 +182,27 @@ func (r *repairer) mend(h *hosted) error {
 	h.failed = nil
 	h.mu.Unlock()
 	m.queue(h, h.changeRole)
+	return nil
+}
+
+// evade has another lead. A cluster of before LevelRoles knows no control.Resign: there the copy is taken for a failed one, for a moment, and is eligible no more until it has
+// caught up; so it is done only while another that is in sync can lead. changeRole sees that there is nothing to repair, and comes back with it online.
+func (r *repairer) evade(h *hosted, state control.PartitionState) error {
+	c := r.manager.node.control
+	id, partitions := replica.NodeID(r.manager.node.id), []control.PartitionID{h.id}
+	resigns, others := false, false
+	c.read(func(machine *control.Machine) {
+		resigns = machine.Feature() >= control.LevelRoles
+		others = slices.ContainsFunc(state.ISR, func(n replica.NodeID) bool {
+			return n != id && machine.Active(n) && !slices.Contains(state.Offline, n) && !slices.Contains(state.Removing, n)
+		})
+	})
+	switch {
+	case resigns:
+		return r.propose(control.Resign{Node: id, Epoch: c.epoch(), Partitions: partitions})
+	case others:
+		return r.propose(control.OfflineReplicas{Node: id, Epoch: c.epoch(), Partitions: partitions})
+	}
 	return nil
 }
 

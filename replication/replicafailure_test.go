@@ -157,14 +157,20 @@ func TestAFullDiskCostsTheReplicaNotTheCluster(t *testing.T) {
 }
 
 // TestALeaderWithAFullDiskLetsAnotherLead: there is no room for what is appended. Another replica takes over, so that writers go on; the full one leaves the ISR, and comes back
-// when there is room.
+// when there is room. At a feature level at which it cannot resign it is so, too.
 func TestALeaderWithAFullDiskLetsAnotherLead(t *testing.T) {
+	for name, level := range map[string]int16{"resigns": control.MaxLevel, "is an older one": control.LevelELR} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); leavesItsLeadership(t, level) })
+	}
+}
+
+func leavesItsLeadership(t *testing.T, level int16) {
 	var d disks
 	var told repairs
 	l := local(t, LocalConfig{Change: func(c *Config) {
 		d.change(c)
 		calm(c)
-		c.LagTimeMax = time.Second
+		c.LagTimeMax, c.FeatureLevel = time.Second, level
 		told.listen(c)
 	}})
 	ctx := patient(t)
