@@ -140,10 +140,11 @@ var ErrUnexpectedBatch = errors.New("the leader's batches do not go on where the
 // take finds the whole batches at the front of records that may be appended at end: up to the first whose epoch is above the leader's,
 // for it cannot be from the leader that was asked.
 //
-// A leader's log start may be within a batch, after DeleteRecords. A follower that begins there with an empty log begins with the batch.
+// A leader's log start may be within a batch, after DeleteRecords. A follower that begins there with an empty log begins with the batch; so does one whose
+// log ends there after a truncation, where the leader knows no epochs below: all that it has was deleted.
 func (f *Follower) take(step *Step, records []byte, start, end int64) error {
 	taken, next, lastEpoch := 0, end, NoEpoch
-	if first, err := batch.Peek(records); err == nil && start == end && first.BaseOffset() < end && first.LastOffset() >= end {
+	if first, err := batch.Peek(records); err == nil && (start == end || step.LogStart >= end) && first.BaseOffset() < end && first.LastOffset() >= end {
 		next = first.BaseOffset()
 		step.Kind, step.Offset, step.LogStart = StepReset, next, max(end, step.LogStart)
 	}
