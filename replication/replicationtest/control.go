@@ -48,6 +48,7 @@ func (l *life) controllerTick(term uint64) {
 	if l.over || l.role != quorum.Leader || l.term != term {
 		return
 	}
+	l.woken()
 	for _, c := range l.watch.Tick(l.now()) {
 		l.propose(c, func(control.Result, bool) {})
 	}
@@ -169,12 +170,20 @@ func (l *life) serveProposal(b proposeRequest, reply func(any)) {
 	})
 }
 
-// ask sends something to whoever leads, as far as this node knows; else to anybody, who may know more.
-func (l *life) ask(body any, done func(answer any)) {
+// ask sends something to whoever leads, as far as this node knows; else to anybody, who may know more. Who was removed from the quorum hears from no new
+// leader: the one that it knows may say for ever that it leads no more.
+func (l *life) ask(body any, done func(answer any)) { l.askAt(l.controllerNow(), body, done) }
+
+// controllerNow is whom ask asks.
+func (l *life) controllerNow() int {
 	to := int(l.leads)
-	if to < 0 {
+	if to < 0 || l.leads == l.deposed {
 		to = l.rng.IntN(len(l.c.nodes))
 	}
+	return to
+}
+
+func (l *life) askAt(to int, body any, done func(answer any)) {
 	if to == int(l.id) {
 		l.serve(to, body, done)
 		return

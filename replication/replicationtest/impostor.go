@@ -63,6 +63,7 @@ func (c *cluster) impostor(n *node, a simulate.Action) {
 			if !c.mayLose(n) {
 				return // it was paused, and has let another in meanwhile
 			}
+			l.woken()
 			admitted, code := l.watch.Admit(l.now(), r)
 			if tries == 1 {
 				c.counts.Add(a.Kind, 1)

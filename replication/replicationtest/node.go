@@ -79,7 +79,9 @@ type life struct {
 	member     quorum.Member
 	role       quorum.Role
 	term       uint64
-	leads      int32 // who is the active controller, as far as raft knows; -1: unknown
+	leads      int32         // who is the active controller, as far as raft knows; -1: unknown
+	deposed    int32         // who of leads has said that it is not; -1: nobody
+	took       time.Duration // when the node did something last, see woken
 	ctl        *control.Machine
 	watch      *control.Watch
 	lifecycle  *control.Lifecycle
@@ -120,7 +122,7 @@ func (n *node) start() {
 	n.process.Start()
 	n.stopped = false
 	l := &life{
-		node: n, number: n.process.Life(), caller: newCaller(int(n.id), n.c.net, n.clock), leads: -1,
+		node: n, number: n.process.Life(), caller: newCaller(int(n.id), n.c.net, n.clock), leads: -1, deposed: -1,
 		ctl:       control.New(),
 		watch:     control.NewWatch(control.WatchConfig{Session: n.c.session, Rebalance: 60 * time.Second, Unclean: 30 * time.Second}),
 		lifecycle: control.NewLifecycle(control.LifecycleConfig{Session: n.c.session, Interval: n.c.heartbeat}, n.id),

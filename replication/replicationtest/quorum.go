@@ -11,6 +11,7 @@ import (
 
 // tick lets raft's time pass.
 func (l *life) tick() {
+	l.woken()
 	if err := l.raft.Tick(); err == nil {
 		l.pump()
 	}
@@ -91,7 +92,9 @@ func (l *life) take(out quorum.Output) {
 	if out.Role != l.role || out.Term != l.term {
 		l.turn(out)
 	}
-	l.leads = out.Leader
+	if l.leads != out.Leader {
+		l.leads, l.deposed = out.Leader, -1
+	}
 	l.confirmed(out.Confirmed, out.Role != quorum.Leader)
 	if out.SnapshotWanted {
 		l.compact()

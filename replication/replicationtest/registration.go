@@ -12,6 +12,7 @@ func (l *life) serveRegistration(b registerRequest, reply func(any)) {
 		reply(proposeAnswer{code: control.NotController, leads: l.leads})
 		return
 	}
+	l.woken()
 	l.wanted(b.member)
 	admitted, code := l.watch.Admit(l.now(), b.register)
 	if code != control.OK {
@@ -31,6 +32,7 @@ func (l *life) serveHeartbeat(b heartbeatRequest, reply func(any)) {
 	if l.role == quorum.Leader {
 		l.wanted(b.member)
 	}
+	l.woken()
 	answer, commands := l.watch.Heartbeat(l.now(), b.Heartbeat)
 	for _, c := range commands {
 		l.propose(c, func(control.Result, bool) {})
@@ -85,7 +87,8 @@ func (l *life) beat() {
 			ID: l.id, Incarnation: l.incarnation, DirectoryID: l.directory, Addr: l.name, PreviousEpoch: l.previous,
 			MinFeature: control.MinLevel, MaxFeature: l.level,
 		}
-		l.ask(registerRequest{register: register, member: l.member}, l.registered)
+		to := l.controllerNow()
+		l.askAt(to, registerRequest{register: register, member: l.member}, func(answer any) { l.registered(to, answer) })
 	case control.ActHeartbeat:
 		l.ask(heartbeatRequest{l.lifecycle.Heartbeat(), l.member}, func(answer any) {
 			a, ok := answer.(control.HeartbeatAnswer)
@@ -107,13 +110,29 @@ func (l *life) beat() {
 	l.clock.AfterFunc(wait, l.beat)
 }
 
-func (l *life) registered(answer any) {
+// woken tells the Watch for how long the node has done nothing, as it could hear nobody meanwhile: the shell of a node does so before it takes what has
+// come.
+func (l *life) woken() {
+	now := l.now()
+	if held := now - l.took; held >= max(l.c.session/4, 2*l.c.tick) {
+		l.watch.Held(held)
+	}
+	l.took = now
+}
+
+func (l *life) registered(from int, answer any) {
 	a, ok := answer.(proposeAnswer)
 	if !ok {
 		l.lifecycle.Lost(l.now())
 		return
 	}
 	l.lifecycle.Registered(l.now(), a.code, a.result.Epoch)
+	switch {
+	case a.code == control.NotController && from != int(l.id):
+		l.deposed = int32(from)
+	case int(l.deposed) == from:
+		l.deposed = -1 // it leads after all
+	}
 	if a.code == control.OK {
 		l.say("is registered, epoch %d", a.result.Epoch)
 		l.node.lossy = false
