@@ -80,6 +80,7 @@ func (c *Consumer) borrow(ctx context.Context) (*Borrowed, error) {
 	if !f.prepare(c.cursors, c.first, c.config.MaxPartitionBytes) {
 		return nil, c.idle(true)
 	}
+	c.readsOn()
 	maxWait := c.config.MaxWait
 	if c.config.MinBytes == 1 {
 		maxWait = waitForRecord

@@ -146,6 +146,7 @@ func (m *member) send(ctx context.Context, r *request) error {
 			k.commit(r.Offsets[k.tp].Offset)
 		}
 	}
+	m.unsettle()
 	return err
 }
 

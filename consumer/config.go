@@ -43,8 +43,9 @@ type Config struct {
 
 	// Until is where a member of a group stops: UntilEnd makes an iteration that finishes when everything that was
 	// there at the Join has been read. A member that was told so, by io.EOF, keeps what it has until the group's next
-	// rebalance, in which it takes no part: then it commits as before any other, and leaves. So when all members have
-	// finished, everything has been read, whoever came and went. Only for Join; an Assignment has its own.
+	// rebalance, in which it takes no part: it leaves when what it has read is committed. With CommitManual that is for
+	// the host to do, or a rebalance waits for Close, as long as it does for a Poll. So when all members have finished,
+	// everything has been read, whoever came and went. Only for Join; an Assignment has its own.
 	Until Bound
 
 	// Reset decides where to go when a partition has no committed offset, or an offset is out of range

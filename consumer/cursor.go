@@ -34,6 +34,8 @@ type cursor struct {
 	// lentFrom and lentNext are what the last Poll returned, not finished yet; −1 if nothing. lentEpoch is the last's.
 	lentFrom, lentNext partition.Offset
 	lentEpoch          partition.LeaderEpoch
+	// taken is one behind the last record that was finished, −1 if none was: finished without what no record is of.
+	taken partition.Offset
 
 	// What is committed is offset, leader epoch and topic id, and they belong together. So mu is held by who changes
 	// epoch or id, with finished, and by who reads all three; the holder of the turn may read without it. finished
@@ -60,7 +62,7 @@ type cursor struct {
 func newCursor(tp partition.TopicPartition, id partition.TopicID, from, until partition.Offset) *cursor {
 	c := &cursor{
 		tp: tp, id: id, until: until, position: from, fetch: from, epoch: partition.LeaderEpochUnknown,
-		leader: partition.LeaderEpochUnknown, read: partition.LeaderEpochUnknown, lentFrom: -1, lentNext: -1,
+		leader: partition.LeaderEpochUnknown, read: partition.LeaderEpochUnknown, lentFrom: -1, lentNext: -1, taken: -1,
 	}
 	c.start.Store(int64(from))
 	c.base.Store(int64(from))
@@ -92,7 +94,7 @@ func (c *cursor) begin(at partition.Offset) {
 	c.jump(at)
 	c.resting, c.rested = false, 0
 	c.lost = nil
-	c.lentFrom, c.lentNext = -1, -1
+	c.lentFrom, c.lentNext, c.taken = -1, -1, -1
 	c.start.Store(int64(at))
 	c.base.Store(int64(at))
 	c.finished.Store(-1)
@@ -101,6 +103,7 @@ func (c *cursor) begin(at partition.Offset) {
 // adopt makes c the cursor of another topic, of the same name: nothing of the old one's offsets holds.
 func (c *cursor) adopt(id partition.TopicID) {
 	c.detach(false)
+	c.taken = -1
 	c.mu.Lock()
 	c.id, c.epoch, c.read = id, partition.LeaderEpochUnknown, partition.LeaderEpochUnknown
 	c.finished.Store(-1)
@@ -111,6 +114,11 @@ func (c *cursor) adopt(id partition.TopicID) {
 
 // finish acknowledges all records before next, whose last one has this leader epoch.
 func (c *cursor) finish(next partition.Offset, epoch partition.LeaderEpoch) {
+	c.taken = next
+	c.acknowledge(next, epoch)
+}
+
+func (c *cursor) acknowledge(next partition.Offset, epoch partition.LeaderEpoch) {
 	if epoch == c.epoch {
 		c.finished.Store(int64(next))
 		return
@@ -130,7 +138,7 @@ func (c *cursor) pass(epoch partition.LeaderEpoch) {
 	case c.lentNext >= 0:
 		c.lentNext, c.lentEpoch = max(c.lentNext, c.position), epoch
 	case c.position > c.place():
-		c.finish(c.position, epoch)
+		c.acknowledge(c.position, epoch)
 	}
 }
 

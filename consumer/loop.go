@@ -142,9 +142,7 @@ func (c *Consumer) bring(wait bool) error {
 			f.chunks, f.faults = f.chunks[:0], f.faults[:0]
 			return c.idle(wait)
 		}
-		if m := c.member; m != nil && m.finished.Load() {
-			m.finished.Store(false) // a Seek after the end, or records that work has had and not handled
-		}
+		c.readsOn()
 		maxWait := c.config.MaxWait
 		if c.config.MinBytes == 1 {
 			maxWait = waitForRecord

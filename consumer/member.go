@@ -52,6 +52,7 @@ type member struct {
 	// finished says that the loop was told that every bound is reached: then the member takes part in no other generation, see
 	// retire. It is set and cleared with the turn; set with mu, and never while changing.
 	finished atomic.Bool
+	look     chan struct{} // has a token when a finished member may have become one that can retire, or is not finished any more
 }
 
 // end is where a bounded member stops in a partition of a topic.
@@ -82,7 +83,7 @@ func Join(ctx context.Context, g *group.ConsumerGroup, c Config) (*Consumer, err
 	consumer := newConsumer(g.Backend(), c)
 	m := &member{
 		consumer: consumer, group: g, coordinator: coordinator, keeps: g.Cooperative(),
-		done: make(chan struct{}), commits: make(chan struct{}, 1), lastOf: group.NoGeneration,
+		done: make(chan struct{}), commits: make(chan struct{}, 1), look: make(chan struct{}, 1), lastOf: group.NoGeneration,
 	}
 	m.pattern, _ = compilePattern(c.Pattern)
 	consumer.member = m
@@ -173,7 +174,7 @@ func (m *member) rebalancing() bool {
 }
 
 func (m *member) rebalancingLocked() bool {
-	if m.left {
+	if m.finished.Load() {
 		return false
 	}
 	select {
@@ -182,22 +183,6 @@ func (m *member) rebalancingLocked() bool {
 	default:
 		return m.changing
 	}
-}
-
-// finish is called by a loop all whose bounds are reached. It reports whether that is all that there is to read. If the loop is told so,
-// the member has finished; it is not while records are lent, which may come again.
-func (m *member) finish(ctx context.Context, told bool) (bool, error) {
-	if m.hasLeft() {
-		return true, nil
-	}
-	if complete, err := m.complete(ctx); !complete || !told {
-		return complete, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	finished := !m.rebalancingLocked()
-	m.finished.Store(finished)
-	return finished, nil
 }
 
 // complete reports whether no partition with a bound is on its way from one member to another: it might come to this one.
@@ -252,7 +237,8 @@ func (m *member) run(ctx context.Context) {
 	var entered *entered         // what the turn is wanted for, if partitions were kept; else to rejoin
 	var turn chan<- struct{}     // c.turn while it is wanted
 	var draining <-chan struct{} // before that: what work has in flight of what is to be given up
-	busy := func() bool { return turn != nil || draining != nil }
+	resting := false             // it would retire, and has records to commit
+	busy := func() bool { return turn != nil || draining != nil || resting }
 	defer func() {
 		m.give(turn)
 		entering.abandon()
@@ -277,18 +263,25 @@ func (m *member) run(ctx context.Context) {
 			m.give(turn)
 			turn = nil
 			if entered == nil && m.finished.Load() {
-				m.retire(ctx)
+				if resting = m.rests(ctx); !resting {
+					m.retire(ctx)
+				}
 				c.returnTurn()
+				if resting {
+					continue
+				}
 				c.signal()
 				return
 			}
 			again, err := m.advance(ctx, entered)
 			entered = nil
+			if err != nil && ctx.Err() == nil {
+				c.fail(fmt.Errorf("group %q: %w", m.group.ID(), err)) // before the loop goes on, without partitions
+			}
 			c.returnTurn()
 			if err != nil {
 				if ctx.Err() == nil {
 					_ = m.leave() // the others need not wait for it
-					c.fail(fmt.Errorf("group %q: %w", m.group.ID(), err))
 				}
 				return
 			}
@@ -310,18 +303,30 @@ func (m *member) run(ctx context.Context) {
 			draining, turn = nil, c.turn // however long the record in hand takes
 			c.wantTurn()
 			continue
+		case <-m.look:
+			if resting {
+				resting, turn = false, c.turn
+				c.wantTurn()
+			}
+			continue
 		case <-unless(busy(), commit.c):
 			_ = m.commit(ctx, nil) // Events tell of it; what was not committed is tried again
 			commit.again()
 			continue
 		case <-unless(busy(), refresh.c):
 			refresh.again()
-			if entering != nil || m.finished.Load() || !m.outdated(ctx) {
+			if entering != nil || !m.outdated(ctx) {
 				continue
 			}
-		case <-unless(busy(), heartbeat.c):
+		case <-unless(busy() && !resting, heartbeat.c):
 			heartbeat.again()
 			if entering != nil {
+				continue
+			}
+			if resting {
+				if lost(m.coordinator.Heartbeat(ctx, m.current().Membership)) {
+					m.unsettle()
+				}
 				continue
 			}
 			// A coordinator that cannot be reached has not ended the generation: the next heartbeat finds out.
@@ -338,14 +343,6 @@ func (m *member) run(ctx context.Context) {
 		}
 		draining = c.drain(c.Assignment())
 	}
-}
-
-// change says that what the member has is about to change, unless it has finished.
-func (m *member) change() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.changing = m.changing || !m.finished.Load()
-	return m.changing
 }
 
 // advance goes to the next generation. The caller has the turn. It reports whether another is to be entered at once. After an

@@ -53,13 +53,6 @@ func (m *member) giveUp(ctx context.Context) {
 	}
 }
 
-// retire leaves the group at the end of a generation, after the loop was told that every bound is reached: nobody might come back for
-// what another generation gives the member, and those who see that it is the member's might finish as well. The caller has the turn.
-func (m *member) retire(ctx context.Context) {
-	m.giveUp(ctx)
-	_ = m.leaveAs(false) // if it cannot be told, the coordinator finds out: the member does not join again
-}
-
 // lost reports whether an answer of the coordinator means that the member's partitions are not its own any more.
 func lost(err error) bool {
 	return errors.Is(err, group.ErrUnknownMemberID) || errors.Is(err, group.ErrFencedInstanceID) || errors.Is(err, group.ErrIllegalGeneration)

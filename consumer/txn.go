@@ -87,6 +87,9 @@ func (c *Consumer) TxnEnded(committed bool) {
 	for _, s := range sent {
 		s.cursor.commit(s.offset)
 	}
+	if c.member != nil {
+		c.member.unsettle()
+	}
 }
 
 // wasSent reports whether the transaction under way has this offset of a cursor.

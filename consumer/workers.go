@@ -113,6 +113,9 @@ func WorkBatch(ctx context.Context, records []Record, h Handler, config WorkConf
 	if err := config.validate(); err != nil {
 		return fmt.Errorf("work: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return err // else some, or all, might be handled before anybody looks
+	}
 	if config.Clock == nil {
 		config.Clock = clock.System
 	}
