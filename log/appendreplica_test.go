@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/partlog/partlog/internal/batch"
+	"github.com/partlog/partlog/internal/segment"
 	"github.com/partlog/partlog/internal/vfs"
 )
 
@@ -289,4 +290,53 @@ func TestABatchBelowTheEndIsLeftOutOnlyIfTheLogHasIt(t *testing.T) {
 	_, err = old.AppendReplica(wholeOf(t, next))
 	require.NoError(t, err)
 	requireSame(t, next, old)
+}
+
+// A compacted log has gaps. A follower that gets the first batch it can of an epoch cannot know where in the gap before it the epoch began: it says that at its
+// front, so that who has other records there, of the epoch before, is told to drop them. Also after a crash, and when the checkpoint is lost.
+func TestAnEpochBeginsInFrontOfTheGapThatCompactionHasLeft(t *testing.T) {
+	m := memory(t)
+	c := replicatedConfig(m, SyncAlways)
+	c.Settings.Compacted = true
+	l := open(t, c)
+	for _, b := range []struct {
+		base  int64
+		epoch int32
+	}{{0, 1}, {1, 1}, {2, 1}, {9, 2}, {10, 2}, {15, 2}, {20, 4}} {
+		x := batch.Batch(make1(1000+b.base, 1, "value"))
+		x.SetBaseOffset(b.base)
+		x.SetLeaderEpoch(b.epoch)
+		_, err := l.AppendReplica(x)
+		require.NoError(t, err)
+	}
+	check := func(l *Log) {
+		t.Helper()
+		for ask, want := range map[LeaderEpoch]Offset{1: 3, 2: 16, 4: 21} {
+			epoch, end, err := l.EpochEnd(ask)
+			require.NoError(t, err)
+			require.Equal(t, ask, epoch)
+			require.Equal(t, want, end, "epoch %d", ask)
+		}
+	}
+	check(l)
+	point := l.RecoveryPoint()
+	l.Abandon()
+	for _, lose := range []bool{false, true} {
+		if c.RecoveryPoint = point; lose {
+			_ = m.Remove(l.path(segment.EpochCheckpointName)) // it may not be there
+		}
+		l = open(t, c)
+		check(l)
+		l.Abandon()
+	}
+	l = open(t, c)
+	require.NoError(t, l.Close())
+	c.Clean, c.CleanEnd = true, 21
+	l = open(t, c)
+	check(l)
+	require.NoError(t, l.Close())
+	require.NoError(t, m.Remove(l.path(segment.EpochCheckpointName)))
+	l = open(t, c)
+	check(l)
+	require.NoError(t, l.Close())
 }

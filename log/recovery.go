@@ -29,6 +29,7 @@ type recovery struct {
 	epochs    epochCache
 	from      Offset      // the producers' state is right from here on
 	ends      Offset      // after the last batch so far
+	applied   Offset      // after the last batch that apply was given
 	aborted   abortedList // of the segment that is being scanned
 	cut       bool        // something has been cut: nothing behind it stays
 }
@@ -140,11 +141,12 @@ func (r *recovery) restoreState(d listing, base Offset) error {
 	}
 	var snapshot Offset
 	r.producers, snapshot = r.snapshotBefore(d.snapshots, base, r.settled())
-	r.from = snapshot
+	r.from, r.applied = snapshot, base
 	if latest, ok := r.epochs.Latest(); snapshot >= base && (base == 0 || base <= r.Start() || ok && latest.Start < int64(base)) {
 		return nil
 	}
-	return r.replay(min(snapshot, r.Start()), base, r.apply)
+	r.applied = min(snapshot, r.Start())
+	return r.replay(r.applied, base, r.apply)
 }
 
 // settled returns the offset below which everything that is found was visible before the crash.
@@ -156,9 +158,11 @@ func (r *recovery) settled() Offset {
 }
 
 func (r *recovery) apply(_ int64, b batch.Batch) error {
-	if r.epochs.Assign(b.LeaderEpoch(), b.BaseOffset()) {
-		r.epochs.changed(Offset(b.BaseOffset()))
+	begins := min(r.applied, Offset(b.BaseOffset())) // as publish has it
+	if r.epochs.Assign(b.LeaderEpoch(), int64(begins)) {
+		r.epochs.changed(begins)
 	}
+	r.applied = Offset(b.LastOffset()) + 1
 	if b.ProducerID() >= 0 && Offset(b.BaseOffset()) >= r.from {
 		if e := r.producers.replay(b, Offset(b.BaseOffset()), r.settled()); e != nil && e.aborted {
 			r.aborted.add(e)

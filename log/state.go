@@ -39,10 +39,11 @@ func (l *Log) loadEpochs(end Offset) (epochCache, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.find(Finding{Kind: WrongEpochs, Path: l.path(segment.EpochCheckpointName), Action: ActionRebuilt, Detail: err.Error()})
 	}
-	c := epochCache{}
+	c, next := epochCache{}, int64(l.Start())
 	c.changed(l.Start())
 	err = l.replay(l.Start(), end, func(_ int64, b batch.Batch) error {
-		c.Assign(b.LeaderEpoch(), b.BaseOffset())
+		c.Assign(b.LeaderEpoch(), min(next, b.BaseOffset())) // as publish has it
+		next = b.LastOffset() + 1
 		return nil
 	})
 	return c, err

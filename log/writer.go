@@ -302,7 +302,9 @@ func (l *Log) publish(r, end *waiter, size int64, s *Settings) {
 		w.imprintOf(x.batch, position)
 		w.segment.index.Load().AddBatch(position, int64(x.last), largest, int64(len(x.batch)))
 		if epoch := LeaderEpoch(x.batch.LeaderEpoch()); epoch != w.epoch {
-			l.assignEpoch(epoch, x.base)
+			// Not from its own offset on: the batch may be a replica's of a compacted log, and between the last and it there may have been others of its
+			// epoch. Who has anything else there has what its leader had not.
+			l.assignEpoch(epoch, w.next)
 			w.epoch = epoch
 		}
 		if e := x.undo.ended; e != nil && e.aborted {
