@@ -73,11 +73,11 @@ func goneOrLost(err error) bool { return gone(err) || lostToo(err) }
 
 // atGroup does an operation at a group's coordinator: local where that is here.
 func atGroup[A, R any](ctx context.Context, c *coordinator, name string, o remote[A, R], a A, local func(ctx context.Context) (R, error), again func(error) bool) (result R, err error) {
-	return atGroupWithin(ctx, c, c.n.config.RequestTimeout, name, o, a, local, again)
+	return atGroupWithin(ctx, c, c.n.config.RequestTimeout, name, o, a, local, again, unknown)
 }
 
-// atGroupWithin is atGroup for what waits for other members.
-func atGroupWithin[A, R any](ctx context.Context, c *coordinator, d time.Duration, name string, o remote[A, R], a A, local func(ctx context.Context) (R, error), again func(error) bool) (result R, err error) {
+// atGroupWithin is atGroup for what waits for other members, or has another notion of what is unheard (Node.atLeaderWithin).
+func atGroupWithin[A, R any](ctx context.Context, c *coordinator, d time.Duration, name string, o remote[A, R], a A, local func(ctx context.Context) (R, error), again, unheard func(error) bool) (result R, err error) {
 	n := c.n
 	if err := n.open(ctx); err != nil {
 		return result, err
@@ -93,7 +93,7 @@ func atGroupWithin[A, R any](ctx context.Context, c *coordinator, d time.Duratio
 			result, err = o.at(ctx, n, node, a)
 		}
 		return err
-	}, again)
+	}, again, unheard)
 	if err != nil && ctx.Err() == nil && (gone(err) || errors.Is(err, ErrNodeNotAvailable)) {
 		err = fmt.Errorf("group %q: %w: %w", name, group.ErrCoordinatorNotAvailable, err)
 	}
@@ -206,7 +206,7 @@ func (c *coordinator) Join(ctx context.Context, r group.JoinRequest) (group.Join
 			return joinedOrNot{Result: wireJoined{JoinResult: joined}, Error: toWire(err)}, nil
 		}
 		return joinedOrNot{Result: wireJoined{JoinResult: joined}}, err
-	}, again)
+	}, again, unknown)
 	if err == nil {
 		err = joined.Error.err()
 	}
@@ -223,7 +223,7 @@ const defaultRebalance = 5 * time.Minute
 
 // Sync implements group.Coordinator. It waits for the leader's assignment as long as a rebalance may take.
 func (c *coordinator) Sync(ctx context.Context, r group.SyncRequest) (group.SyncResult, error) {
-	return atGroupWithin(ctx, c, c.n.rebalance(0, 0), r.Group, opSync, r, func(ctx context.Context) (group.SyncResult, error) { return c.local.Sync(ctx, r) }, goneOrLost)
+	return atGroupWithin(ctx, c, c.n.rebalance(0, 0), r.Group, opSync, r, func(ctx context.Context) (group.SyncResult, error) { return c.local.Sync(ctx, r) }, goneOrLost, unknown)
 }
 
 // Heartbeat implements group.Coordinator.
@@ -242,11 +242,22 @@ func (c *coordinator) Leave(ctx context.Context, name string, members ...group.L
 	return err
 }
 
-// Commit implements group.Coordinator.
+// Commit implements group.Coordinator. A coordinator that does not know a partition is asked again while this node knows better: one of the two has yet to hear of it.
 func (c *coordinator) Commit(ctx context.Context, r group.CommitRequest) error {
-	_, err := atGroup(ctx, c, r.Group, opCommit, wireCommit{r, toWireOffsets(r.Offsets)}, func(ctx context.Context) (struct{}, error) {
+	_, err := atGroupWithin(ctx, c, c.n.config.RequestTimeout, r.Group, opCommit, wireCommit{r, toWireOffsets(r.Offsets)}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.local.Commit(ctx, r)
-	}, goneOrLost)
+	}, goneOrLost, func(err error) bool {
+		refused, of := errors.AsType[*group.CommitError](err)
+		if !of {
+			return unknown(err)
+		}
+		for tp, err := range refused.Partitions {
+			if _, here := c.n.leader(tp, r.Offsets[tp].TopicID); unknown(err) && !sameUnknown(err, here) {
+				return true
+			}
+		}
+		return false
+	})
 	return err
 }
 

@@ -53,6 +53,31 @@ func consume(ctx context.Context, t *testing.T, c *consumer.Consumer, want int, 
 	}
 }
 
+// What no node knows is not waited for: whoever is asked, and wherever the coordinator is.
+func TestOffsetsOfWhatIsNotThereAreRefusedAtOnce(t *testing.T) {
+	l := local(t, LocalConfig{Change: func(c *Config) { calm(c); c.RequestTimeout = time.Hour }})
+	ctx := patient(t)
+	small(t, l)
+	topic(t, l, 1)
+	for _, n := range l.Nodes() {
+		info(ctx, t, n, orders) // it knows the topic; the coordinator need not
+		s, err := group.Start(n, group.CoordinatorConfig{})
+		require.NoError(t, err)
+		c, err := s.Find(ctx, "billing")
+		require.NoError(t, err)
+		commit := func(tp partition.TopicPartition, id partition.TopicID) error {
+			return c.Commit(ctx, group.CommitRequest{
+				Membership: group.Membership{Group: "billing", Generation: group.NoGeneration}, Offsets: map[partition.TopicPartition]group.CommittedOffset{tp: {Offset: 1, TopicID: id}},
+			})
+		}
+		require.ErrorIs(t, commit(partition.TopicPartition{Topic: "nowhere"}, partition.TopicID{}), partition.ErrUnknownTopicOrPartition)
+		require.ErrorIs(t, commit(partition.TopicPartition{Topic: orders.Topic, Partition: 1}, partition.TopicID{}), partition.ErrUnknownTopicOrPartition)
+		require.ErrorIs(t, commit(orders, partition.TopicID{1}), partition.ErrUnknownTopicID)
+		require.NoError(t, commit(orders, partition.TopicID{}))
+		require.NoError(t, ctx.Err(), "they were asked again until the time was over")
+	}
+}
+
 func TestGroupsAreCoordinatedByWhomeverLeadsTheirPartition(t *testing.T) {
 	l := local(t, LocalConfig{Change: calm})
 	ctx := patient(t)

@@ -57,11 +57,11 @@ const (
 // atLeader calls f with the node that find returns, again and again while again says that another attempt may help, until ctx ends or Config.RequestTimeout
 // has passed. The last error is returned.
 func (n *Node) atLeader(ctx context.Context, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
-	return n.atLeaderWithin(ctx, n.config.RequestTimeout, find, f, again)
+	return n.atLeaderWithin(ctx, n.config.RequestTimeout, find, f, again, unknown)
 }
 
-// atLeaderWithin is atLeader for what may take longer than a request.
-func (n *Node) atLeaderWithin(ctx context.Context, d time.Duration, find func() (int32, error), f func(ctx context.Context, node int32) error, again func(error) bool) error {
+// atLeaderWithin is atLeader for what may take longer than a request. An error of f that is unheard says that this node or the other has yet to hear of something.
+func (n *Node) atLeaderWithin(ctx context.Context, d time.Duration, find func() (int32, error), f func(ctx context.Context, node int32) error, again, unheard func(error) bool) error {
 	bounded, cancel := n.boundedBy(ctx, d)
 	defer cancel()
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -70,7 +70,7 @@ func (n *Node) atLeaderWithin(ctx context.Context, d time.Duration, find func() 
 		behind := false
 		if err == nil {
 			err = f(bounded, node)
-			behind = unknown(err) // found here and unknown there: one of the two has yet to hear of its creation, or of its end
+			behind = err != nil && unheard(err) // such as: found here and unknown there, as one of the two has yet to hear of its creation, or of its end
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -104,6 +104,12 @@ func shorter(pause time.Duration, changed <-chan struct{}) time.Duration {
 // unknown reports whether an error says that there is no such topic or partition.
 func unknown(err error) bool {
 	return errors.Is(err, partition.ErrUnknownTopicOrPartition) || errors.Is(err, partition.ErrUnknownTopicID)
+}
+
+// sameUnknown reports whether two errors that are unknown say the same.
+func sameUnknown(a, b error) bool {
+	return errors.Is(a, partition.ErrUnknownTopicOrPartition) && errors.Is(b, partition.ErrUnknownTopicOrPartition) ||
+		errors.Is(a, partition.ErrUnknownTopicID) && errors.Is(b, partition.ErrUnknownTopicID)
 }
 
 // late is the error of what has not succeeded within Config.RequestTimeout.
