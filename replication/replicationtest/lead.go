@@ -150,7 +150,12 @@ func (r *replicaState) news(sp *replica.SessionPartition, at replica.News) repli
 
 // serveReplicaFetch takes a follower's fetch.
 func (l *life) serveReplicaFetch(req *replica.FetchRequest, reply func(any)) {
-	s, code := l.sessions.Request(req, l.now(), func(sp *replica.SessionPartition) { l.fetched(req, sp) }, l.gone)
+	var refused []*replica.SessionPartition
+	s, code := l.sessions.Request(req, l.now(), func(sp *replica.SessionPartition) {
+		if !l.fetched(req, sp) {
+			refused = append(refused, sp)
+		}
+	}, l.gone)
 	if code != replica.None {
 		reply(replica.FetchResponse{Code: code})
 		return
@@ -175,6 +180,9 @@ func (l *life) serveReplicaFetch(req *replica.FetchRequest, reply func(any)) {
 			}
 		}
 	}
+	for _, sp := range refused {
+		s.Touch(sp, replica.BigNews)
+	}
 	if before := l.parked[s]; before != nil {
 		before.stop()
 		delete(l.parked, s)
@@ -196,28 +204,29 @@ func (l *life) serveReplicaFetch(req *replica.FetchRequest, reply func(any)) {
 	})
 }
 
-// fetched takes what a follower says of one partition.
-func (l *life) fetched(req *replica.FetchRequest, sp *replica.SessionPartition) {
+// fetched takes what a follower says of one partition. It reports false if that is to be answered by an error, or where the logs part.
+func (l *life) fetched(req *replica.FetchRequest, sp *replica.SessionPartition) bool {
 	p := l.c.partOf(sp.TopicPartition)
 	if p == nil {
-		return
+		return true
 	}
 	r := l.replicas[p.index]
 	if r.leader == nil {
-		return
+		return true
 	}
 	f := replica.Fetch{Node: req.Node, BrokerEpoch: req.BrokerEpoch, Position: sp.Position}
 	a, err := r.leader.Check(machineLog{r.log}, &f)
 	if err != nil {
 		r.trouble("check", err)
-		return
+		return true
 	}
 	if a.Code != replica.None || a.Diverging() {
-		return
+		return false
 	}
 	if _, e := r.leader.Fetched(&f, l.now()); e != 0 {
 		r.effects(e)
 	}
+	return true
 }
 
 // gone forgets a partition of a session.
