@@ -79,7 +79,7 @@ func (c *cluster) electsWithout(n *node) bool {
 		switch other := c.nodes[v.Member.Node]; {
 		case other == n:
 			votes = true
-		case other.alive():
+		case other.alive() && other.life.raft != nil && other.life.raft.Status().Self == v.Member: // else it has lost its log, and asks to be another member
 			able++
 		}
 	}
