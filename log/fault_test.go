@@ -92,6 +92,33 @@ func TestFullDiskRefusesAppendsUntilThereIsSpace(t *testing.T) {
 	}
 }
 
+func TestWhatACrashHasLeftAtTheFrontOfASegmentIsSetAsideWhenThereIsSpace(t *testing.T) {
+	m, f, c := faulty(t, SyncNever)
+	l := open(t, c)
+	appendN(t, l, 0, 5)
+	require.NoError(t, l.Roll())
+	appendN(t, l, 5, 1)
+	l.Abandon()
+	file, err := m.OpenFile(c.Dir+"/00000000000000000005.log", os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte("garbage"), 30)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	full := f.Add(vfs.Rule{Op: vfs.OpWrite, Err: syscall.ENOSPC, Forever: true})
+	creates := f.Add(vfs.Rule{Op: vfs.OpCreate, Err: syscall.ENOSPC, Forever: true})
+	l = open(t, c)
+	require.Equal(t, Offset(5), l.End())
+	for range 2 {
+		require.ErrorIs(t, tryAppend(l, 5), ErrNoSpace)
+	}
+	full.Lift()
+	creates.Lift()
+	appendN(t, l, 5, 5)
+	requireDense(t, l, 10)
+	l.Abandon()
+	requireDense(t, open(t, c), 10)
+}
+
 func TestFullDiskStopsPreallocationBeforeAppends(t *testing.T) {
 	m := vfs.NewMem()
 	require.NoError(t, m.MkdirAll("/data", 0o700))

@@ -79,7 +79,7 @@ func (l *Log) mustRoll(r *waiter, position int64, s *Settings) bool {
 func (l *Log) roll(base Offset) error {
 	w, s := &l.writer, l.settings.Load()
 	if w.segment != nil && w.segment.base == base {
-		return nil
+		return l.clearActive()
 	}
 	always := s.Sync == SyncAlways
 	old, oldFile := w.segment, w.file
@@ -130,6 +130,40 @@ func (l *Log) roll(base Offset) error {
 		w.counts.Rolls++
 	}
 	return nil
+}
+
+// clearActive has the active segment take what it begins with. It may hold nothing but what a crash has left, which there was no space to set aside
+// when the log was opened: that is tried again, as another segment cannot begin where this one does.
+func (l *Log) clearActive() error {
+	w := &l.writer
+	if !w.closing {
+		return nil
+	}
+	w.segment.mu.Lock()
+	damaged := len(w.segment.damage) > 0
+	w.segment.mu.Unlock()
+	if damaged {
+		return storageError(ErrCorrupt, "append to", l.logPath(w.segment), errors.New("it begins with bytes that are bad"))
+	}
+	if w.file == nil {
+		if err := l.openActive(); err != nil {
+			return err
+		}
+	}
+	path := l.logPath(w.segment)
+	size, err := w.file.Size()
+	if err != nil {
+		return storageError(nil, "stat", path, err)
+	}
+	w.closing = false
+	if size > w.tail {
+		f := Finding{Kind: TornTail, Path: path, Position: w.tail, Offset: w.next, NextOffset: w.next, Bytes: size - w.tail}
+		if err = l.cutOff(w.segment, f, size); err == nil && w.closing {
+			err = storageError(ErrNoSpace, "append to", path, errors.New("what a crash has left in it cannot be set aside"))
+		}
+	}
+	w.closing = err != nil
+	return err
 }
 
 // createSegment makes the file of a new segment and has the writer point to it. Its name is durable in every mode: names are lost
