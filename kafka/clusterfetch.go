@@ -117,7 +117,7 @@ func (c *Cluster) plan(ctx context.Context, r *partition.FetchRequest, out []par
 	return brokers, soft, nil
 }
 
-// collect asks the brokers and waits until one has something, or none has. some reports data or errors, soft that a broker
+// collect asks the brokers and waits until one has something or is not the one to ask, or none has. some reports data or errors, soft that a broker
 // was not the one to ask.
 func (c *Cluster) collect(ctx context.Context, r *partition.FetchRequest, brokers map[target][]int, wait time.Duration, out []partition.FetchResult) (some, soft bool, err error) {
 	some = slices.ContainsFunc(out, func(f partition.FetchResult) bool { return f.Err != nil })
@@ -145,7 +145,7 @@ func (c *Cluster) collect(ctx context.Context, r *partition.FetchRequest, broker
 		defer c.config.Clock.AfterFunc(wait+fetchGrace, func() { close(late) })()
 	}
 	open := len(asked)
-	for open > 0 && (!some || wait == 0) {
+	for open > 0 && (!some && !soft || wait == 0) { // whoever was not the one to ask has told so at once: the others may have nothing for long
 		select {
 		case f := <-arrived:
 			open--
