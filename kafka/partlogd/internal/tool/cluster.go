@@ -19,7 +19,8 @@ Usage: partlogd cluster nodes
        partlogd cluster partitions [--topic NAME,...] [--unavailable] [--under-replicated]
        partlogd cluster reassign --topic NAME --partition N --replicas ID,ID,...
        partlogd cluster reassign --topics-to-move-json-file FILE --broker-list ID,ID,... --generate [--disable-rack-aware]
-       partlogd cluster reassign --reassignment-json-file FILE [--execute [--throttle N] | --verify [--preserve-throttles] | --cancel]
+       partlogd cluster reassign --reassignment-json-file FILE [--execute [--throttle N] | --verify [--preserve-throttles]
+           | --cancel]
        partlogd cluster reassign --list | --cancel --topic NAME --partition N
        partlogd cluster elect --topic NAME,... [--partition N] | --all-topic-partitions [--election-type preferred|unclean]
        partlogd cluster remove-node ID
@@ -28,8 +29,8 @@ What kafka-cluster, kafka-reassign-partitions and kafka-leader-election do, of a
 Apache Kafka's clusters, too.
 nodes shows who is registered, who is fenced, and who votes. partitions shows leaders, replicas and which of them are in sync.
 reassign gives a partition other replicas; the first is the preferred leader. --list shows what is under way. The file is that of
-kafka-reassign-partitions, and --execute and --verify print what they print there. --generate proposes such a file: the partitions of
-some topics, spread over the nodes that are named and their racks as those of a new topic are.
+kafka-reassign-partitions, and --execute and --verify print what they print there. --generate proposes such a file: the partitions
+of some topics, spread over the nodes that are named and their racks as those of a new topic are.
 elect makes the preferred replicas leaders; an unclean election may lose acknowledged records.
 remove-node takes a node that is gone for good out of the cluster and its quorum: reassign its replicas first.
 
@@ -41,9 +42,9 @@ Flags:
   --reassignment-json-file FILE     the same of many partitions
   --execute                         the default with a file; prints first what there is, for a way back
   --verify                          whether what the file says is so
-  --throttle N                      with --execute: sets {leader,follower}.replication.throttled.rate of the nodes to N bytes a second,
-                                    and throttled.replicas of the topics. A node of partlogd keeps these settings, and does not
-                                    follow them: its own bound is replication.Config.CatchUpRate. Apache Kafka's do
+  --throttle N                      with --execute: sets {leader,follower}.replication.throttled.rate of the nodes to N bytes a
+                                    second, and throttled.replicas of the topics. A node of partlogd keeps these settings, and
+                                    does not follow them: its own bound is replication.Config.CatchUpRate. Apache Kafka's do
   --preserve-throttles              with --verify: they stay; without, they are taken away when all reassignments are complete
   --generate                        prints a proposal; nothing is changed
   --topics-to-move-json-file FILE   {"topics":[{"topic":"NAME"}],"version":1}

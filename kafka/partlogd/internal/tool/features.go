@@ -15,11 +15,12 @@ import (
 const featuresHelp = `
 Usage: partlogd features describe
        partlogd features upgrade [--release-version VERSION | --metadata VERSION] [--feature NAME=LEVEL]... [--dry-run]
-       partlogd features downgrade [--release-version VERSION | --metadata VERSION] [--feature NAME=LEVEL]... [--unsafe] [--dry-run]
+       partlogd features downgrade [--release-version VERSION | --metadata VERSION] [--feature NAME=LEVEL]... [--unsafe]
+           [--dry-run]
        partlogd features disable --feature NAME... [--unsafe] [--dry-run]
 
-What kafka-features does. describe shows the levels that a cluster could be at, and which it is at. upgrade raises levels, when all
-nodes run a program that knows them; all that are named are changed, or none.
+What kafka-features does. describe shows the levels that a cluster could be at, and which it is at. upgrade raises levels, when
+all nodes run a program that knows them; all that are named are changed, or none.
 
 partlog.version is the level of a cluster of partlogd's nodes, which is raised once all of them run the new program: what newer
 programs do otherwise waits for it. Its supported levels are what all registered nodes know. There is no way back. A store
