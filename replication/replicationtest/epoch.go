@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"github.com/partlog/partlog/internal/control"
 )
 
 // epochFile has who the node has registered as, in which epoch, and in which boot of the machine.
@@ -64,7 +66,7 @@ func (l *life) writeEpoch(epoch int64, confirmed bool) {
 		l.removeEpoch()
 		return
 	}
-	l.node.unsure = false
+	l.node.unsure = epoch == control.NoEpoch // before the answer, of one whose registration before is not known
 }
 
 // removeEpoch makes this life one that did not end cleanly.
