@@ -64,7 +64,7 @@ func TestReplicatedStoreConforms(t *testing.T) {
 				Differs: partitiontest.Differences{
 					HangingIsJudged: true,
 					KnowsNoReplicas: true,
-					NeverReopened:   "nodes of this kind live in memory; TestNodesSurvivePowerLoss and package replication open theirs again",
+					NeverReopened:   "nodes of this kind live in memory; TestEveryCrashStateOfANodeIsOneThatItWasIn and package replication open theirs again",
 				},
 			})
 		})
